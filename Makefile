@@ -1,0 +1,43 @@
+# The local commands are the CI commands.
+export TZ := UTC
+export BENTOML_DO_NOT_TRACK := True
+export MLFLOW_DISABLE_TELEMETRY := true
+export GIT_PYTHON_REFRESH := quiet
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help setup demo serve test check lock clean
+
+help:  ## these targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  \1\t/' | expand -t 12
+
+setup: .venv/installed  ## the environment: .venv from requirements.lock, and this project
+
+.venv/installed: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else f"userops needs Python 3.11 to 3.13, got {sys.version.split()[0]}: make setup PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	@echo "Installing $$(grep -c '==' requirements.lock) locked packages (about two minutes) ..."
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: setup  ## simulate a shop, run the whole way, ask for one user's scores
+	$(BIN)/userops demo
+
+serve: setup  ## the same, and leave the service running
+	$(BIN)/userops demo --keep-serving
+
+test: setup  ## all tests
+	$(BIN)/python -m pytest
+
+check: setup  ## lint, format, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+lock:  ## write requirements.lock anew from pyproject.toml (needs uv)
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --output-file requirements.lock --quiet
+
+clean:  ## remove everything generated
+	rm -rf var

@@ -1,0 +1,164 @@
+"""What may change without code: the only reader of YAML files and of the environment.
+
+``load()`` gives the whole configuration as frozen dataclasses; every reference is checked on the way.
+Environment: ``USEROPS_HOME`` (folder of everything generated, default ``var`` beside this package),
+``USEROPS_NOW`` (an ISO instant at which the clock stands, for replays and historical data),
+``USEROPS_CONFIGS`` (another folder of YAML files, for an installation of your own).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from configs.errors import ConfigError
+
+__all__ = ["Config", "ModelConfig", "OriginsConfig", "ServingConfig", "configs_folder", "load", "read_yaml"]
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class ServingConfig:
+    """Where the service listens and how much one call may ask."""
+
+    host: str = "127.0.0.1"
+    port: int = 3000
+    workers: int = 2
+    max_users: int = 500
+    max_body_bytes: int = 1_048_576
+
+
+@dataclass(frozen=True)
+class OriginsConfig:
+    """Which past days a model learns from: every ``every_days`` back from the last mature label, at most ``most``."""
+
+    every_days: int = 14
+    most: int = 26
+    warm_up_days: int = 90
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """One model: whom it scores, what it predicts, from which features.
+
+    ``heads`` maps the name of each probability to its definition (see ``training/labels.py``).
+    """
+
+    name: str
+    purpose: str
+    cohort: dict[str, Any]
+    heads: dict[str, dict[str, Any]]
+    features: dict[str, Any] = field(default_factory=dict)
+    origins: OriginsConfig = field(default_factory=OriginsConfig)
+    lightgbm: dict[str, Any] = field(default_factory=dict)
+    gate: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that ``configs/`` and the environment say, checked.
+
+    ``home`` is the folder of everything generated; ``now`` is the pinned clock (aware, UTC) or None for the real one.
+    """
+
+    name: str
+    seed: int
+    engine: str
+    memory_limit: str
+    threads: int
+    online_store: str
+    max_feature_age_hours: float
+    serving: ServingConfig
+    models: dict[str, ModelConfig]
+    home: Path
+    now: datetime | None = None
+
+    @property
+    def tracking_uri(self) -> str:
+        """MLflow's database inside the home, as SQLAlchemy writes it."""
+        return f"sqlite:///{self.home / 'mlflow.db'}"
+
+
+def configs_folder() -> Path:
+    """The folder of YAML files in force: ``USEROPS_CONFIGS``, or the one of this package."""
+    return Path(os.environ.get("USEROPS_CONFIGS") or Path(__file__).parent)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping that one YAML file holds; tags that would build Python objects are refused."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path} does not exist", run=f"ls {path.parent}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid YAML", got=str(error).replace("\n", " ")) from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} must hold a mapping", got=type(content).__name__, expected="key: value lines")
+    return content
+
+
+def build(kind: type[_T], content: dict[str, Any], where: str) -> _T:
+    """``kind(**content)``, refusing unknown and missing keys by name."""
+    fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    unknown = sorted(set(content) - set(fields))
+    if unknown:
+        raise ConfigError(f"{where}: unknown key {unknown[0]!r}", got=unknown, expected=sorted(fields))
+    missing = sorted(
+        name
+        for name, f in fields.items()
+        if name not in content and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+    )
+    if missing:
+        raise ConfigError(f"{where}: missing key {missing[0]!r}", got=sorted(content), expected=missing)
+    return kind(**content)
+
+
+def load(home: Path | str | None = None, now: datetime | None = None) -> Config:
+    """The configuration in force.
+
+    Examples
+    --------
+    >>> sorted(load().models)
+    ['churn', 'repurchase']
+    """
+    folder = configs_folder()
+    project = read_yaml(folder / "project.yaml")
+    project["serving"] = build(ServingConfig, project.get("serving") or {}, "project.yaml: serving")
+    project["models"] = {path.stem: _model(path) for path in sorted((folder / "models").glob("*.yaml"))}
+    project["home"] = _home(home)
+    project["now"] = now or _now()
+    config = build(Config, project, "project.yaml")
+    if config.engine != "duckdb":
+        raise ConfigError("project.yaml: engine", got=config.engine, expected="duckdb")
+    if config.online_store != "sqlite":
+        raise ConfigError("project.yaml: online_store", got=config.online_store, expected="sqlite")
+    return config
+
+
+def _model(path: Path) -> ModelConfig:
+    content = {"name": path.stem, **read_yaml(path)}
+    content["origins"] = build(OriginsConfig, content.get("origins") or {}, f"models/{path.name}: origins")
+    return build(ModelConfig, content, f"models/{path.name}")
+
+
+def _home(home: Path | str | None) -> Path:
+    default = Path(__file__).parent.parent / "var"
+    return Path(home or os.environ.get("USEROPS_HOME") or default).expanduser().resolve()
+
+
+def _now() -> datetime | None:
+    text = os.environ.get("USEROPS_NOW")
+    if not text:
+        return None
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigError("USEROPS_NOW is not an instant", got=text, expected="2011-12-10T00:00:00+00:00") from None
+    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)

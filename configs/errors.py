@@ -1,0 +1,97 @@
+"""Every error that userops raises on purpose, in one tree.
+
+::
+
+    UseropsError                 anything a user can act on; the command line prints it without a traceback
+    ├── ConfigError              a file under configs/ (or the environment) says something impossible
+    ├── SourceError              a data file cannot be read the way its mapping says
+    ├── EventsError              the event store is missing, empty or damaged
+    ├── FeatureError             a feature table, the catalogue or the store cannot give what was asked
+    │   └── CatalogueMismatch    two parts were built from different feature catalogues
+    ├── TrainingError            a training set or a fit is impossible (no positives, no mature labels, ...)
+    ├── RegistryError            MLflow does not hold the model, version or alias that was asked for
+    └── BundleError              a release is missing, truncated, altered or of another catalogue
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BundleError",
+    "CatalogueMismatch",
+    "ConfigError",
+    "EventsError",
+    "FeatureError",
+    "RegistryError",
+    "SourceError",
+    "TrainingError",
+    "UseropsError",
+]
+
+
+class UseropsError(Exception):
+    """What went wrong, the two values, the likely cause and the command to run.
+
+    Parameters
+    ----------
+    what
+        One sentence: which thing, in which place (file, line, field).
+    got, expected
+        The two values that do not agree.
+    because
+        The most likely cause.
+    run
+        What to run or change next.
+
+    Examples
+    --------
+    >>> print(UseropsError("snapshot is empty", got=0, expected="at least 1 user", run="userops ingest shop"))
+    snapshot is empty
+      got: 0
+      expected: at least 1 user
+      run: userops ingest shop
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        got: object = None,
+        expected: object = None,
+        because: str | None = None,
+        run: str | None = None,
+    ) -> None:
+        self.what, self.got, self.expected, self.because, self.run = what, got, expected, because, run
+        details = (("got", got), ("expected", expected), ("likely because", because), ("run", run))
+        super().__init__("\n  ".join([what, *(f"{name}: {value}" for name, value in details if value is not None)]))
+
+
+class ConfigError(UseropsError):
+    """A file under ``configs/``, or the environment, says something impossible."""
+
+
+class SourceError(UseropsError):
+    """A data file cannot be read the way its mapping says."""
+
+
+class EventsError(UseropsError):
+    """The event store is missing, empty or damaged."""
+
+
+class FeatureError(UseropsError):
+    """A feature table, the catalogue or the store cannot give what was asked."""
+
+
+class CatalogueMismatch(FeatureError):
+    """Two parts were built from different feature catalogues."""
+
+
+class TrainingError(UseropsError):
+    """A training set or a fit is impossible."""
+
+
+class RegistryError(UseropsError):
+    """MLflow does not hold the model, version or alias that was asked for."""
+
+
+class BundleError(UseropsError):
+    """A release is missing, truncated, altered or of another catalogue."""

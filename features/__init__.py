@@ -1,0 +1,1 @@
+"""Events to features: ingest, compute, publish, read."""

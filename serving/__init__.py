@@ -1,0 +1,1 @@
+"""Serve scores, decide, take feedback."""

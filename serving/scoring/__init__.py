@@ -1,0 +1,1 @@
+"""The scoring core: the code that judged a model is the code that serves it."""

@@ -1,0 +1,1 @@
+"""Training set to models to registry to release."""
