@@ -15,11 +15,27 @@ from datetime import UTC, datetime, timedelta
 
 import ibis
 import ibis.expr.types as ir
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 
 from configs import Config
 from configs.errors import ConfigError
 
-__all__ = ["DAY", "as_utc", "grid", "in_horizon", "in_window", "is_mature", "microseconds", "midnight", "now", "upto"]
+__all__ = [
+    "DAY",
+    "after",
+    "as_utc",
+    "days_between",
+    "grid",
+    "in_horizon",
+    "in_window",
+    "is_known",
+    "microseconds",
+    "midnight",
+    "now",
+    "upto",
+]
 
 DAY = timedelta(days=1)
 
@@ -61,9 +77,9 @@ def grid(last: datetime, every_days: float, count: int) -> list[datetime]:
     return [last - timedelta(days=every_days * k) for k in reversed(range(count))]
 
 
-def is_mature(as_of: datetime, horizon_days: float, known_until: datetime) -> bool:
-    """Whether the label window ``(as_of, as_of + horizon]`` is over at ``known_until``."""
-    return as_of + timedelta(days=horizon_days) <= known_until
+def is_known(ends: pd.DatetimeIndex, known_until: datetime) -> NDArray[np.bool_]:
+    """Whether label windows that end at ``ends`` are over, and so known, at ``known_until``."""
+    return np.asarray(ends <= pd.Timestamp(known_until))
 
 
 def microseconds(later: ir.TimestampValue, earlier: ir.TimestampValue) -> ir.IntegerValue:
@@ -92,3 +108,13 @@ def _instant(value: datetime | ir.TimestampValue) -> ir.TimestampValue:
     if isinstance(value, datetime):
         return ibis.literal(as_utc(value), type="timestamp('UTC', 6)")
     return value
+
+
+def after(start: ir.TimestampValue, at: ir.TimestampValue) -> ir.BooleanValue:
+    """Whether ``at`` lies strictly after ``start``: the open end of every label window."""
+    return start < at
+
+
+def days_between(later: ir.TimestampValue, earlier: ir.TimestampValue) -> ir.FloatingValue:
+    """``later - earlier`` in days of 86,400 s, from whole microseconds."""
+    return microseconds(later, earlier).cast("float64") / 86_400_000_000.0

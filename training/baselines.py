@@ -1,0 +1,121 @@
+"""What any model must beat: recency, frequency, RFM logistic regression, BG/NBD.
+
+The first three are logistic regressions on the features of past origins; BG/NBD sees no label at all: it is fitted
+to the purchase days known at the observation date.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import betaln, expit, gammaln
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from configs.errors import TrainingError
+
+__all__ = ["LOGISTIC", "BgNbd", "fit_logistic", "predict_logistic"]
+
+Floats = NDArray[np.float64]
+
+LOGISTIC: dict[str, tuple[str, ...]] = {
+    "recency": ("days_since_last_purchase",),
+    "frequency": ("purchase_days_life",),
+    "rfm": ("days_since_last_purchase", "purchase_days_life", "spend_life", "days_since_first_purchase"),
+}
+
+
+def fit_logistic(columns: tuple[str, ...], frame: pd.DataFrame, label: Floats) -> tuple[Pipeline, tuple[str, ...]]:
+    """A logistic regression on ``log(1 + x)`` of non-negative columns; use with `predict_logistic`."""
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500))
+    model.fit(_logs(columns, frame), label)
+    return model, columns
+
+
+def predict_logistic(fitted: tuple[Pipeline, tuple[str, ...]], frame: pd.DataFrame) -> Floats:
+    """Probability of the label, shape (n,)."""
+    model, columns = fitted
+    probability: Floats = model.predict_proba(_logs(columns, frame))[:, 1]
+    return probability
+
+
+def _logs(columns: tuple[str, ...], frame: pd.DataFrame) -> Floats:
+    values = frame[list(columns)].to_numpy(float)
+    logs: Floats = np.log1p(np.clip(np.nan_to_num(values, nan=0.0), 0, None))
+    return logs
+
+
+@dataclass(frozen=True)
+class BgNbd:
+    """Buying at gamma-distributed rates until a beta-geometric dropout.
+
+    Fader, Hardie and Lee (2005), "Counting Your Customers" the Easy Way, Marketing Science 24(2).
+    Times are in days.
+
+    Examples
+    --------
+    >>> x, t, T = np.array([0, 2, 5, 0, 1]), np.array([0.0, 30, 80, 0, 10]), np.array([90.0, 90, 90, 60, 60])
+    >>> p = BgNbd.fit(x, t, T).p_return(x, t, T, 90)
+    >>> bool((p > 0).all() and (p < 1).all() and p[2] > p[0])
+    True
+    """
+
+    r: float
+    alpha: float
+    a: float
+    b: float
+
+    @classmethod
+    def fit(cls, repeats: Floats, last: Floats, age: Floats) -> BgNbd:
+        """Maximum likelihood from ``repeats`` purchases after the first, the ``last`` one's age, and ``age`` itself.
+
+        Parameters
+        ----------
+        repeats
+            Purchase days after the first, shape (n,).
+        last
+            Days from the first purchase to the last, shape (n,); 0 when there was only one.
+        age
+            Days from the first purchase to the observation date, shape (n,).
+        """
+        x, t, big_t = (np.asarray(v, float) for v in (repeats, last, age))
+        if len(x) == 0:
+            raise TrainingError("BG/NBD has nobody to learn from", got=0, expected="at least one buyer")
+        # Equal customers are counted once: the likelihood needs their sufficient statistics only.
+        stats, counts = np.unique(np.column_stack([x, np.round(t), np.round(big_t)]), axis=0, return_counts=True)
+        x, t, big_t = stats.T
+
+        def loss(theta: Floats) -> float:
+            r, alpha, a, b = np.exp(theta)
+            common = gammaln(r + x) - gammaln(r) + r * np.log(alpha)
+            alive = betaln(a, b + x) - (r + x) * np.log(alpha + big_t)
+            gone = np.where(x > 0, betaln(a + 1, b + x - 1 + (x == 0)) - (r + x) * np.log(alpha + t), -np.inf)
+            likelihood = common - betaln(a, b) + np.logaddexp(alive, gone)
+            return float(-(counts * likelihood).sum() / counts.sum() + 1e-4 * (theta**2).sum() / 4)
+
+        start = np.log([0.5, max(float(np.median(big_t)) / 2, 1.0), 1.0, 2.0])
+        found = minimize(loss, start, method="L-BFGS-B", bounds=[(-8, 12)] * 4)
+        return cls(*np.exp(found.x))
+
+    def p_alive(self, repeats: Floats, last: Floats, age: Floats) -> Floats:
+        """Probability of not having dropped out by ``age``; 1 for a customer without repeats, by the model's nature."""
+        x, t, big_t = (np.asarray(v, float) for v in (repeats, last, age))
+        odds_gone = (
+            np.log(self.a)
+            - np.log(self.b + np.maximum(x, 1) - 1)
+            + (self.r + x) * (np.log(self.alpha + big_t) - np.log(self.alpha + t))
+        )
+        alive: Floats = np.where(x > 0, expit(-odds_gone), 1.0)
+        return alive
+
+    def p_return(self, repeats: Floats, last: Floats, age: Floats, horizon_days: float) -> Floats:
+        """Probability of at least one purchase in ``(age, age + horizon]``; not to be mistaken for `p_alive`."""
+        x, big_t = np.asarray(repeats, float), np.asarray(age, float)
+        silent = np.exp((self.r + x) * (np.log(self.alpha + big_t) - np.log(self.alpha + big_t + horizon_days)))
+        probability: Floats = self.p_alive(repeats, last, age) * (1 - silent)
+        return probability

@@ -1,0 +1,216 @@
+"""The only door to MLflow: runs, registered models, versions and aliases.
+
+Aliases: ``challenger`` is the newest trained version, ``champion`` the one that serves, ``previous`` the champion
+before it.
+Artefacts are text (LightGBM's own format and JSON), so nothing that is loaded from here can run code.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlparse
+
+from configs import Config
+from configs.errors import RegistryError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+__all__ = ["CHALLENGER", "CHAMPION", "PREVIOUS", "Registry", "Run", "Version"]
+
+CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+MODEL_FOLDER = "model"
+
+
+@dataclass(frozen=True)
+class Version:
+    """One registered version of a model."""
+
+    model: str
+    version: str
+    run_id: str
+    aliases: tuple[str, ...]
+    created_at_ms: int
+    tags: Mapping[str, str]
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Run:
+    """An open MLflow run; everything written here is findable by ``run_id``."""
+
+    client: MlflowClient
+    run_id: str
+
+    def parameters(self, values: Mapping[str, object]) -> None:
+        """Log parameters; values longer than MLflow's 6,000 characters are cut."""
+        for name, value in values.items():
+            self.client.log_param(self.run_id, name, str(value)[:6000])
+
+    def metrics(self, values: Mapping[str, float]) -> None:
+        """Log metrics; a NaN is left out, because MLflow's SQL store refuses some of them."""
+        for name, value in values.items():
+            if value == value:
+                self.client.log_metric(self.run_id, name.replace("@", "_at_"), float(value))
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Set tags."""
+        for name, value in values.items():
+            self.client.set_tag(self.run_id, name, value)
+
+    def json(self, content: Mapping[str, Any], file: str) -> None:
+        """Store ``content`` as a JSON artefact."""
+        self.client.log_dict(self.run_id, dict(content), file)
+
+    def text(self, content: str, file: str) -> None:
+        """Store a text artefact."""
+        self.client.log_text(self.run_id, content, file)
+
+    def figure(self, figure: object, file: str) -> None:
+        """Store a matplotlib figure as a PNG."""
+        self.client.log_figure(self.run_id, figure, file)
+
+    def folder(self, folder: Path, target: str) -> None:
+        """Store every file of ``folder`` under ``target``."""
+        self.client.log_artifacts(self.run_id, str(folder), target)
+
+
+class Registry:
+    """MLflow's tracking store and model registry in the home's database.
+
+    Parameters
+    ----------
+    config
+        Names the home; the database and the artefacts lie in it.
+    """
+
+    def __init__(self, config: Config) -> None:
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+        os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
+        config.home.mkdir(parents=True, exist_ok=True)
+        # MLflow takes seconds to import: whoever only reads features or serves never pays for it.
+        from mlflow import MlflowClient
+
+        self._artifacts = config.home / "mlartifacts"
+        self._client = MlflowClient(config.tracking_uri)
+
+    @contextmanager
+    def run(self, experiment: str, name: str, tags: Mapping[str, str] | None = None) -> Iterator[Run]:
+        """Open a run; it ends FINISHED, or FAILED when the body raises, KILLED on Ctrl-C."""
+        found = self._client.get_experiment_by_name(experiment)
+        experiment_id = (
+            found.experiment_id
+            if found
+            else self._client.create_experiment(experiment, (self._artifacts / experiment).as_uri())
+        )
+        run = self._client.create_run(experiment_id, run_name=name, tags=dict(tags or {}))
+        status = "FAILED"
+        try:
+            yield Run(self._client, run.info.run_id)
+            status = "FINISHED"
+        except KeyboardInterrupt:
+            status = "KILLED"
+            raise
+        finally:
+            self._client.set_terminated(run.info.run_id, status)
+
+    def new_version(self, model: str, run: Run, tags: Mapping[str, str]) -> str:
+        """Reserve the next version of ``model`` for ``run``; its files follow with `Run.folder`."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._client.create_registered_model(model)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        source = f"{self._client.get_run(run.run_id).info.artifact_uri}/{MODEL_FOLDER}"
+        version = self._client.create_model_version(model, source, run.run_id, tags=dict(tags))
+        return str(version.version)
+
+    def withdraw(self, model: str, version: str) -> None:
+        """Delete a version whose training failed before its files were complete."""
+        self._client.delete_model_version(model, version)
+
+    def versions(self, model: str) -> list[Version]:
+        """All versions of ``model``, newest first; empty when it was never trained."""
+        found = self._client.search_model_versions(f"name = '{_checked(model)}'")
+        return sorted((self.version(model, str(v.version)) for v in found), key=lambda v: -int(v.version))
+
+    def version(self, model: str, name: str) -> Version:
+        """The version that ``name``, a number or an alias, stands for."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            found = (
+                self._client.get_model_version(_checked(model), name)
+                if name.isdigit()
+                else self._client.get_model_version_by_alias(_checked(model), name)
+            )
+        except MlflowException:
+            raise RegistryError(
+                f"{model} has no version {name!r}",
+                because="it was not trained or not promoted yet",
+                run=f"userops train {model} && userops promote {model}",
+            ) from None
+        run_id = str(found.run_id)
+        metrics = self._client.get_run(run_id).data.metrics
+        return Version(
+            model=model,
+            version=str(found.version),
+            run_id=run_id,
+            # A version found by its number carries its aliases; one found by alias does too.
+            aliases=tuple(sorted(found.aliases)),
+            created_at_ms=int(found.creation_timestamp),
+            tags=dict(found.tags),
+            metrics=dict(metrics),
+        )
+
+    def folder(self, model: str, name: str, target: Path) -> Path:
+        """Copy the files of a version to ``target`` and return it."""
+        version = self.version(model, name)
+        source = Path(unquote(urlparse(self._client.get_run(version.run_id).info.artifact_uri).path)) / MODEL_FOLDER
+        if not source.is_dir():
+            raise RegistryError(
+                f"{model} version {version.version} has no files",
+                got=source,
+                because="its training run was interrupted",
+                run=f"userops train {model}",
+            )
+        shutil.copytree(source, target)
+        return target
+
+    def read_json(self, run_id: str, file: str) -> dict[str, Any]:
+        """A JSON artefact of a run."""
+        from mlflow.artifacts import load_dict
+
+        uri = self._client.get_run(run_id).info.artifact_uri
+        content: dict[str, Any] = load_dict(f"{uri}/{file}")
+        return content
+
+    def alias(self, model: str, alias: str, version: str) -> None:
+        """Let ``alias`` stand for ``version`` from now on."""
+        self._client.set_registered_model_alias(model, alias, version)
+
+    def aliased(self, model: str, alias: str) -> str | None:
+        """The version number behind ``alias``, or None."""
+        try:
+            return self.version(model, alias).version
+        except RegistryError:
+            return None
+
+
+def _checked(model: str) -> str:
+    if not model.replace("_", "").isalnum():
+        raise RegistryError("not a model name", got=model, expected="letters, digits and _")
+    return model
