@@ -1,0 +1,239 @@
+"""A model: boosters in LightGBM's text format and one ``model.json`` that says how to ask them.
+
+Layout of a model folder, written by ``write_model`` and read by ``Model.load``::
+
+    model.json     format, name, version, features in order, catalogue_digest, boosters with SHA-256, heads, cohorts,
+                   timing, cold_start, and whatever training adds (training, metrics, maturity, ...)
+    inactive.txt   one LightGBM text file per booster
+
+``boosters.<name>.horizon_column``: the booster's last column is the horizon in days: one booster answers every
+horizon. ``boosters.<name>.monotone`` (``increasing`` or ``decreasing``) promises the direction of the raw score along
+it; the calibrators of its heads must keep that promise. ``timing.head_grid`` names the booster, the horizons and the
+calibrator (one, or one per horizon) from which the waiting time until the next order is read;
+``timing.cohort`` names for whom.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import lightgbm as lgb
+import numpy as np
+from numpy.typing import NDArray
+
+from configs.errors import BundleError, FeatureError
+from serving.scoring import verified, waiting
+from serving.scoring.calibrator import Calibrator, read_calibrator
+from serving.scoring.head import Cohort, Head, check_family, read_cohort, read_head
+
+__all__ = ["FORMAT", "LEVELS", "Model", "write_model"]
+
+Floats = NDArray[np.float64]
+
+FORMAT = 1
+LEVELS = (0.1, 0.5, 0.9)  # median and 80 % interval of the waiting time
+_REQUIRED = ("name", "version", "run_id", "features", "catalogue_digest", "boosters", "heads", "created_at")
+
+
+class Model:
+    """What one model folder answers.
+
+    ``x`` is always float64[n, f] with the columns of ``features`` in that order, NaN where a value is absent.
+    """
+
+    def __init__(self, meta: Mapping[str, Any], boosters: Mapping[str, lgb.Booster], digest: str, where: str) -> None:
+        self.meta = dict(meta)
+        self.digest = digest
+        self.name: str = meta["name"]
+        self.version = str(meta["version"])
+        self.run_id = str(meta["run_id"])
+        self.catalogue_digest: str = meta["catalogue_digest"]
+        self.features: tuple[str, ...] = tuple(meta["features"])
+        self.cold_start: dict[str, float] = dict(meta.get("cold_start", {}))
+        self.cohorts: dict[str, Cohort] = {
+            name: read_cohort(name, content, self.features, where) for name, content in meta.get("cohorts", {}).items()
+        }
+        self.heads: dict[str, Head] = {
+            name: read_head(name, content, f"{where}: {name}") for name, content in meta["heads"].items()
+        }
+        self._boosters = dict(boosters)
+        self._horizon = {name: bool(one.get("horizon_column")) for name, one in meta["boosters"].items()}
+        self.timing_cohort: str | None = meta.get("timing", {}).get("cohort")
+        self._grid = meta.get("timing", {}).get("head_grid")
+        self._grid_calibrators: list[Calibrator] = []
+        self._check(where)
+
+    @classmethod
+    def load(cls, folder: Path, expected_sha256: str | None = None) -> Model:
+        """The model in ``folder``; every file is verified before it is parsed."""
+        path = folder / "model.json"
+        content = verified.read(folder, "model.json", expected_sha256)
+        meta = verified.read_json(content, path)
+        if meta.get("format") != FORMAT:
+            raise BundleError(f"{path}: unknown format", got=meta.get("format"), expected=FORMAT)
+        if missing := [key for key in _REQUIRED if key not in meta]:
+            raise BundleError(f"{path}: missing {missing[0]!r}", got=sorted(meta), expected=list(_REQUIRED))
+        try:
+            boosters = {name: _booster(folder, one["file"], one["sha256"]) for name, one in meta["boosters"].items()}
+            return cls(meta, boosters, verified.sha256(content), str(path))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise BundleError(f"{path} does not have the shape of a model", got=repr(error)) from None
+
+    def columns(self, names: Sequence[str]) -> NDArray[np.intp]:
+        """Where each feature of this model stands among ``names``: ``vector[:, columns]`` is its ``x``."""
+        place = {name: index for index, name in enumerate(names)}
+        if missing := [name for name in self.features if name not in place]:
+            raise BundleError(f"model {self.name}: no such feature", got=missing[:5], expected=f"{len(names)} names")
+        return np.array([place[name] for name in self.features], dtype=np.intp)
+
+    def raw(self, x: Floats, head: str, *, threads: int = 1) -> Floats:
+        """The booster's margin in log-odds, float64[n], before calibration: rank by this."""
+        one = self._head(head)
+        return self._predict(one.booster, x, one.horizon_days, threads, raw_score=True)
+
+    def probability(self, x: Floats, head: str, *, threads: int = 1) -> Floats:
+        """The calibrated probability, float64[n] in [0, 1]."""
+        return self._head(head).calibrator(self.raw(x, head, threads=threads))
+
+    def percentile(self, raw: Floats, head: str) -> Floats:
+        """The share of the reference population, in [0, 100], with a smaller raw score."""
+        return self._head(head).percentile(raw)
+
+    def contributions(self, x: Floats, head: str, *, threads: int = 1) -> tuple[Floats, Floats]:
+        """Exact TreeSHAP values of the raw score, float64[n, f], and the base values, float64[n].
+
+        ``contributions.sum(axis=1) + base == raw`` up to rounding. The horizon is the question and not a reason: its
+        share is part of the base value.
+        """
+        one = self._head(head)
+        phi = self._predict(one.booster, x, one.horizon_days, threads, pred_contrib=True)
+        width = len(self.features)
+        return phi[:, :width], phi[:, width:].sum(axis=1)
+
+    def in_cohort(self, x: Floats, head: str) -> NDArray[np.bool_]:
+        """For which rows the head has an answer: bool[n]."""
+        return self._contains(self._head(head).cohort, x)
+
+    def in_timing_cohort(self, x: Floats) -> NDArray[np.bool_]:
+        """For which rows ``next_order`` has an answer (``timing.cohort``): bool[n]."""
+        return self._contains(self.timing_cohort, x)
+
+    def next_order(self, x: Floats, *, threads: int = 1) -> Floats | None:
+        """Days until the next order at ``LEVELS``: float64[n, 3], NaN beyond the last horizon; None without timing."""
+        if self._grid is None:
+            return None
+        horizons = [float(days) for days in self._grid["horizons_days"]]
+        columns = [
+            calibrator(self._predict(self._grid["booster"], x, days, threads, raw_score=True))
+            for days, calibrator in zip(horizons, self._grid_calibrators, strict=True)
+        ]
+        return waiting.quantiles(np.stack(columns, axis=1), horizons, LEVELS)
+
+    def _contains(self, cohort: str | None, x: Floats) -> NDArray[np.bool_]:
+        return np.ones(len(x), dtype=np.bool_) if cohort is None else self.cohorts[cohort].contains(x, self.features)
+
+    def _predict(self, booster: str, x: Floats, horizon: float | None, threads: int, **how: bool) -> Floats:
+        if x.ndim != 2 or x.shape[1] != len(self.features):
+            raise FeatureError(f"model {self.name}: wrong width", got=x.shape, expected=f"[n, {len(self.features)}]")
+        if self._horizon[booster]:
+            x = np.column_stack([x, np.full(len(x), horizon)])
+        if len(x) == 0:
+            width = x.shape[1] + 1
+            return np.empty((0, width)) if "pred_contrib" in how else np.empty(0)
+        answer = self._boosters[booster].predict(x, num_iteration=-1, num_threads=threads, **how)
+        return np.asarray(answer, dtype=np.float64)
+
+    def _head(self, name: str) -> Head:
+        try:
+            return self.heads[name]
+        except KeyError:
+            raise BundleError(f"model {self.name} has no head", got=name, expected=sorted(self.heads)) from None
+
+    def _check(self, where: str) -> None:
+        if self.timing_cohort is not None and self.timing_cohort not in self.cohorts:
+            raise BundleError(f"{where}: timing names an unknown cohort", got=self.timing_cohort)
+        for name, booster in self._boosters.items():
+            expected = [*self.features, *(["horizon_days"] if self._horizon[name] else [])]
+            names = booster.feature_name()
+            unnamed = all(given == f"Column_{index}" for index, given in enumerate(names))
+            if len(names) != len(expected) or not (unnamed or names == expected):
+                differ = [pair for pair in zip(names, expected, strict=False) if pair[0] != pair[1]]
+                raise BundleError(
+                    f"{where}: booster {name!r} was trained on other columns",
+                    got=[len(names), *(got for got, _ in differ[:3])],
+                    expected=[len(expected), *(wanted for _, wanted in differ[:3])],
+                )
+        for head in self.heads.values():
+            if head.booster not in self._boosters:
+                raise BundleError(f"{where}: {head.name} names an unknown booster", got=head.booster)
+            if head.cohort is not None and head.cohort not in self.cohorts:
+                raise BundleError(f"{where}: {head.name} names an unknown cohort", got=head.cohort)
+            if self._horizon[head.booster] and head.horizon_days is None:
+                raise BundleError(f"{where}: {head.name} has no horizon_days", expected="a number of days")
+        for name, one in self.meta["boosters"].items():
+            direction = one.get("monotone")
+            if direction is not None:
+                if direction not in ("increasing", "decreasing"):
+                    raise BundleError(f"{where}: monotone", got=direction, expected="increasing or decreasing")
+                check_family(direction, (head for head in self.heads.values() if head.booster == name), where)
+        if unanswered := sorted(set(self.heads) - set(self.cold_start)):
+            raise BundleError(f"{where}: cold_start", got=sorted(self.cold_start), expected=f"also {unanswered}")
+        if self._grid is not None:
+            self._check_grid(where)
+
+    def _check_grid(self, where: str) -> None:
+        grid = self._grid
+        horizons = [float(days) for days in grid.get("horizons_days", [])]
+        rising = horizons == sorted(set(horizons)) and bool(horizons) and horizons[0] > 0
+        if not rising or not self._horizon.get(grid.get("booster", ""), False):
+            raise BundleError(
+                f"{where}: timing.head_grid",
+                got=grid,
+                expected="a booster with a horizon_column, horizons_days rising from above 0, calibrator",
+            )
+        given = grid.get("calibrator", {"kind": "sigmoid", "slope": 1.0, "intercept": 0.0})
+        each = given if isinstance(given, list) else [given] * len(horizons)
+        if len(each) != len(horizons):
+            raise BundleError(f"{where}: timing.head_grid.calibrator", got=len(each), expected=len(horizons))
+        self._grid_calibrators = [read_calibrator(one, f"{where}: timing.head_grid") for one in each]
+
+
+def _booster(folder: Path, file: str, sha256: str) -> lgb.Booster:
+    content = verified.read(folder, file, sha256)
+    try:
+        return lgb.Booster(model_str=content.decode("utf-8"))
+    except (lgb.basic.LightGBMError, UnicodeDecodeError) as error:
+        raise BundleError(f"{folder / file} is not a LightGBM model", got=str(error)) from None
+
+
+def write_model(folder: Path, meta: Mapping[str, Any], boosters: Mapping[str, str]) -> Model:
+    """Write a model folder and read it back: what could not be served cannot be written.
+
+    Parameters
+    ----------
+    folder
+        New or empty.
+    meta
+        ``model.json`` without ``format`` and without the files and hashes: ``boosters.<name>`` may hold
+        ``horizon_column`` and ``monotone``.
+    boosters
+        The LightGBM text (``Booster.model_to_string()``) of every booster.
+    """
+    if set(boosters) != set(meta["boosters"]):
+        raise BundleError(f"{folder}: boosters", got=sorted(boosters), expected=sorted(meta["boosters"]))
+    folder.mkdir(parents=True, exist_ok=True)
+    described = {}
+    for name, text in boosters.items():
+        content = text.encode("utf-8")
+        verified.write(folder / f"{name}.txt", content)
+        described[name] = {**meta["boosters"][name], "file": f"{name}.txt", "sha256": verified.sha256(content)}
+    document = {"format": FORMAT, **meta, "boosters": described}
+    try:
+        text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise BundleError(f"{folder}/model.json: a value is not JSON", got=str(error)) from None
+    verified.write(folder / "model.json", text.encode("utf-8") + b"\n")
+    return Model.load(folder)

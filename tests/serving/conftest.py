@@ -1,0 +1,194 @@
+"""Tiny models, trained here, so that everything served in these tests went through the writers of a real release."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import lightgbm as lgb
+import numpy as np
+import pytest
+
+from serving.scoring import write_model, write_release
+
+DIGEST = "sha256:" + "c0ffee" * 10 + "0000"
+FEATURES = (
+    "days_since_last_activity",
+    "days_since_last_purchase",
+    "orders_life",
+    "orders_30d",
+    "spend_90d",
+    "views_7d",
+    "gap_mean",
+    "discount_share_90d",
+)
+CREATED_AT = datetime(2026, 11, 21, 10, 11, 12, tzinfo=UTC)
+HORIZONS = (7.0, 14.0, 30.0, 60.0, 90.0, 180.0)
+
+
+def population(features: Sequence[str], n: int = 600, seed: int = 7) -> np.ndarray:
+    """Vectors with a fifth of the values absent; the three columns that cohorts read are plausible."""
+    rng = np.random.default_rng(seed)
+    x = rng.gamma(1.5, 4.0, (n, len(features)))
+    x[rng.random(x.shape) < 0.2] = np.nan
+    bought = rng.random(n) < 0.7
+    place = {name: index for index, name in enumerate(features)}
+    x[:, place["days_since_last_activity"]] = rng.integers(0, 150, n)
+    x[:, place["days_since_last_purchase"]] = np.where(bought, rng.integers(0, 200, n), np.nan)
+    x[:, place["orders_life"]] = np.where(bought, rng.integers(1, 9, n), 0.0)
+    return x
+
+
+def train(
+    x: np.ndarray, features: Sequence[str], *, falling: bool | None, horizons: Sequence[float] | None, seed: int = 1
+) -> lgb.Booster:
+    """A booster on a silent waiting time; with ``horizons`` one row per user and horizon, monotone along it."""
+    rng = np.random.default_rng(seed)
+    place = {name: index for index, name in enumerate(features)}
+    recency = np.nan_to_num(x[:, place["days_since_last_activity"]], nan=100.0)
+    waiting = rng.exponential(5.0 + recency)
+    names, parameters = list(features), {"num_leaves": 7, "learning_rate": 0.2, "verbose": -1, "seed": 1}
+    parameters |= {"num_threads": 1, "deterministic": True, "min_data_in_leaf": 10}
+    if horizons is None:
+        rows, label = x, waiting > 30.0
+    else:
+        rows = np.vstack([np.column_stack([x, np.full(len(x), days)]) for days in horizons])
+        label = np.concatenate([(waiting > days) == falling for days in horizons])
+        names.append("horizon_days")
+        parameters["monotone_constraints"] = [0] * len(features) + [-1 if falling else 1]
+    data = lgb.Dataset(rows, label.astype(float), feature_name=names)
+    return lgb.train({"objective": "binary", **parameters}, data, num_boost_round=12)
+
+
+def percentiles(raw: np.ndarray) -> list[float]:
+    return np.quantile(raw, np.linspace(0.0, 1.0, 101)).tolist()
+
+
+def head(booster: lgb.Booster, name: str, x: np.ndarray, days: float | None, cohort: str, intercept: float) -> dict:
+    rows = x if days is None else np.column_stack([x, np.full(len(x), days)])
+    return {
+        "booster": name,
+        "horizon_days": days,
+        "cohort": cohort,
+        "calibrator": {"kind": "sigmoid", "slope": 1.05, "intercept": intercept},
+        "raw_percentiles": percentiles(np.asarray(booster.predict(rows, raw_score=True, num_threads=1))),
+    }
+
+
+COHORTS = {
+    "active": {
+        "meaning": {"en": "active in the last 90 days", "zh": "近90天有活动"},
+        "rule": {"feature": "days_since_last_activity", "max": 90},
+    },
+    "bought": {
+        "meaning": {"en": "bought at least once", "zh": "至少购买过一次"},
+        "rule": {"feature": "days_since_last_purchase", "is_null": False},
+    },
+    "never_bought": {
+        "meaning": {"en": "never bought", "zh": "尚未购买"},
+        "rule": {"feature": "days_since_last_purchase", "is_null": True},
+    },
+}
+
+
+@dataclass(frozen=True)
+class Meta:
+    """The documents and boosters of both models, before they are written."""
+
+    churn: dict[str, Any]
+    churn_boosters: dict[str, str]
+    repurchase: dict[str, Any]
+    repurchase_boosters: dict[str, str]
+
+
+def make_meta(features: Sequence[str], digest: str, version: str, seed: int) -> Meta:
+    x = population(features)
+    inactive = train(x, features, falling=True, horizons=HORIZONS, seed=seed)
+    repurchase = train(x, features, falling=False, horizons=HORIZONS, seed=seed)
+    first = train(x, features, falling=None, horizons=None, seed=seed)
+    common = {
+        "version": version,
+        "run_id": f"run{version}",
+        "features": list(features),
+        "catalogue_digest": digest,
+        "maturity": "mature",
+        "created_at": "2026-11-20T00:00:00Z",
+        "metrics": {"auroc": {"value": 0.8, "low": 0.78, "high": 0.82}},
+        "training": {"rows": len(x)},
+        "cohorts": COHORTS,
+    }
+    churn = common | {
+        "name": "churn",
+        "boosters": {"inactive": {"horizon_column": True, "monotone": "decreasing"}},
+        "heads": {
+            f"p_inactive_{days}d": head(inactive, "inactive", x, float(days), "active", -0.03) for days in (14, 30, 60)
+        },
+        "cold_start": {"p_inactive_14d": 0.7, "p_inactive_30d": 0.61, "p_inactive_60d": 0.5},
+    }
+    again = {f"p_repurchase_{d}d": head(repurchase, "repurchase", x, float(d), "bought", d / 900) for d in (30, 90)}
+    orders = {
+        "name": "repurchase",
+        "boosters": {"repurchase": {"horizon_column": True, "monotone": "increasing"}, "first": {}},
+        "heads": again | {"p_first_order_30d": head(first, "first", x, None, "never_bought", 0.0)},
+        "cold_start": {"p_repurchase_30d": 0.2, "p_repurchase_90d": 0.4, "p_first_order_30d": 0.1},
+        "timing": {
+            "head_grid": {
+                "booster": "repurchase",
+                "horizons_days": list(HORIZONS),
+                "calibrator": {"kind": "sigmoid", "slope": 1.05, "intercept": 0.05},
+            },
+            "cohort": "bought",
+        },
+    }
+    return Meta(
+        churn,
+        {"inactive": inactive.model_to_string()},
+        common | orders,
+        {"repurchase": repurchase.model_to_string(), "first": first.model_to_string()},
+    )
+
+
+@pytest.fixture(scope="session")
+def digest() -> str:
+    return DIGEST
+
+
+@pytest.fixture(scope="session")
+def meta() -> Meta:
+    return make_meta(FEATURES, DIGEST, "3", seed=1)
+
+
+@pytest.fixture(scope="session")
+def model_folders(meta: Meta, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("models")
+    write_model(folder / "churn", meta.churn, meta.churn_boosters)
+    write_model(folder / "repurchase", meta.repurchase, meta.repurchase_boosters)
+    return {"churn": folder / "churn", "repurchase": folder / "repurchase"}
+
+
+@pytest.fixture
+def releases(model_folders: dict[str, Path], tmp_path: Path) -> Path:
+    """A folder of releases with one in it, in force."""
+    write_release(tmp_path / "releases", model_folders, DIGEST, CREATED_AT, {"alias": "champion"})
+    return tmp_path / "releases"
+
+
+@pytest.fixture(scope="session")
+def make_models() -> Callable[[Path, Sequence[str], str, str, int], dict[str, Path]]:
+    """Write both models for any list of features: (folder, features, digest, version, seed) -> model folders."""
+
+    def make(folder: Path, features: Sequence[str], digest: str, version: str, seed: int) -> dict[str, Path]:
+        made = make_meta(features, digest, version, seed)
+        write_model(folder / "churn", made.churn, made.churn_boosters)
+        write_model(folder / "repurchase", made.repurchase, made.repurchase_boosters)
+        return {"churn": folder / "churn", "repurchase": folder / "repurchase"}
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def x() -> np.ndarray:
+    return population(FEATURES, n=40, seed=99)
