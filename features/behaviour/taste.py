@@ -1,0 +1,51 @@
+"""How wide and how fixed a user's taste is: items, categories, and the decayed interest in them."""
+
+from __future__ import annotations
+
+from features.behaviour.feature import Feature, share, windowed
+
+__all__ = ["FEATURES"]
+
+_ITEMS = ("purchase", "item")
+_CATEGORIES = ("category",)
+_NO_INTEREST = "no interest in any category in the last 180 days"
+
+FEATURES: tuple[Feature, ...] = (
+    *windowed(
+        "items", (365, None), group="taste", unit="count", en="distinct items bought", zh="购买过的商品数",
+        needs=_ITEMS, absent="the source has no purchases with an item up to as_of",
+    ),
+    Feature(
+        "item_repeat_share", "taste", None, "share",
+        {"en": "share of items bought that the user had bought before", "zh": "重复购买商品的比例"},
+        "the user never bought an item", 0.0, 1.0, _ITEMS,
+        lambda t: 1 - t.items_life / t.item_days_life,
+    ),
+    *windowed(
+        "categories", (90,), group="taste", unit="count", en="distinct categories of interest", zh="感兴趣的品类数",
+        needs=_CATEGORIES, absent="the source has no categories up to as_of",
+    ),
+    *windowed(
+        "categories_bought", (365,), group="taste", unit="count", en="distinct categories bought", zh="购买过的品类数",
+        needs=_CATEGORIES, absent="the source has no categories up to as_of",
+    ),
+    Feature(
+        "affinity_top_share", "taste", 180, "share",
+        {"en": "share of the favourite category in recent interest", "zh": "近期最感兴趣品类的占比"},
+        _NO_INTEREST, 0.0, 1.0, _CATEGORIES,
+        lambda t: share(t.affinity_top, t.affinity_sum),
+    ),
+    Feature(
+        "affinity_second_share", "taste", 180, "share",
+        {"en": "share of the second category in recent interest", "zh": "近期第二感兴趣品类的占比"},
+        _NO_INTEREST, 0.0, 0.5, _CATEGORIES,
+        lambda t: share(t.affinity_second.fill_null(0), t.affinity_sum),
+    ),
+    Feature(
+        "affinity_entropy", "taste", 180, "nats",
+        {"en": "how evenly recent interest is spread over categories", "zh": "近期兴趣的品类分散程度"},
+        _NO_INTEREST, 0.0, None, _CATEGORIES,
+        # -sum(p ln p) = ln S - sum(x ln x) / S; the rounding of x ln x may leave a hair below 0.
+        lambda t: (t.affinity_sum.nullif(0).ln() - t.affinity_surprise / 1000 / t.affinity_sum.nullif(0)).clip(lower=0),
+    ),
+)  # fmt: skip

@@ -1,0 +1,242 @@
+"""Events to feature tables: one Parquet file per table and snapshot."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+import ibis
+import ibis.expr.types as ir
+import pyarrow as pa
+
+from configs import Config
+from configs.errors import EventsError, FeatureError
+from features import engine, periods
+from features.behaviour.facts import facts
+from features.behaviour.season import calendar_of
+from features.catalog import USER_FEATURES
+from features.periods import upto
+from features.tiles import Keep, Tiles, clock_of, cut, tile_of
+
+__all__ = ["TABLES", "BuildReport", "Known", "build", "snapshot_path", "user_features"]
+
+#: ``hindsight``: everything we know today; ``as_of``: what was known at each snapshot; an instant: what was known then.
+Known = Literal["hindsight", "as_of"] | datetime
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """What a build wrote: per table its rows, files and bytes."""
+
+    tables: dict[str, dict[str, int]]
+    as_ofs: tuple[datetime, ...]
+    seconds: float
+    events: int
+
+
+def snapshots_arrow(as_ofs: Sequence[datetime]) -> pa.Table:
+    """One row per snapshot: as_of, the tile that ends there, and its place in the year."""
+    clocks = {clock_of(as_of) for as_of in as_ofs}
+    if len(clocks) != 1:
+        raise FeatureError(
+            "the snapshots of one pass must be whole days apart",
+            got=sorted(map(str, clocks)),
+            expected="one time of day",
+        )
+    calendars = [calendar_of(as_of) for as_of in as_ofs]
+    return pa.table(
+        {
+            "as_of": pa.array(as_ofs, pa.timestamp("us", tz="UTC")),
+            "tile": pa.array([tile_of(as_of) for as_of in as_ofs], pa.int32()),
+            **{name: pa.array([c[name] for c in calendars], pa.float64()) for name in calendars[0]},
+        }
+    )
+
+
+def user_features(events: ir.Table, as_ofs: Sequence[datetime]) -> ir.Table:
+    """The user vector at every ``as_of``, for each user with an event at or before it.
+
+    Parameters
+    ----------
+    events
+        The event tuple (`features.events.COLUMNS`).
+    as_ofs
+        Snapshots, whole days apart.
+
+    Returns
+    -------
+    ir.Table
+        user_id, as_of, then every feature of the catalogue as float64, absent as null.
+    """
+    return user_vectors(cut(upto(events, max(as_ofs)), clock_of(as_ofs[0])), ibis.memtable(snapshots_arrow(as_ofs)))
+
+
+def user_vectors(tiles: Tiles, snapshots: ir.Table) -> ir.Table:
+    """`user_features` from tiles that are already cut."""
+    rows = facts(tiles, snapshots)
+    columns = {}
+    for feature in USER_FEATURES:
+        value = feature.value(rows).cast("float64")
+        for part in feature.needs:
+            value = rows[f"has_{part}"].ifelse(value, None)
+        columns[feature.name] = value
+    values = rows.select("user_no", "as_of", **columns)
+    return tiles.users.inner_join(values, "user_no").drop("user_no")
+
+
+#: The tables that a build can write, each a function of (tiles, snapshots).
+TABLES: dict[str, Callable[[Tiles, ir.Table], ir.Table]] = {"user": user_vectors}
+
+
+def snapshot_path(config: Config, table: str, as_of: datetime) -> Path:
+    """The file of one snapshot.
+
+    Examples
+    --------
+    >>> from configs import load
+    >>> snapshot_path(load("/srv"), "user", periods.as_utc("2011-09-10")).as_posix()
+    '/srv/features/user/2011-09-10T000000Z.parquet'
+    """
+    return config.home / "features" / table / f"{as_of:%Y-%m-%dT%H%M%S}Z.parquet"
+
+
+def build(
+    config: Config,
+    as_ofs: Sequence[datetime],
+    *,
+    known: Known = "hindsight",
+    tables: Sequence[str] = ("user",),
+    source_events: ir.Table | None = None,
+    progress: Callable[[str, float], None] | None = None,
+) -> BuildReport:
+    """Write one Parquet file per table and snapshot; a file appears whole or not at all.
+
+    Parameters
+    ----------
+    as_ofs
+        Snapshots, aware; none later than now. Those at one time of day share one pass over the events.
+    known
+        Which knowledge the features may use (see `Known`); an event counts when ``ingested_at`` is not later.
+    tables
+        Of `TABLES`.
+    source_events
+        Events to use instead of the committed ones.
+
+    Raises
+    ------
+    EventsError
+        When no event is known at or before a snapshot.
+    FeatureError
+        When a snapshot lies in the future, or a table is unknown.
+    """
+    started = time.monotonic()
+    as_ofs = _checked(config, as_ofs, tables)
+    connection, events = _source(config, source_events)
+    if isinstance(known, datetime):
+        events = upto(events, known, "ingested_at")
+    built_at = periods.now(config)
+    report: dict[str, dict[str, int]] = {table: {"rows": 0, "files": 0, "bytes": 0} for table in tables}
+    done, total = 0, len(as_ofs) * len(tables)
+    (config.home / "tmp").mkdir(parents=True, exist_ok=True)
+    for clock, group, known_events in _passes(connection, events, as_ofs, known):
+        if progress:
+            progress("cutting events into daily tiles", done / total)
+        with tempfile.TemporaryDirectory(prefix="tiles-", dir=config.home / "tmp") as scratch:
+            tiles = cut(upto(known_events, group[-1]), clock, _kept(connection, Path(scratch)))
+            for table in tables:
+                for as_of, path, rows in _write(config, connection, table, tiles, group, built_at):
+                    done += 1
+                    report[table]["rows"] += rows
+                    report[table]["files"] += 1
+                    report[table]["bytes"] += path.stat().st_size
+                    if progress:
+                        progress(f"{table} {as_of:%Y-%m-%d}", done / total)
+    return BuildReport(report, tuple(as_ofs), time.monotonic() - started, int(events.count().execute()))
+
+
+def _checked(config: Config, as_ofs: Sequence[datetime], tables: Sequence[str]) -> list[datetime]:
+    unknown = sorted(set(tables) - set(TABLES))
+    if unknown:
+        raise FeatureError("no such feature table", got=unknown, expected=sorted(TABLES))
+    present = periods.now(config)
+    ordered = sorted({periods.as_utc(as_of) for as_of in as_ofs})
+    if not ordered:
+        raise FeatureError("a build needs at least one snapshot", got=[], expected="as_of instants")
+    if ordered[-1] > present:
+        raise FeatureError(
+            "a snapshot lies in the future",
+            got=ordered[-1].isoformat(),
+            expected=f"at most {present.isoformat()}",
+            because="the events up to it have not happened yet",
+        )
+    return ordered
+
+
+def _source(config: Config, source_events: ir.Table | None) -> tuple[Any, ir.Table]:
+    if source_events is not None:
+        try:
+            return source_events.get_backend(), source_events
+        except ibis.common.exceptions.IbisError:  # a memtable belongs to nobody yet
+            return engine.connect(config), source_events
+    from features.events import read_events
+
+    connection = engine.connect(config)
+    return connection, read_events(connection, config)
+
+
+def _passes(
+    connection: Any, events: ir.Table, as_ofs: list[datetime], known: Known
+) -> Iterator[tuple[timedelta, list[datetime], ir.Table]]:
+    """The passes over the events that the snapshots need: one per time of day, or one each where late news differ."""
+    if known == "as_of":
+        late = events.ingested_at > events.event_at
+        hidden = [(events.event_at <= as_of) & (events.ingested_at > as_of) for as_of in as_ofs]
+        if bool(connection.execute(events.filter(late & ibis.or_(*hidden)).count() > 0)):
+            for as_of in as_ofs:
+                yield clock_of(as_of), [as_of], upto(events, as_of, "ingested_at")
+            return
+    for clock in sorted({clock_of(as_of) for as_of in as_ofs}):
+        yield clock, [as_of for as_of in as_ofs if clock_of(as_of) == clock], events
+
+
+def _kept(connection: Any, scratch: Path) -> Keep:
+    """Store each tile table as Parquet: it is computed once, and memory holds none of it."""
+
+    def keep(name: str, table: ir.Table) -> ir.Table:
+        path = scratch / f"{name}.parquet"
+        connection.to_parquet(table, path)
+        return connection.read_parquet(path)
+
+    return keep
+
+
+def _write(
+    config: Config, connection: Any, table: str, tiles: Tiles, as_ofs: list[datetime], built_at: datetime
+) -> Iterator[tuple[datetime, Path, int]]:
+    """Each snapshot's file; the query is compiled once and reads the snapshot from a table of one row."""
+    for as_of in as_ofs:
+        rows = TABLES[table](tiles, ibis.memtable(snapshots_arrow([as_of])))
+        rows = rows.mutate(built_at=ibis.literal(built_at, type="timestamp('UTC', 6)"))
+        rows = rows.relocate("built_at", after="as_of")
+        path = snapshot_path(config, table, as_of)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        whole = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            connection.to_parquet(rows, whole, compression="zstd")
+            count = int(connection.read_parquet(whole).count().execute())
+            if not count:
+                raise EventsError(
+                    f"no event is known at or before {as_of.isoformat()}",
+                    because="the snapshot lies before the first event, or nothing was ingested",
+                    run="userops status",
+                )
+            os.replace(whole, path)
+        finally:
+            whole.unlink(missing_ok=True)
+        yield as_of, path, count
