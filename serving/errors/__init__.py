@@ -1,0 +1,1 @@
+"""One shape for everything that goes wrong over HTTP."""

@@ -1,0 +1,149 @@
+"""The border of the service: nothing large, slow or malformed gets in, and every error that gets out has one shape.
+
+BentoML and Starlette answer errors in five different shapes (JSON objects, arrays, plain text); whatever leaves with a
+status of 400 or more without being a problem document becomes one here, headers such as ``Allow`` kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serving.errors.problem import MEDIA_TYPE, Problem, from_status
+
+__all__ = ["ProblemMiddleware"]
+
+_KEPT = (b"allow", b"retry-after", b"www-authenticate")
+_log = logging.getLogger("userops.serving")
+
+
+class ProblemMiddleware:
+    """Bounds the body, renders ``Problem`` and stray errors, counts what leaves.
+
+    Parameters
+    ----------
+    max_body_bytes
+        A longer body is refused with 413, by its ``Content-Length`` or, when it comes in chunks, as soon as it is.
+    body_timeout_s
+        A body that takes longer to arrive is refused with 408.
+    observe
+        Called with the scope, the status and the seconds of every answer.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        max_body_bytes: int,
+        body_timeout_s: float = 20.0,
+        observe: Callable[[Scope, int, float], None] | None = None,
+    ) -> None:
+        self.app, self.max_body_bytes, self.body_timeout_s, self.observe = app, max_body_bytes, body_timeout_s, observe
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        began = perf_counter()
+        answer = _Answer(send)
+        try:
+            body = await self._body(scope, receive)
+            if body is None:  # the client went away
+                return
+            await self.app(scope, _replay(body, receive), answer)
+            if answer.replaced is not None:
+                await answer.problem(scope, receive, answer.replaced)
+        except Problem as problem:
+            await answer.problem(scope, receive, problem)
+        except Exception:
+            if answer.started:
+                raise
+            _log.exception("%s %s failed", scope["method"], scope["path"])
+            await answer.problem(scope, receive, from_status(500))
+        finally:
+            if self.observe is not None and answer.status:
+                self.observe(scope, answer.status, perf_counter() - began)
+
+    async def _body(self, scope: Scope, receive: Receive) -> bytes | None:
+        headers = dict(scope["headers"])
+        length = headers.get(b"content-length", b"")
+        if length.isdigit() and int(length) > self.max_body_bytes:
+            raise self._too_large(int(length))
+        if not length and b"transfer-encoding" not in headers and scope["method"] in ("GET", "HEAD", "OPTIONS"):
+            return b""
+        chunks: list[bytes] = []
+        size = 0
+        try:
+            async with asyncio.timeout(self.body_timeout_s):
+                while True:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        return None
+                    chunks.append(message.get("body", b""))
+                    size += len(chunks[-1])
+                    if size > self.max_body_bytes:
+                        raise self._too_large(size)
+                    if not message.get("more_body", False):
+                        return b"".join(chunks)
+        except TimeoutError:
+            expected = f"within {self.body_timeout_s:g} seconds"
+            raise Problem(408, "request-timeout", "the body did not arrive in time", expected=expected) from None
+
+    def _too_large(self, size: int) -> Problem:
+        return Problem(
+            413,
+            "too-large",
+            "the body is too large",
+            expected=f"at most {self.max_body_bytes} bytes",
+            got=f"{size} bytes or more",
+            # The rest of the body is not read, so the connection cannot carry another request.
+            headers={"connection": "close"},
+        )
+
+
+class _Answer:
+    """Passes a response on, unless it is an error of another shape: that one is held back and replaced."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.started = False
+        self.status = 0
+        self.replaced: Problem | None = None
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = message.get("headers", [])
+            media_type = next((value for key, value in headers if key.lower() == b"content-type"), b"")
+            if message["status"] >= 400 and not media_type.startswith(MEDIA_TYPE.encode()):
+                kept = {key.decode(): value.decode("latin-1") for key, value in headers if key.lower() in _KEPT}
+                self.replaced = from_status(message["status"], kept)
+                return
+            self.started, self.status = True, message["status"]
+        elif self.replaced is not None:
+            return
+        await self._send(message)
+
+    async def problem(self, scope: Scope, receive: Receive, problem: Problem) -> None:
+        if self.started:
+            return
+        self.started, self.status = True, problem.status
+        request_id = scope.get("state", {}).get("request_id")
+        await problem.response(request_id)(scope, receive, self._send)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    sent = False
+
+    async def replay() -> Any:
+        nonlocal sent
+        if sent:
+            return await receive()
+        sent = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay

@@ -1,0 +1,131 @@
+"""``application/problem+json`` (RFC 9457): the one shape of every error that the service answers.
+
+::
+
+    {"type": "urn:userops:problem:invalid-request", "title": "Invalid request", "status": 400,
+     "detail": "user_ids[1] must be a string", "field": "user_ids[1]", "expected": "a string", "got": "7",
+     "request_id": "..."}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import to_json
+from starlette.responses import Response
+
+__all__ = ["Problem", "from_status", "from_validation"]
+
+MEDIA_TYPE = "application/problem+json"
+_SHOWN = 120  # characters of a wrong value that are shown; ids may be megabytes
+
+
+class Problem(Exception):
+    """An error that the caller is told about: ``detail`` says what, ``field``, ``expected`` and ``got`` say where."""
+
+    def __init__(
+        self,
+        status: int,
+        kind: str,
+        detail: str,
+        *,
+        field: str | None = None,
+        expected: Any = None,
+        got: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status, self.kind, self.detail = status, kind, detail
+        self.field, self.expected, self.got = field, expected, got
+        self.headers = dict(headers or {})
+
+    def response(self, request_id: str | None = None) -> Response:
+        """The HTTP answer; members that say nothing are left out."""
+        body = {
+            "type": f"urn:userops:problem:{self.kind}",
+            "title": self.kind.replace("-", " ").capitalize(),
+            "status": self.status,
+            "detail": self.detail,
+            "field": self.field,
+            "expected": self.expected,
+            "got": self.got,
+            "request_id": request_id,
+        }
+        content = to_json({key: value for key, value in body.items() if value is not None})
+        return Response(content, self.status, self.headers, media_type=MEDIA_TYPE)
+
+
+_KINDS = {
+    400: ("invalid-request", "the request cannot be understood"),
+    404: ("not-found", "nothing lives at this address; see /docs.json"),
+    405: ("method-not-allowed", "this address does not answer that method"),
+    408: ("request-timeout", "the body did not arrive in time"),
+    413: ("too-large", "the request asks for too much at once"),
+    415: ("unsupported-media-type", "send application/json"),
+    429: ("too-many-requests", "too many requests at once; try again later"),
+    503: ("unavailable", "the service cannot answer now"),
+    504: ("timeout", "the answer took too long"),
+}
+
+
+def from_status(status: int, headers: Mapping[str, str] | None = None) -> Problem:
+    """The problem for a bare status code; whatever else the answer said is not repeated.
+
+    Examples
+    --------
+    >>> from_status(405).kind
+    'method-not-allowed'
+    >>> from_status(500).detail
+    'an error on our side; it has been logged'
+    """
+    if status in _KINDS:
+        kind, detail = _KINDS[status]
+    elif status < 500:
+        kind, detail = HTTPStatus(status).phrase.lower().replace(" ", "-"), HTTPStatus(status).description
+    else:
+        kind, detail = "internal-error", "an error on our side; it has been logged"
+    return Problem(status, kind, detail, headers=headers)
+
+
+def from_validation(error: ValidationError, limits: Mapping[str, int]) -> Problem:
+    """The problem for a body that does not match its schema: the first mistake, and how many there are.
+
+    A list longer than ``limits`` allows is "too large" (413); everything else is an invalid request (400).
+    """
+    first = error.errors(include_url=False, include_context=False)[0]
+    field = _path(first["loc"])
+    message = str(first["msg"])
+    detail = f"{field}: {message}" if field else message
+    if error.error_count() > 1:
+        detail += f" (and {error.error_count() - 1} more)"
+    # Unparsable JSON has the whole body as its input: the message already names line and column.
+    got = None if first["type"] in ("json_invalid", "missing") else shown(first["input"])
+    if first["type"] == "too_long" and field in limits:
+        return Problem(413, "too-large", detail, field=field, expected=f"at most {limits[field]}", got=got)
+    return Problem(400, "invalid-request", detail, field=field or None, expected=message, got=got)
+
+
+def shown(value: Any) -> str:
+    """A wrong value, short enough to be read.
+
+    Examples
+    --------
+    >>> shown("a" * 500)[-21:]
+    "aaa' (500 characters)"
+    """
+    if isinstance(value, list):
+        return f"{len(value)} entries"
+    if isinstance(value, str | bytes) and len(value) > _SHOWN:
+        return f"{value[:_SHOWN]!r} ({len(value)} characters)"
+    text = repr(value)
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    path = ""
+    for part in location:
+        path += f"[{part}]" if isinstance(part, int) else f".{part[:_SHOWN]}"
+    return path.removeprefix(".")
