@@ -1,0 +1,208 @@
+"""The only door to Feast: history for training, publication, and the online read of the service.
+
+Reading online needs neither Feast nor pandas (`features.online` reads the bytes): each is imported where it is used.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from configs import Config, read_yaml
+from configs.errors import CatalogueMismatch, FeatureError
+from features import online, snapshots, vectors
+from features.catalog import NAMES, digest
+from features.publish import Progress, Publication, publish
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["OnlineVectors", "Publication", "Store"]
+
+ROW = "__row"  # travels through Feast beside the keys: the answer must be the rows asked, in their order
+
+
+@dataclass(frozen=True)
+class OnlineVectors:
+    """What is published about some users: ``values[i]`` in catalogue order, NaN where absent.
+
+    A user of whom nothing is published has ``found`` False, a row of NaN and ``as_of`` NaT.
+    """
+
+    values: npt.NDArray[np.float64]
+    found: npt.NDArray[np.bool_]
+    as_of: npt.NDArray[np.datetime64]
+
+
+class Store:
+    """The features of one home folder."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.digest = digest()
+        self.reader = online.OnlineReader(online.path_of(config.home))
+
+    # ── online ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def online(self, user_ids: Sequence[str]) -> OnlineVectors:
+        """The published vectors of ``user_ids``, in their order, all from one publication's state.
+
+        Raises
+        ------
+        CatalogueMismatch
+            When they were published from another catalogue: never a shuffled column.
+        """
+        keys = vectors.entity_keys(user_ids)
+        rows = self.reader.read(online.table_of(online.VECTOR_VIEW), keys, online.VECTOR)
+        place = {key: number for number, (key, _, _, _) in enumerate(rows)}
+        places = np.array([place.get(key, -1) for key in keys], dtype=np.intp)
+        found = places >= 0
+        if not found.all():
+            self._check_publication()
+        values = np.full((len(keys), len(NAMES)), np.nan)
+        as_of = np.full(len(keys), np.datetime64("NaT"), dtype="datetime64[us]")
+        if rows:
+            read = vectors.unpack([value for _, _, value, _ in rows], len(NAMES), self.digest)
+            seconds = np.array([at for _, _, _, at in rows], dtype="datetime64[s]")
+            values[found] = read[places[found]]
+            as_of[found] = seconds[places[found]]
+        return OnlineVectors(values, found, as_of)
+
+    def profiles(self, user_ids: Sequence[str]) -> list[dict[str, Any] | None]:
+        """The published profiles of ``user_ids``, in their order; None for the unknown."""
+        keys = vectors.entity_keys(user_ids)
+        rows = self.reader.read(online.table_of(online.PROFILE_VIEW), keys, online.PROFILE)
+        found = {key: json.loads(vectors.unpack_text(value)) for key, _, value, _ in rows}
+        return [found.get(key) for key in keys]
+
+    def _check_publication(self) -> None:
+        """Not found means unknown, unless what is published belongs to another catalogue."""
+        last = online.last_publication(self.reader.connection, online.VECTOR_VIEW)
+        if last is not None and last["digest"] != self.digest:
+            raise CatalogueMismatch(
+                "the published vectors belong to another feature catalogue",
+                got=last["digest"],
+                expected=self.digest,
+                run="userops features build, then userops features publish",
+            )
+
+    # ── publication ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def publish(self, as_of: datetime | None = None, progress: Progress | None = None) -> Publication:
+        """Put the newest snapshot at or before ``as_of`` (default: now) online, and tell Feast's registry of it.
+
+        Users of whom something newer is online keep it; users who are not in the snapshot keep what they have.
+        """
+        from features import periods
+
+        published = publish(self.config, as_of or periods.now(self.config), progress)
+        if published.rows_written:
+            self._tell_feast(published.as_of, with_profiles=published.profiles > 0)
+        return published
+
+    # ── Feast ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def feast(self, known_at: datetime | None = None) -> Any:
+        """Feast's own store over this home folder; ``known_at`` hides every row written after it."""
+        from feast import FeatureStore, RepoConfig
+
+        folder = Path(__file__).parent
+        content = read_yaml(folder / "feature_store.yaml")
+        home = self.config.home
+        home.mkdir(parents=True, exist_ok=True)
+        content["registry"] = {**content["registry"], "path": f"sqlite:///{home / 'registry.db'}"}
+        content["online_store"] = {**content["online_store"], "path": str(self.reader.path)}
+        content["offline_store"] = {
+            **content["offline_store"],
+            "known_at": known_at,
+            "memory_limit": self.config.memory_limit,
+            "threads": self.config.threads,
+            "spill_folder": str(home / "tmp"),
+        }
+        return FeatureStore(config=RepoConfig(**content, repo_path=folder))
+
+    @cached_property
+    def _feast(self) -> Any:
+        return self.feast()
+
+    def apply(self) -> None:
+        """Register the entity, views and services of `features.definitions` for this home folder."""
+        from features.definitions import declare
+
+        for folder in ("user", "profile"):
+            (self.config.home / "features" / folder).mkdir(parents=True, exist_ok=True)
+        self._feast.apply(declare(self.config.home, self.config.models).all())
+
+    def _tell_feast(self, at: datetime, with_profiles: bool) -> None:
+        """Record the publication as the materialization that it is."""
+        self._applied()
+        registry = self._feast.registry
+        for name in (online.VECTOR_VIEW, *([online.PROFILE_VIEW] if with_profiles else [])):
+            view = registry.get_feature_view(name, online.PROJECT)
+            registry.apply_materialization(view, online.PROJECT, at, at)
+
+    def _applied(self) -> None:
+        """Register the definitions unless those of this catalogue are registered."""
+        views = {view.name: view for view in self._feast.registry.list_feature_views(online.PROJECT)}
+        view = views.get("user_behaviour")
+        if view is None or view.tags.get("catalogue") != self.digest:
+            self.apply()
+
+    def historical(
+        self,
+        keys: pd.DataFrame,
+        features: Sequence[str] = NAMES,
+        known_at: datetime | Literal["as_of"] | None = None,
+    ) -> pd.DataFrame:
+        """``keys`` with the features as of each row's ``as_of``: same rows, same order, float64, NaN where absent.
+
+        Parameters
+        ----------
+        keys
+            ``user_id``, ``as_of`` (aware) and any other columns.
+        features
+            Names of the catalogue; the columns come in this order.
+        known_at
+            Hide snapshots built after this instant, or, with ``"as_of"``, after each row's own ``as_of``. None looks
+            with hindsight: a snapshot counts from its ``as_of``, whenever it was built.
+        """
+        import pandas as pd
+
+        _check_keys(keys, features)
+        files = snapshots.snapshots(self.config, "user")
+        for _, path in files:
+            snapshots.check_catalogue(path, NAMES, self.digest)
+        self._applied()
+        store = self.feast(known_at) if isinstance(known_at, datetime) else self._feast
+        rows = np.arange(len(keys))
+        entities = pd.DataFrame({"user_id": keys["user_id"].array, "event_timestamp": keys["as_of"].array, ROW: rows})
+        answer = store.get_historical_features(
+            entity_df=entities,
+            features=[f"user_behaviour:{name}" for name in features],
+            filter_by_created_timestamp=known_at == "as_of",
+        ).to_df()
+        if not np.array_equal(answer[ROW].to_numpy(), rows):
+            raise FeatureError("Feast changed the rows of a training set", got=len(answer), expected=len(keys))
+        values = answer[list(features)].astype("float64").set_axis(keys.index)
+        return pd.concat([keys, values], axis=1)
+
+
+def _check_keys(keys: pd.DataFrame, features: Sequence[str]) -> None:
+    import pandas as pd
+
+    missing = [column for column in ("user_id", "as_of") if column not in keys.columns]
+    if missing:
+        raise FeatureError("the keys lack a column", got=list(keys.columns), expected=["user_id", "as_of"])
+    if not isinstance(keys["as_of"].dtype, pd.DatetimeTZDtype):
+        raise FeatureError("as_of must be aware instants", got=str(keys["as_of"].dtype), expected="datetime64[us, UTC]")
+    unknown = [name for name in features if name not in NAMES]
+    if unknown:
+        raise FeatureError("no such feature in the catalogue", got=unknown, run="userops features list")

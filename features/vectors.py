@@ -1,0 +1,141 @@
+"""How Feast lays keys and values into bytes, done for whole batches without a protobuf object.
+
+A vector of a catalogue with ``n`` features is ``n + 1`` doubles: first a number that stands for the catalogue, then the
+features in its order, NaN where absent. Serialised by Feast it is a constant header followed by the little-endian
+doubles, so a matrix of users becomes their values in one copy (and back).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from configs.errors import CatalogueMismatch, FeatureError
+
+__all__ = ["catalogue_number", "entity_keys", "pack", "pack_text", "packed_sql", "prefix", "unpack", "unpack_text"]
+
+Matrix = npt.NDArray[np.float64]
+
+# google.protobuf tags (field << 3 | wire type): Value.double_list_val = 15, DoubleList.val = 1, Value.string_val = 2.
+DOUBLE_LIST, DOUBLES, STRING = b"\x7a", b"\x0a", b"\x12"
+STRING_TYPE = (2).to_bytes(4, "little")  # feast.types.ValueType.STRING in a serialised entity key
+
+
+def varint(number: int) -> bytes:
+    """Protobuf's variable-length integer.
+
+    Examples
+    --------
+    >>> varint(300).hex()
+    'ac02'
+    """
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
+def entity_keys(ids: Sequence[str], join_key: str = "user_id") -> list[bytes]:
+    """The keys under which Feast (entity_key_serialization_version 3) files entities with one string join key.
+
+    Examples
+    --------
+    >>> entity_keys(["ab"])[0].hex()
+    '010000000200000007000000757365725f696402000000020000006162'
+    """
+    name = join_key.encode()
+    prefix = (1).to_bytes(4, "little") + STRING_TYPE + len(name).to_bytes(4, "little") + name + STRING_TYPE
+    try:
+        encoded = [one.encode() for one in ids]
+    except (AttributeError, UnicodeEncodeError):
+        wrong = next(one for one in ids if not isinstance(one, str) or not one.isprintable())
+        raise FeatureError("a user id must be text", got=repr(wrong), expected="a string of valid Unicode") from None
+    return [prefix + len(one).to_bytes(4, "little") + one for one in encoded]
+
+
+def catalogue_number(digest: str) -> float:
+    """The first 52 bits of a catalogue's ``sha256:...``: a double that survives every copy exactly.
+
+    Examples
+    --------
+    >>> catalogue_number("sha256:00000000000ff" + "0" * 51)
+    255.0
+    """
+    return float(int(digest.removeprefix("sha256:")[:13], 16))
+
+
+def _header(doubles: int) -> bytes:
+    inner = DOUBLES + varint(8 * doubles)
+    return DOUBLE_LIST + varint(len(inner) + 8 * doubles) + inner
+
+
+def pack(values: Matrix, digest: str) -> list[bytes]:
+    """One serialised ``Array(Float64)`` per row of ``values`` (shape ``[users, features]``), the catalogue in front."""
+    users, features = values.shape
+    header = np.frombuffer(_header(features + 1), np.uint8)
+    out = np.empty((users, len(header) + 8 * (features + 1)), np.uint8)
+    out[:, : len(header)] = header
+    doubles = np.empty((users, features + 1), "<f8")
+    doubles[:, 0] = catalogue_number(digest)
+    doubles[:, 1:] = values
+    out[:, len(header) :] = doubles.view(np.uint8)
+    block, width = out.tobytes(), out.shape[1]
+    return [block[start : start + width] for start in range(0, len(block), width)]
+
+
+def unpack(values: Sequence[bytes], features: int, digest: str) -> Matrix:
+    """The matrix ``[len(values), features]`` that ``pack`` laid out; refuses vectors of any other catalogue."""
+    header = _header(features + 1)
+    width = len(header) + 8 * (features + 1)
+    if any(len(value) != width for value in values):
+        raise _mismatch()
+    rows = np.frombuffer(b"".join(values), np.uint8).reshape(len(values), width)
+    doubles: Matrix = rows[:, len(header) :].copy().view("<f8")
+    same_header = (rows[:, : len(header)] == np.frombuffer(header, np.uint8)).all()
+    if not same_header or not (doubles[:, 0] == catalogue_number(digest)).all():
+        raise _mismatch()
+    return doubles[:, 1:]
+
+
+def prefix(features: int, digest: str) -> bytes:
+    """How every vector of this catalogue begins."""
+    return _header(features + 1) + np.array([catalogue_number(digest)], "<f8").tobytes()
+
+
+def _mismatch() -> CatalogueMismatch:
+    return CatalogueMismatch(
+        "the published vectors belong to another feature catalogue",
+        because="the catalogue changed after the last publication",
+        run="userops features build, then userops features publish",
+    )
+
+
+def packed_sql(names: Sequence[str], digest: str, table: str = "h") -> str:
+    """The DuckDB expression of the same vector, for readers of the scalar columns."""
+    quoted = (table + '."' + name.replace('"', '""') + '"' for name in names)
+    columns = (f"coalesce({column}::DOUBLE, 'nan'::DOUBLE)" for column in quoted)
+    return f"list_value({catalogue_number(digest)!r}::DOUBLE, {', '.join(columns)})"
+
+
+def pack_text(text: str) -> bytes:
+    """A serialised ``String``.
+
+    Examples
+    --------
+    >>> pack_text("abc").hex(), unpack_text(pack_text("é"))
+    ('1203616263', 'é')
+    """
+    encoded = text.encode()
+    return STRING + varint(len(encoded)) + encoded
+
+
+def unpack_text(value: bytes) -> str:
+    """The text of a serialised ``String``."""
+    end = 1
+    while value[end] & 0x80:
+        end += 1
+    return value[end + 1 :].decode()
