@@ -23,7 +23,18 @@ props          string, null when none      a JSON object; ``discount`` (money of
 
 from __future__ import annotations
 
-__all__ = ["COLUMNS", "KINDS"]
+import hashlib
+from datetime import UTC, datetime, timedelta
+
+import ibis
+import ibis.expr.types as ir
+from ibis.backends.duckdb import Backend
+
+from configs import Config
+from configs.errors import EventsError
+from features.ledger import Ledger
+
+__all__ = ["COLUMNS", "ENTITIES", "KINDS", "content_hash", "read_entities", "read_events", "span"]
 
 COLUMNS: dict[str, str] = {
     "event_id": "string",
@@ -55,3 +66,57 @@ KINDS: tuple[str, ...] = (
     "contact",  # wrote to customer service
     "survey",
 )
+
+# Optional tables of attributes, and the key of each.
+ENTITIES: dict[str, str] = {"users": "user_id", "items": "item_id", "stores": "store_id"}
+
+
+def read_events(connection: Backend, config: Config) -> ir.Table:
+    """All committed events, lazily, with exactly ``COLUMNS``; nothing of an unfinished ingest."""
+    files = Ledger(config).event_files()
+    if not files:
+        raise _nothing(config)
+    for stored in files:
+        size = stored.path.stat().st_size if stored.path.exists() else None
+        if size != stored.bytes:
+            raise EventsError(
+                f"{stored.path} is damaged", got=size, expected=f"{stored.bytes} bytes", run="userops ingest --replace"
+            )
+    table = connection.read_parquet([str(stored.path) for stored in files], hive_partitioning=False)
+    return table.cast(ibis.schema(COLUMNS)).select(*COLUMNS)
+
+
+def span(config: Config) -> tuple[datetime, datetime]:
+    """``event_at`` of the first and of the last event."""
+    batches = [batch for batch in Ledger(config).batches() if batch.accepted]
+    if not batches:
+        raise _nothing(config)
+    first = min(batch.first_event_us or 0 for batch in batches)
+    last = max(batch.last_event_us or 0 for batch in batches)
+    epoch = datetime(1970, 1, 1, tzinfo=UTC)
+    return epoch + timedelta(microseconds=first), epoch + timedelta(microseconds=last)
+
+
+def content_hash(config: Config) -> str:
+    """Digest of the set of events: the same events give the same digest, in whatever batches they came.
+
+    ``ingested_at`` is left out, so that two homes that read the same files agree.
+    """
+    batches = Ledger(config).batches()
+    content = 0
+    for batch in batches:
+        content ^= int(batch.content, 16)
+    events = sum(batch.accepted for batch in batches)
+    return "sha256:" + hashlib.sha256(f"{events} {content:032x}".encode()).hexdigest()
+
+
+def read_entities(connection: Backend, config: Config, name: str) -> ir.Table | None:
+    """The attributes of ``users``, ``items`` or ``stores``, one row per key; None when no source gave any."""
+    if name not in ENTITIES:
+        raise EventsError("no such entity table", got=name, expected=sorted(ENTITIES))
+    path = config.home / "events" / "entities" / f"{name}.parquet"
+    return connection.read_parquet(str(path)) if path.exists() else None
+
+
+def _nothing(config: Config) -> EventsError:
+    return EventsError(f"{config.home} holds no events", run="userops ingest SOURCE --data PATH")

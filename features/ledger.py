@@ -1,0 +1,203 @@
+"""The ledger of ingest: which files of events count, in SQLite; a batch exists when its rows here are committed.
+
+A batch is written under ``events/staging/<batch>``, renamed file by file into ``events/data`` and
+``events/quarantine``, and then entered here in one transaction. A reader asks the ledger which files to read, so it
+sees a batch whole or not at all, whatever happens to the writer. The next writer sweeps up what a dead one left.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from configs import Config
+from configs.errors import EventsError
+
+__all__ = ["Batch", "Known", "Ledger", "StoredFile"]
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS batches (
+    batch_id TEXT PRIMARY KEY, source TEXT NOT NULL, identity TEXT NOT NULL, committed_at TEXT NOT NULL,
+    read INTEGER NOT NULL, accepted INTEGER NOT NULL, quarantined INTEGER NOT NULL, duplicates INTEGER NOT NULL,
+    by_rule TEXT NOT NULL, first_event_us INTEGER, last_event_us INTEGER, content TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS inputs (
+    batch_id TEXT NOT NULL, source TEXT NOT NULL, digest TEXT NOT NULL, sha256 TEXT NOT NULL, name TEXT NOT NULL,
+    lines INTEGER NOT NULL, final INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS files (
+    path TEXT PRIMARY KEY, batch_id TEXT NOT NULL, event_date TEXT, bytes INTEGER NOT NULL);
+CREATE INDEX IF NOT EXISTS inputs_by_digest ON inputs (source, digest, sha256);
+"""
+_VERSION = 1
+WAIT_SECONDS = 600.0
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A committed Parquet file; ``event_date`` is None for a file of quarantine."""
+
+    path: Path
+    event_date: str | None
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Known:
+    """An input that was read before: its lines, and whether reading it again would end in the same way."""
+
+    sha256: str
+    name: str
+    lines: int
+    final: bool
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One committed ingest. ``content`` is an order-free digest of its events, as 32 hexadecimal digits."""
+
+    batch_id: str
+    source: str
+    identity: str
+    read: int
+    accepted: int
+    quarantined: int
+    duplicates: int
+    by_rule: dict[str, int]
+    first_event_us: int | None
+    last_event_us: int | None
+    content: str
+
+
+class Ledger:
+    """The committed batches of one home."""
+
+    def __init__(self, config: Config) -> None:
+        self.folder = config.home / "events"
+        self.path = self.folder / "ledger.db"
+        self.data = self.folder / "data"
+        self.quarantine = self.folder / "quarantine"
+        self.staging = self.folder / "staging"
+
+    def batches(self, source: str | None = None) -> list[Batch]:
+        """The committed batches, oldest first."""
+        if not self.path.exists():
+            return []
+        query = (
+            "SELECT batch_id, source, identity, read, accepted, quarantined, duplicates, by_rule, first_event_us, "
+            "last_event_us, content FROM batches WHERE ?1 IS NULL OR source = ?1 ORDER BY rowid"
+        )
+        with self._connection() as connection:
+            rows = connection.execute(query, (source,)).fetchall()
+        return [Batch(*row[:7], json.loads(row[7]), row[8], row[9], row[10]) for row in rows]
+
+    def event_files(self, first_date: str = "", last_date: str = "9999-99-99") -> list[StoredFile]:
+        """The committed files with events of the dates ``[first_date, last_date]``."""
+        query = "SELECT path, event_date, bytes FROM files WHERE event_date BETWEEN ? AND ? ORDER BY event_date, path"
+        return self._files(query, (first_date, last_date))
+
+    def quarantine_files(self) -> list[StoredFile]:
+        """The committed files with refused lines."""
+        return self._files("SELECT path, event_date, bytes FROM files WHERE event_date IS NULL ORDER BY path", ())
+
+    def known_inputs(self, source: str, digest: str) -> dict[str, Known]:
+        """By SHA-256, the inputs that this source has read with the very same mapping."""
+        if not self.path.exists():
+            return {}
+        query = "SELECT sha256, name, lines, final FROM inputs WHERE source = ? AND digest = ? ORDER BY rowid"
+        with self._connection() as connection:
+            rows = connection.execute(query, (source, digest)).fetchall()
+        return {row[0]: Known(row[0], row[1], row[2], bool(row[3])) for row in rows}
+
+    @contextmanager
+    def lock(self, progress: Callable[[str, float], None] | None = None) -> Iterator[None]:
+        """One writer at a time: wait for the other one, at most ten minutes. A dead writer holds nothing."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "ledger.lock").open("a+") as stream:
+            end = time.monotonic() + WAIT_SECONDS
+            while True:
+                try:
+                    fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    stream.seek(0)
+                    holder = stream.read().strip() or "unknown"
+                    if time.monotonic() > end:
+                        raise EventsError(
+                            f"another ingest holds {self.folder}", got=f"process {holder}", run=f"ps -p {holder}"
+                        ) from None
+                    if progress:
+                        progress(f"waiting for process {holder}, which is ingesting", 0.0)
+                    time.sleep(0.2)
+            stream.seek(0)
+            stream.truncate()
+            stream.write(str(os.getpid()))
+            stream.flush()
+            yield
+
+    def sweep(self) -> None:
+        """Remove what an ingest that died left behind; call it while holding the lock."""
+        shutil.rmtree(self.staging, ignore_errors=True)
+        committed = {stored.path for stored in [*self.event_files(), *self.quarantine_files()]}
+        for path in [*self.data.glob("*/*.parquet"), *self.quarantine.glob("*.parquet")]:
+            if path not in committed:
+                path.unlink()
+                if path.parent != self.quarantine and not any(path.parent.iterdir()):
+                    path.parent.rmdir()
+
+    def commit(self, batch: Batch, inputs: list[Known], digest: str, staged: Path, replace: bool) -> None:
+        """Move the staged files to their places and enter the batch; with ``replace`` the source's older ones go."""
+        entries: list[StoredFile] = []
+        for path in sorted(staged.glob("data/*/*.parquet")):
+            target = self.data / path.parent.name / f"{batch.batch_id}-{path.stem}.parquet"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.rename(path, target)
+            entries.append(StoredFile(target, path.parent.name.removeprefix("event_date="), target.stat().st_size))
+        for path in sorted(staged.glob("quarantine/*.parquet")):
+            target = self.quarantine / f"{batch.batch_id}-{path.stem}.parquet"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.rename(path, target)
+            entries.append(StoredFile(target, None, target.stat().st_size))
+        row = (
+            *(batch.batch_id, batch.source, batch.identity, datetime.now(UTC).isoformat(), batch.read, batch.accepted),
+            *(batch.quarantined, batch.duplicates, json.dumps(batch.by_rule), batch.first_event_us),
+            *(batch.last_event_us, batch.content),
+        )
+        with self._connection() as connection, connection:
+            if replace:
+                older = "(SELECT batch_id FROM batches WHERE source = ?)"
+                for table in ("files", "inputs", "batches"):
+                    connection.execute(f"DELETE FROM {table} WHERE batch_id IN {older}", (batch.source,))
+            connection.execute(f"INSERT INTO batches VALUES ({', '.join('?' * 12)})", row)
+            connection.executemany(
+                "INSERT INTO inputs VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [(batch.batch_id, batch.source, digest, k.sha256, k.name, k.lines, int(k.final)) for k in inputs],
+            )
+            connection.executemany(
+                "INSERT INTO files VALUES (?, ?, ?, ?)",
+                [(str(e.path.relative_to(self.folder)), batch.batch_id, e.event_date, e.bytes) for e in entries],
+            )
+
+    def _files(self, query: str, values: tuple[str, ...]) -> list[StoredFile]:
+        if not self.path.exists():
+            return []
+        with self._connection() as connection:
+            rows = connection.execute(query, values).fetchall()
+        return [StoredFile(self.folder / path, event_date, size) for path, event_date, size in rows]
+
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        with closing(sqlite3.connect(self.path, timeout=60)) as connection:
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            if version == 0:
+                connection.executescript(f"{_SCHEMA} PRAGMA user_version = {_VERSION};")
+            elif version != _VERSION:
+                raise EventsError(f"{self.path} is of another version", got=version, expected=_VERSION)
+            yield connection
