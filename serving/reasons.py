@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import yaml
-
+from configs import read_yaml
 from configs.errors import ConfigError
 
 __all__ = ["LANGUAGES", "Reasons", "Template", "write_number"]
@@ -55,12 +54,9 @@ class Reasons:
     @classmethod
     def load(cls, path: Path, features: Iterable[Dictionary]) -> Reasons:
         """The reasons that ``path`` describes; a feature without one, or with two, is refused."""
-        try:
-            entries = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, yaml.YAMLError) as error:
-            raise ConfigError(f"{path} cannot be read", got=str(error)) from None
+        entries = read_yaml(path).get("reasons")
         if not isinstance(entries, list):
-            raise ConfigError(f"{path} must hold a list", got=type(entries).__name__, expected="- feature: ...")
+            raise ConfigError(f"{path} must hold a list", got=type(entries).__name__, expected="reasons: [...]")
         return cls(entries, features, str(path))
 
     def code(self, feature: str) -> str:

@@ -6,7 +6,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
-__all__ = ["Explain", "ScoreRequest", "ScoreResponse", "UserId"]
+__all__ = [
+    "Card",
+    "Explain",
+    "Models",
+    "ProblemBody",
+    "Profile",
+    "ProfileQuery",
+    "ScoreRequest",
+    "ScoreResponse",
+]
 
 # One line of text: no control characters, no NUL, not a megabyte.
 UserId = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
@@ -135,3 +144,79 @@ class ScoreResponse(BaseModel):
     features: FeaturesBlock
     users: list[ScoredUser]
     timing_ms: dict[str, float]
+
+
+class ProfileQuery(BaseModel):
+    """The question of ``GET /v1/users/{id}/profile``, from its path and query string."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    user_id: UserId
+    level: Level = "reason_codes"
+    top_n: int = Field(default=3, ge=1, le=20)
+    lang: Language = "zh"
+    strict: bool = False
+
+
+class ModelScores(BaseModel):
+    """One model's scores of one user."""
+
+    model: ModelBlock
+    scores: dict[str, Score]
+    expected_next_order_at: str | None = None
+    expected_next_order: NextOrder | None = None
+
+
+class Profile(BaseModel):
+    """What is known of one user; ``profile`` is what was published: state, last events, top categories, value."""
+
+    user_id: str
+    known: bool
+    status_reason: Literal["UNKNOWN_USER"] | None
+    features: FeaturesBlock
+    profile: dict[str, Any] | None
+    scores: dict[str, ModelScores]
+
+
+class ReleaseBlock(BaseModel):
+    """The release in force."""
+
+    release_id: str
+    created_at: str
+    catalogue_digest: str
+    digest: str
+
+
+class ListedModel(ModelBlock):
+    """A model of the release and what it answers."""
+
+    heads: list[str]
+    created_at: str
+
+
+class Models(BaseModel):
+    """The models of the release in force."""
+
+    release: ReleaseBlock
+    models: list[ListedModel]
+
+
+class Card(BaseModel):
+    """What a model is: its definition, training data, metrics with intervals, calibration, as training wrote them."""
+
+    model: ModelBlock
+    release: ReleaseBlock
+    card: dict[str, Any]
+
+
+class ProblemBody(BaseModel):
+    """An error (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    field: str | None = None
+    expected: Any = None
+    got: Any = None
+    request_id: str | None = None

@@ -132,8 +132,7 @@ class _Answer:
         if self.started:
             return
         self.started, self.status = True, problem.status
-        request_id = scope.get("state", {}).get("request_id")
-        await problem.response(request_id)(scope, receive, self._send)
+        await problem.response(problem.request_id)(scope, receive, self._send)
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -36,8 +36,10 @@ class Problem(Exception):
         expected: Any = None,
         got: Any = None,
         headers: Mapping[str, str] | None = None,
+        request_id: str | None = None,
     ) -> None:
         super().__init__(detail)
+        self.request_id = request_id
         self.status, self.kind, self.detail = status, kind, detail
         self.field, self.expected, self.got = field, expected, got
         self.headers = dict(headers or {})
@@ -90,11 +92,8 @@ def from_status(status: int, headers: Mapping[str, str] | None = None) -> Proble
     return Problem(status, kind, detail, headers=headers)
 
 
-def from_validation(error: ValidationError, limits: Mapping[str, int]) -> Problem:
-    """The problem for a body that does not match its schema: the first mistake, and how many there are.
-
-    A list longer than ``limits`` allows is "too large" (413); everything else is an invalid request (400).
-    """
+def from_validation(error: ValidationError, request_id: str | None = None) -> Problem:
+    """The problem for a question that does not match its schema: the first mistake, and how many there are."""
     first = error.errors(include_url=False, include_context=False)[0]
     field = _path(first["loc"])
     message = str(first["msg"])
@@ -103,9 +102,9 @@ def from_validation(error: ValidationError, limits: Mapping[str, int]) -> Proble
         detail += f" (and {error.error_count() - 1} more)"
     # Unparsable JSON has the whole body as its input: the message already names line and column.
     got = None if first["type"] in ("json_invalid", "missing") else shown(first["input"])
-    if first["type"] == "too_long" and field in limits:
-        return Problem(413, "too-large", detail, field=field, expected=f"at most {limits[field]}", got=got)
-    return Problem(400, "invalid-request", detail, field=field or None, expected=message, got=got)
+    return Problem(
+        400, "invalid-request", detail, field=field or None, expected=message, got=got, request_id=request_id
+    )
 
 
 def shown(value: Any) -> str:

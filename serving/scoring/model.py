@@ -132,6 +132,11 @@ class Model:
         ]
         return waiting.quantiles(np.stack(columns, axis=1), horizons, LEVELS)
 
+    @property
+    def last_horizon_days(self) -> float:
+        """Beyond how many days ``next_order`` is NaN."""
+        return float(self._grid["horizons_days"][-1]) if self._grid else 0.0
+
     def _contains(self, cohort: str | None, x: Floats) -> NDArray[np.bool_]:
         return np.ones(len(x), dtype=np.bool_) if cohort is None else self.cohorts[cohort].contains(x, self.features)
 

@@ -1,0 +1,125 @@
+"""The users of one request with what is known of them: vectors, their age, their hash."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.errors.problem import Problem, shown
+from serving.reader import Reader
+
+__all__ = ["Batch", "iso", "read_batch", "vector_hash"]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_US = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """n users; row i of everything is ``user_ids[i]``.
+
+    ``as_of`` holds microseconds since 1970 (UTC) and means nothing where ``found`` is False.
+    """
+
+    user_ids: Sequence[str]
+    values: NDArray[np.float64]
+    found: NDArray[np.bool_]
+    as_of: NDArray[np.int64]
+    now: datetime
+    max_age_s: float
+
+    def age_s(self, row: int) -> int:
+        """Whole seconds since the features of a known user; 0 for features of the very future that clocks allow."""
+        return max(0, int((_microseconds(self.now) - int(self.as_of[row])) // 1_000_000))
+
+    def is_stale(self, row: int) -> bool:
+        """Whether the features of a known user are older than the configuration allows."""
+        return self.age_s(row) > self.max_age_s
+
+    def block(self, service: str) -> dict[str, Any]:
+        """The ``features`` block of an answer."""
+        known = np.flatnonzero(self.found).tolist()
+        return {
+            "service": service,
+            "as_of": iso(int(self.as_of[self.found].min())) if known else None,
+            "max_age_s": max((self.age_s(row) for row in known), default=None),
+            "stale": [self.user_ids[row] for row in known if self.is_stale(row)],
+            "vector_hash": vector_hash(self.values),
+        }
+
+
+def read_batch(
+    reader: Reader,
+    user_ids: Sequence[str],
+    *,
+    now: datetime,
+    as_of: datetime | None = None,
+    max_age_s: float = float("inf"),
+    strict: bool = False,
+) -> Batch:
+    """The users' vectors as published.
+
+    Refused: an ``as_of`` in the future, or before the features (they would know what was not known then); with
+    ``strict`` an unknown user.
+    """
+    if as_of is not None and as_of > now:
+        raise _impossible("as_of lies in the future", as_of, f"at most {_text(now)}")
+    vectors = reader.online(user_ids)
+    published = np.asarray(vectors.as_of).astype("datetime64[us]").astype(np.int64)
+    found = np.asarray(vectors.found, dtype=np.bool_)
+    if as_of is not None and found.any() and (last := int(published[found].max())) > _microseconds(as_of):
+        raise _impossible("the published features know more than was known then", as_of, f"at least {iso(last)}")
+    if strict and not found.all():
+        unknown = [user_ids[row] for row in np.flatnonzero(~found)]
+        names = ", ".join(shown(name) for name in unknown[:5]) + (" ..." if len(unknown) > 5 else "")
+        first = int(np.flatnonzero(~found)[0])
+        raise Problem(
+            404,
+            "unknown-user",
+            f"{len(unknown)} unknown user{'s' if len(unknown) > 1 else ''}: {names}",
+            field=f"user_ids[{first}]",
+            expected="users with published features, or strict: false",
+            got=shown(unknown[0]),
+        )
+    return Batch(user_ids, np.asarray(vectors.values), found, published, as_of or now, max_age_s)
+
+
+def vector_hash(values: NDArray[np.float64]) -> str:
+    """SHA-256 of vectors: little-endian float64, row after row, every absent value the same NaN.
+
+    Examples
+    --------
+    >>> vector_hash(np.array([[1.0, np.nan]])) == vector_hash(np.array([[1.0, -np.nan]]))
+    True
+    """
+    canonical = np.where(np.isnan(values), np.nan, values).astype("<f8")
+    return "sha256:" + hashlib.sha256(canonical.tobytes()).hexdigest()
+
+
+def iso(microseconds: int) -> str:
+    """The instant as it is written in answers.
+
+    Examples
+    --------
+    >>> iso(1_500_000)
+    '1970-01-01T00:00:01.500000Z'
+    """
+    return _text(_EPOCH + microseconds * _US)
+
+
+def _text(instant: datetime) -> str:
+    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _microseconds(instant: datetime) -> int:
+    return (instant - _EPOCH) // _US
+
+
+def _impossible(detail: str, as_of: datetime, expected: str) -> Problem:
+    return Problem(422, "impossible-as-of", detail, field="as_of", expected=expected, got=_text(as_of))

@@ -1,0 +1,181 @@
+"""What one worker holds while it serves: configuration, reader, the models in force; and the questions it answers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from configs import Config, configs_folder
+from configs.errors import FeatureError
+from features.catalog import NAMES, USER_FEATURES, digest
+from serving.answer import ServedModel, scored_users
+from serving.batch import Batch, read_batch
+from serving.errors.problem import Problem
+from serving.metrics import metrics
+from serving.pickup import Pickup
+from serving.reader import Reader
+from serving.reasons import Reasons
+from serving.schemas import Explain, ScoreRequest
+from serving.scoring import Bundle, current
+
+__all__ = ["Live", "Release"]
+
+_log = logging.getLogger("userops.serving")
+# Exact reasons cost milliseconds per user and head: beyond so many users the event loop must not wait for them.
+_INLINE_EXPLAINED, _INLINE_SCORED = 2, 64
+
+
+@dataclass(frozen=True)
+class Release:
+    """A verified release, ready to answer."""
+
+    bundle: Bundle
+    models: dict[str, ServedModel]
+
+    @classmethod
+    def load(cls, releases: Path, reasons: Reasons) -> Release:
+        """The release in force in ``releases``, held against this process's feature catalogue."""
+        bundle = Bundle.load(current(releases), digest())
+        return cls(bundle, {name: ServedModel.of(bundle, name, NAMES, reasons) for name in bundle.models})
+
+
+class Live:
+    """One worker's state."""
+
+    def __init__(self, config: Config, open_reader: Callable[[Config], Reader]) -> None:
+        self.config = config
+        self.max_age_s = timedelta(hours=config.max_feature_age_hours).total_seconds()
+        self._open_reader = open_reader
+        self._reader: Reader | None = None
+        reasons = Reasons.load(configs_folder() / "reasons.yaml", USER_FEATURES)
+        self.pickup: Pickup[Release] = Pickup(
+            config.home / "releases", lambda folder: Release.load(folder, reasons), report=metrics().release
+        )
+        # One thread: a large request waits for a large request, never a small one for either.
+        self._heavy = ThreadPoolExecutor(max_workers=1, thread_name_prefix="scoring")
+
+    @property
+    def release(self) -> Release:
+        """The release in force; without one, a 503 that says why."""
+        live = self.pickup.live
+        if live is None:
+            raise _unavailable("no release can be served", self.pickup.refusal)
+        return live
+
+    def model(self, name: str) -> tuple[Release, ServedModel]:
+        """The model of that name in the release in force."""
+        release = self.release
+        if name not in release.models:
+            expected = sorted(release.models)
+            raise Problem(404, "unknown-model", "the release in force has no such model", expected=expected, got=name)
+        return release, release.models[name]
+
+    def now(self) -> datetime:
+        """The present, or the instant at which the clock is held."""
+        return self.config.now or datetime.now(UTC)
+
+    def reader(self) -> Reader:
+        """The online side of the feature store, opened when first needed."""
+        if self._reader is None:
+            self._reader = self._open_reader(self.config)
+        return self._reader
+
+    def read(self, user_ids: list[str], as_of: datetime | None = None, strict: bool = False) -> Batch:
+        """The vectors of the users; an unreadable store is a 503."""
+        try:
+            reader = self.reader()
+            return read_batch(reader, user_ids, now=self.now(), as_of=as_of, max_age_s=self.max_age_s, strict=strict)
+        except FeatureError as error:
+            _log.error("features cannot be read: %s", error)
+            raise _unavailable("the published features cannot be read", error.what) from None
+
+    def ready(self) -> None:
+        """Raise a 503 unless a release is live and the feature store can be read."""
+        _ = self.release
+        self.read(["readyz"])
+
+    async def score(self, name: str, request: ScoreRequest, request_id: str) -> dict[str, Any]:
+        """The answer to ``POST /v1/score/<name>``."""
+        if len(request.user_ids) > self.config.serving.max_users:
+            raise Problem(
+                413,
+                "too-large",
+                "too many users in one call",
+                field="user_ids",
+                expected=f"at most {self.config.serving.max_users}",
+                got=len(request.user_ids),
+            )
+        began = perf_counter()
+        _, served = self.model(name)
+        batch = self.read(request.user_ids, request.as_of, request.strict)
+        read = perf_counter()
+        users = await self.scored(served, batch, request.explain)
+        done = perf_counter()
+        known = int(batch.found.sum())
+        features = batch.block(served.feature_service)
+        metrics().stage("features", read - began)
+        metrics().stage("score", done - read)
+        metrics().scored(name, known, len(users) - known, len(features["stale"]))
+        return {
+            "request_id": request_id,
+            "model": served.block(),
+            "features": features,
+            "users": users,
+            "timing_ms": {
+                "features": round(1e3 * (read - began), 3),
+                "score": round(1e3 * (done - read), 3),
+                "total": round(1e3 * (perf_counter() - began), 3),
+            },
+        }
+
+    async def scored(self, served: ServedModel, batch: Batch, explain: Explain) -> list[dict[str, Any]]:
+        """Scores, on this thread when that is quick."""
+        most = _INLINE_SCORED if explain.level == "none" else _INLINE_EXPLAINED
+        if len(batch.user_ids) <= most:
+            return scored_users(served, batch, explain)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._heavy, scored_users, served, batch, explain)
+
+    async def profile(self, user_id: str, explain: Explain, strict: bool) -> dict[str, Any]:
+        """The answer to ``GET /v1/users/{id}/profile``: what is known of one user, and every score."""
+        release = self.release
+        batch = self.read([user_id], strict=strict)
+        try:
+            profile = self.reader().profiles([user_id])[0]
+        except FeatureError as error:
+            raise _unavailable("the published profiles cannot be read", error.what) from None
+        scores: dict[str, Any] = {}
+        for name, served in release.models.items():
+            user = (await self.scored(served, batch, explain))[0]
+            scores[name] = {
+                "model": served.block(),
+                **{key: user[key] for key in user if key in ("scores", *_NEXT_ORDER)},
+            }
+        known = bool(batch.found[0])
+        return {
+            "user_id": user_id,
+            "known": known,
+            "status_reason": None if known else "UNKNOWN_USER",
+            "features": batch.block("profile"),
+            "profile": profile,
+            "scores": scores,
+        }
+
+    def close(self) -> None:
+        """Let go of the threads."""
+        self._heavy.shutdown(wait=True)
+
+
+_NEXT_ORDER = ("expected_next_order_at", "expected_next_order")
+
+
+def _unavailable(detail: str, reason: str | None) -> Problem:
+    what = (reason or "").partition("\n")[0]
+    return Problem(503, "unavailable", f"{detail}: {what}" if what else detail, headers={"retry-after": "5"})

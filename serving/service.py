@@ -1,0 +1,142 @@
+"""The BentoML service: ``bentoml serve serving.service:UserOps``. No logic of its own.
+
+Scoring endpoints are BentoML's (its clients and its schema know them), the GET routes an app mounted beside them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import bentoml
+from pydantic import ValidationError
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Scope
+
+import configs
+from serving import lean, schemas
+from serving.errors.middleware import ProblemMiddleware
+from serving.errors.problem import Problem, from_validation, shown
+from serving.metrics import metrics
+from serving.routes import json_response, rest_app
+from serving.schemas import ScoreResponse
+
+if TYPE_CHECKING:
+    from serving.live import Live
+    from serving.reader import Reader
+
+CONFIG = configs.load()
+
+
+class ScoreRequest(bentoml.IODescriptor, schemas.ScoreRequest):  # type: ignore[misc]
+    """A score request as BentoML reads it from HTTP."""
+
+    @classmethod
+    async def from_http_request(cls, request: Request, serde: Any) -> ScoreRequest | Problem:
+        """The request, or why not: BentoML would make a 500 of its own from an exception raised here."""
+        media_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+        encoding = request.headers.get("content-encoding", "identity").strip().lower()
+        if media_type != "application/json" or encoding != "identity":
+            got = media_type if encoding == "identity" else f"content-encoding {encoding}"
+            detail = "the body must be plain JSON"
+            return Problem(415, "unsupported-media-type", detail, expected="application/json", got=shown(got))
+        body = await request.body()
+        try:
+            return cls.model_validate_json(body)
+        except ValidationError as error:
+            return from_validation(error, _request_id(body))
+
+
+def _request_id(body: bytes) -> str | None:
+    """The id of a request that is wrong in other ways, for its echo."""
+    try:
+        value = json.loads(body).get("request_id")
+    except (ValueError, AttributeError, RecursionError):
+        return None
+    return value if isinstance(value, str) and 0 < len(value) <= 128 and value.isprintable() else None
+
+
+@bentoml.service(
+    name="userops",
+    workers=CONFIG.serving.workers,
+    http={"host": CONFIG.serving.host, "port": CONFIG.serving.port},
+    # Slow bodies are bounded by the middleware, whose 408 has our shape; BentoML's 504 has not.
+    traffic={"timeout": 3600},
+    # BentoML's metrics label every path, so every user id would become a time series; ours are in serving/metrics.py.
+    metrics={"enabled": False},
+    logging={"access": {"enabled": False}},
+    # Tracing halves the throughput even when nothing is exported.
+    tracing={} if "OTEL_EXPORTER_OTLP_ENDPOINT" in os.environ else {"excluded_urls": ".*"},
+)
+class UserOps:
+    """Scores with reasons."""
+
+    def __init__(self) -> None:
+        # Everything heavy is loaded by the workers alone: the parent of `bentoml serve` imports this module too.
+        lean.import_lightgbm()
+        from serving.live import Live
+
+        self._live: Live = Live(CONFIG, open_reader)
+        self._live.pickup.start()
+        _rest.state.live = self._live
+        self._watch: asyncio.Task[None] | None = None
+
+    @bentoml.on_startup  # type: ignore[untyped-decorator]
+    async def watch_releases(self) -> None:
+        """Look for a new release as long as this worker lives."""
+        self._watch = asyncio.create_task(self._live.pickup.watch())
+
+    @bentoml.on_shutdown  # type: ignore[untyped-decorator]
+    async def stop(self) -> None:
+        """End what this worker began."""
+        if self._watch is not None:
+            self._watch.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._watch
+        self._live.close()
+
+    @bentoml.api(route="/v1/score/churn", output_spec=ScoreResponse)  # type: ignore[untyped-decorator]
+    async def churn(self, request: ScoreRequest, /) -> Response:
+        """Who will fall silent, and within which time: probability, percentile and reasons per user and horizon."""
+        return await self._score("churn", request)
+
+    @bentoml.api(route="/v1/score/repurchase", output_spec=ScoreResponse)  # type: ignore[untyped-decorator]
+    async def repurchase(self, request: ScoreRequest, /) -> Response:
+        """Who will buy again, and when: probability, percentile and reasons per user and horizon."""
+        return await self._score("repurchase", request)
+
+    async def __is_ready__(self) -> bool:
+        """Whether a release is live and the feature store can be read; the 503 says why not."""
+        self._live.ready()
+        return True
+
+    async def _score(self, name: str, request: ScoreRequest | Problem) -> Response:
+        if isinstance(request, Problem):
+            return request.response(request.request_id)
+        request_id = request.request_id or uuid4().hex
+        try:
+            return json_response(await self._live.score(name, request, request_id))
+        except Problem as problem:
+            return problem.response(request_id)
+
+
+def open_reader(config: configs.Config) -> Reader:
+    """The online side of the feature store of ``config.home``."""
+    from features.store import Store
+
+    return Store(config)
+
+
+def _observe(scope: Scope, status: int, seconds: float) -> None:
+    metrics().answered(scope, status, seconds)
+
+
+_rest = rest_app()
+_service: Any = UserOps  # the decorator made a bentoml.Service of the class
+_service.mount_asgi_app(_rest, path="/", name="rest")
+_service.add_asgi_middleware(ProblemMiddleware, max_body_bytes=CONFIG.serving.max_body_bytes, observe=_observe)
