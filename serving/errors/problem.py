@@ -101,9 +101,16 @@ def from_validation(error: ValidationError, request_id: str | None = None) -> Pr
     if error.error_count() > 1:
         detail += f" (and {error.error_count() - 1} more)"
     # Unparsable JSON has the whole body as its input: the message already names line and column.
-    got = None if first["type"] in ("json_invalid", "missing") else shown(first["input"])
+    broken = first["type"] == "json_invalid"
+    got = None if broken or first["type"] == "missing" else shown(first["input"])
     return Problem(
-        400, "invalid-request", detail, field=field or None, expected=message, got=got, request_id=request_id
+        400,
+        "invalid-request",
+        detail,
+        field=field or None,
+        expected="valid JSON" if broken else message,
+        got=got,
+        request_id=request_id,
     )
 
 

@@ -10,7 +10,7 @@ Layout of a model folder, written by ``write_model`` and read by ``Model.load``:
 horizon. ``boosters.<name>.monotone`` (``increasing`` or ``decreasing``) promises the direction of the raw score along
 it; the calibrators of its heads must keep that promise. ``timing.head_grid`` names the booster, the horizons and the
 calibrator (one, or one per horizon) from which the waiting time until the next order is read;
-``timing.cohort`` names for whom.
+``timing.cohort`` names for whom (default: the cohort that all heads of that booster share).
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ class Model:
         }
         self._boosters = dict(boosters)
         self._horizon = {name: bool(one.get("horizon_column")) for name, one in meta["boosters"].items()}
-        self.timing_cohort: str | None = meta.get("timing", {}).get("cohort")
         self._grid = meta.get("timing", {}).get("head_grid")
+        self.timing_cohort = self._timing_cohort(meta.get("timing", {}))
         self._grid_calibrators: list[Calibrator] = []
         self._check(where)
 
@@ -136,6 +136,12 @@ class Model:
     def last_horizon_days(self) -> float:
         """Beyond how many days ``next_order`` is NaN."""
         return float(self._grid["horizons_days"][-1]) if self._grid else 0.0
+
+    def _timing_cohort(self, timing: Mapping[str, Any]) -> str | None:
+        booster = (self._grid or {}).get("booster")
+        shared = {head.cohort for head in self.heads.values() if head.booster == booster}
+        given = timing.get("cohort", shared.pop() if len(shared) == 1 else None)
+        return None if given is None else str(given)
 
     def _contains(self, cohort: str | None, x: Floats) -> NDArray[np.bool_]:
         return np.ones(len(x), dtype=np.bool_) if cohort is None else self.cohorts[cohort].contains(x, self.features)

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import dataclasses
+import json
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import lightgbm as lgb
 import numpy as np
 import pytest
+from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from features.catalog import NAMES
+from features.catalog import digest as digest_of_catalogue
 from serving.scoring import write_model, write_release
+
+with warnings.catch_warnings():
+    # bentoml 1.4.39 uses pathspec's GitWildMatchPattern and pydantic's old schema hook; once imported it is silent.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from serving import service
 
 DIGEST = "sha256:" + "c0ffee" * 10 + "0000"
 FEATURES = (
@@ -192,3 +207,113 @@ def make_models() -> Callable[[Path, Sequence[str], str, str, int], dict[str, Pa
 @pytest.fixture(scope="session")
 def x() -> np.ndarray:
     return population(FEATURES, n=40, seed=99)
+
+
+@dataclass(frozen=True)
+class Published:
+    """An online store in memory: users u0 ... u49; u40 and above have old features."""
+
+    values: np.ndarray
+    as_of: np.ndarray
+
+    def online(self, user_ids: Sequence[str]) -> Any:
+        rows = [self._row(user_id) for user_id in user_ids]
+        found = np.array([row is not None for row in rows], dtype=bool)
+        values = np.full((len(rows), self.values.shape[1]), np.nan)
+        as_of = np.full(len(rows), np.datetime64("NaT"), dtype="datetime64[us]")
+        known = [row for row in rows if row is not None]
+        values[found], as_of[found] = self.values[known], self.as_of[known]
+        return SimpleNamespace(values=values, found=found, as_of=as_of)
+
+    def profiles(self, user_ids: Sequence[str]) -> list[dict[str, Any] | None]:
+        rows = [self._row(user_id) for user_id in user_ids]
+        return [None if row is None else {"lifecycle_state": "at_risk", "last_events": []} for row in rows]
+
+    def _row(self, user_id: str) -> int | None:
+        number = user_id.removeprefix("u")
+        return int(number) if user_id in {f"u{i}" for i in range(len(self.values))} else None
+
+
+class Client:
+    """httpx against an ASGI app in this process; the app runs in a loop of its own, so that tests need none."""
+
+    def __init__(self, portal: BlockingPortal, client: httpx.AsyncClient) -> None:
+        self._portal, self._client = portal, client
+
+    def request(self, method: str, url: str, **how: Any) -> httpx.Response:
+        return self._portal.call(partial(self._client.request, method, url, **how))
+
+    def get(self, url: str, **how: Any) -> httpx.Response:
+        return self.request("GET", url, **how)
+
+    def post(self, url: str, **how: Any) -> httpx.Response:
+        return self.request("POST", url, **how)
+
+    def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Run a coroutine function in the loop of the app."""
+        return self._portal.call(function, *arguments)
+
+
+@contextmanager
+def in_process(app: Any) -> Iterator[Client]:
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(app.router.lifespan_context(app)),
+        portal.wrap_async_context_manager(httpx.AsyncClient(transport=transport, base_url="http://test")) as client,
+    ):
+        yield Client(portal, client)
+
+
+@dataclass(frozen=True)
+class Served:
+    """The service in this process: its HTTP client, its home folder and what its store holds."""
+
+    client: Client
+    home: Path
+    published: Published
+
+    def score(self, name: str, user_ids: Sequence[str], **more: Any) -> Any:
+        answer = self.client.post(f"/v1/score/{name}", json={"user_ids": list(user_ids), **more})
+        assert answer.status_code == 200, answer.text
+        return strict_json(answer.content)
+
+
+def strict_json(content: bytes) -> Any:
+    """JSON as every other parser reads it: NaN and Infinity are not numbers there."""
+
+    def refuse(constant: str) -> Any:
+        raise AssertionError(constant)
+
+    return json.loads(content, parse_constant=refuse)
+
+
+NOW = datetime(2026, 11, 21, 10, 11, 12, tzinfo=UTC)
+
+
+@pytest.fixture(scope="session")
+def catalogue_models(tmp_path_factory: pytest.TempPathFactory, make_models: Any) -> dict[str, Path]:
+    """Both models on the features of the real catalogue."""
+    return make_models(tmp_path_factory.mktemp("catalogue_models"), NAMES, digest_of_catalogue(), "3", 1)
+
+
+@pytest.fixture(scope="session")
+def published() -> Published:
+    values = population(NAMES, n=50, seed=5)
+    as_of = np.full(50, np.datetime64("2026-11-21T09:58:02", "us"))
+    as_of[40:] = np.datetime64("2026-11-18T00:00:00", "us")
+    return Published(values, as_of)
+
+
+@pytest.fixture(scope="module")
+def served(
+    tmp_path_factory: pytest.TempPathFactory, catalogue_models: dict[str, Path], published: Published
+) -> Iterator[Served]:
+    """The BentoML service with everything real but the online store and the socket."""
+    home = tmp_path_factory.mktemp("home")
+    write_release(home / "releases", catalogue_models, digest_of_catalogue(), CREATED_AT, {"alias": "champion"})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(service, "CONFIG", dataclasses.replace(service.CONFIG, home=home, now=NOW))
+        patch.setattr(service, "open_reader", lambda config: published)
+        with in_process(service.UserOps.to_asgi()) as client:
+            yield Served(client, home, published)
