@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -89,7 +90,8 @@ def join(
     connection.execute("CREATE OR REPLACE TEMP TABLE asked AS FROM asked_arrow")
     connection.unregister("asked_arrow")
     for history in histories:
-        for name, values in zip(history.features, _columns(connection, history, as_known_then, known_at), strict=True):
+        columns_of = _columns(connection, history, len(asked), as_known_then, known_at)
+        for name, values in zip(history.features, columns_of, strict=True):
             if name in answer.column_names:
                 raise FeatureError(f"column {name!r} is there already", got=answer.column_names, expected="new names")
             answer = answer.append_column(name, values)
@@ -97,27 +99,27 @@ def join(
 
 
 def _columns(
-    connection: duckdb.DuckDBPyConnection, history: History, as_known_then: bool, known_at: datetime | None
+    connection: duckdb.DuckDBPyConnection, history: History, rows: int, as_known_then: bool, known_at: datetime | None
 ) -> list[Any]:
     _choose(connection, history, as_known_then, known_at)
     features = ", ".join(f"{sql} AS c{number}" for number, sql in enumerate(history.features.values()))
     # The instants must agree too: had a file been replaced meanwhile, its row numbers would mean other rows.
     found = connection.execute(
         f"""
-        CREATE OR REPLACE TEMP TABLE found AS
         SELECT chosen.row, {features} FROM {_scan(history)} AS h
         JOIN chosen ON h.file_index = chosen.file AND h.file_row_number = chosen.file_row
                    AND {_instant("h", history.timestamp)} = chosen.at_
         """
-    ).fetchall()[0][0]
-    chosen = connection.execute("SELECT count(*) FROM chosen").fetchall()[0][0]
-    if found != chosen:
-        raise FeatureError("feature files changed while they were read", got=found, expected=chosen, run="it again")
-    columns = ", ".join(f"c{number}" for number in range(len(history.features)))
-    table = connection.execute(
-        f"SELECT {columns} FROM asked LEFT JOIN found USING (row) ORDER BY asked.row"
     ).to_arrow_table()
-    return list(table.columns)
+    expected = connection.execute("SELECT count(*) FROM chosen").fetchall()[0][0]
+    if found.num_rows != expected:
+        raise FeatureError(
+            "feature files changed while they were read", got=found.num_rows, expected=expected, run="it again"
+        )
+    places = np.full(rows, -1)
+    places[found["row"].to_numpy()] = np.arange(found.num_rows)
+    wanted = pa.array(places, mask=places < 0)
+    return [found[f"c{number}"].take(wanted) for number in range(len(history.features))]
 
 
 def _choose(

@@ -14,22 +14,30 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
+import numpy as np
+import numpy.typing as npt
+
 from configs.errors import FeatureError
+from features import vectors
 
 __all__ = [
     "PROFILE_VIEW",
     "PROJECT",
     "VECTOR_VIEW",
     "OnlineReader",
+    "OnlineVectors",
     "create",
     "drop",
     "keep_prefix",
     "last_publication",
     "path_of",
     "publication",
+    "read_vectors",
     "record",
     "table_of",
     "upsert",
@@ -128,7 +136,7 @@ def record(connection: sqlite3.Connection, view: str, digest: str, as_of: int, p
     connection.execute("REPLACE INTO publications VALUES (?, ?, ?, ?, ?)", (view, digest, as_of, published_at, rows))
 
 
-def last_publication(connection: sqlite3.Connection, view: str) -> dict[str, object] | None:
+def last_publication(connection: sqlite3.Connection, view: str) -> dict[str, Any] | None:
     """What `record` noted last about a view."""
     try:
         cursor = connection.execute("SELECT * FROM publications WHERE view = ?", (view,))
@@ -199,6 +207,39 @@ class OnlineReader:
 
     def _nothing(self, got: str) -> FeatureError:
         return FeatureError(f"nothing is published in {self.path}", got=got, run="userops features publish")
+
+
+@dataclass(frozen=True)
+class OnlineVectors:
+    """What is published about some users: ``values[i]`` in catalogue order, NaN where absent.
+
+    A user of whom nothing is published has ``found`` False, a row of NaN and ``as_of`` NaT.
+    """
+
+    values: npt.NDArray[np.float64]
+    found: npt.NDArray[np.bool_]
+    as_of: npt.NDArray[np.datetime64]
+
+
+def read_vectors(reader: OnlineReader, user_ids: Sequence[str], features: int, digest: str) -> OnlineVectors:
+    """The vectors of ``user_ids``, in their order, all from one state of the store."""
+    keys = vectors.entity_keys(user_ids)
+    rows = reader.read(table_of(VECTOR_VIEW), keys, VECTOR)
+    values = vectors.unpack([row[2] for row in rows], features, digest)
+    as_of = np.array([row[3] for row in rows], dtype="datetime64[s]").astype("datetime64[us]")
+    if len(rows) == len(keys) and all(row[0] == key for row, key in zip(rows, keys, strict=True)):
+        return OnlineVectors(values, np.ones(len(keys), dtype=np.bool_), as_of)
+    place = {row[0]: number for number, row in enumerate(rows)}
+    places = np.array([place.get(key, len(rows)) for key in keys], dtype=np.intp)
+    found = places < len(rows)
+    if not found.all():
+        # Not there means unknown, unless what is there belongs to another catalogue.
+        last = last_publication(reader.connection, VECTOR_VIEW)
+        if last is not None and last["digest"] != digest:
+            raise vectors.mismatch(str(last["digest"]), digest)
+    values = np.vstack([values, np.full((1, features), np.nan)])
+    as_of = np.append(as_of, np.datetime64("NaT"))
+    return OnlineVectors(values[places], found, as_of[places])
 
 
 def _name(identifier: str) -> str:

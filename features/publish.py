@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from configs import Config
 from features import online, snapshots, vectors
 from features.catalog import NAMES, digest
 
-__all__ = ["Progress", "Publication", "publish"]
+__all__ = ["Progress", "Publication", "publish", "write_vectors"]
 
 CHUNK = 20_000  # users packed at a time
 Progress = Callable[[str, float], None]
@@ -42,19 +43,9 @@ def publish(config: Config, as_of: datetime, progress: Progress | None = None) -
     at, path = snapshots.newest(config, "user", as_of)
     snapshots.check_catalogue(path, NAMES, catalogue)
     profiles = [file for then, file in snapshots.snapshots(config, "profile") if then <= as_of][-1:]
-    users = written = profiles_written = 0
+    profiles_written = 0
     with online.publication(online.path_of(config.home)) as connection:
-        table = online.table_of(online.VECTOR_VIEW)
-        online.create(connection, table)
-        last = online.last_publication(connection, online.VECTOR_VIEW)
-        if last is not None and last["digest"] != catalogue:
-            # Nobody can read vectors of another catalogue any more: they must not outlive their users.
-            online.keep_prefix(connection, table, vectors.prefix(len(NAMES), catalogue))
-        for total, rows in _chunks(config, path, online.VECTOR, NAMES, lambda batch: _vectors(batch, catalogue)):
-            written += online.upsert(connection, table, rows)
-            users += len(rows)
-            if progress:
-                progress("vectors", users / total)
+        users, written = write_vectors(config, connection, path, NAMES, catalogue, progress)
         table = online.table_of(online.PROFILE_VIEW)
         online.create(connection, table)
         for file in profiles:
@@ -73,6 +64,30 @@ def publish(config: Config, as_of: datetime, progress: Progress | None = None) -
         seconds=time.monotonic() - started,
         digest=catalogue,
     )
+
+
+def write_vectors(
+    config: Config,
+    connection: sqlite3.Connection,
+    path: Path,
+    names: tuple[str, ...],
+    catalogue: str,
+    progress: Progress | None = None,
+) -> tuple[int, int]:
+    """How many users a snapshot file has, and for how many of them its vector was written."""
+    table = online.table_of(online.VECTOR_VIEW)
+    online.create(connection, table)
+    last = online.last_publication(connection, online.VECTOR_VIEW)
+    if last is not None and last["digest"] != catalogue:
+        # Nobody can read vectors of another catalogue any more: they must not outlive their users.
+        online.keep_prefix(connection, table, vectors.prefix(len(names), catalogue))
+    users = written = 0
+    for total, rows in _chunks(config, path, online.VECTOR, names, lambda batch: _vectors(batch, catalogue)):
+        written += online.upsert(connection, table, rows)
+        users += len(rows)
+        if progress:
+            progress("vectors", users / total)
+    return users, written
 
 
 def _chunks(

@@ -7,39 +7,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from configs import Config, read_yaml
-from configs.errors import CatalogueMismatch, FeatureError
+from configs.errors import FeatureError
 from features import online, snapshots, vectors
 from features.catalog import NAMES, digest
+from features.online import OnlineVectors
+from features.parity import Inspection, Parity, inspect, parity
 from features.publish import Progress, Publication, publish
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["OnlineVectors", "Publication", "Store"]
+__all__ = ["Inspection", "OnlineVectors", "Parity", "Publication", "Store"]
 
 ROW = "__row"  # travels through Feast beside the keys: the answer must be the rows asked, in their order
-
-
-@dataclass(frozen=True)
-class OnlineVectors:
-    """What is published about some users: ``values[i]`` in catalogue order, NaN where absent.
-
-    A user of whom nothing is published has ``found`` False, a row of NaN and ``as_of`` NaT.
-    """
-
-    values: npt.NDArray[np.float64]
-    found: npt.NDArray[np.bool_]
-    as_of: npt.NDArray[np.datetime64]
 
 
 class Store:
@@ -60,21 +48,7 @@ class Store:
         CatalogueMismatch
             When they were published from another catalogue: never a shuffled column.
         """
-        keys = vectors.entity_keys(user_ids)
-        rows = self.reader.read(online.table_of(online.VECTOR_VIEW), keys, online.VECTOR)
-        place = {key: number for number, (key, _, _, _) in enumerate(rows)}
-        places = np.array([place.get(key, -1) for key in keys], dtype=np.intp)
-        found = places >= 0
-        if not found.all():
-            self._check_publication()
-        values = np.full((len(keys), len(NAMES)), np.nan)
-        as_of = np.full(len(keys), np.datetime64("NaT"), dtype="datetime64[us]")
-        if rows:
-            read = vectors.unpack([value for _, _, value, _ in rows], len(NAMES), self.digest)
-            seconds = np.array([at for _, _, _, at in rows], dtype="datetime64[s]")
-            values[found] = read[places[found]]
-            as_of[found] = seconds[places[found]]
-        return OnlineVectors(values, found, as_of)
+        return online.read_vectors(self.reader, user_ids, len(NAMES), self.digest)
 
     def profiles(self, user_ids: Sequence[str]) -> list[dict[str, Any] | None]:
         """The published profiles of ``user_ids``, in their order; None for the unknown."""
@@ -82,17 +56,6 @@ class Store:
         rows = self.reader.read(online.table_of(online.PROFILE_VIEW), keys, online.PROFILE)
         found = {key: json.loads(vectors.unpack_text(value)) for key, _, value, _ in rows}
         return [found.get(key) for key in keys]
-
-    def _check_publication(self) -> None:
-        """Not found means unknown, unless what is published belongs to another catalogue."""
-        last = online.last_publication(self.reader.connection, online.VECTOR_VIEW)
-        if last is not None and last["digest"] != self.digest:
-            raise CatalogueMismatch(
-                "the published vectors belong to another feature catalogue",
-                got=last["digest"],
-                expected=self.digest,
-                run="userops features build, then userops features publish",
-            )
 
     # ── publication ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -188,11 +151,21 @@ class Store:
             entity_df=entities,
             features=[f"user_behaviour:{name}" for name in features],
             filter_by_created_timestamp=known_at == "as_of",
-        ).to_df()
+        ).to_arrow()
         if not np.array_equal(answer[ROW].to_numpy(), rows):
             raise FeatureError("Feast changed the rows of a training set", got=len(answer), expected=len(keys))
-        values = answer[list(features)].astype("float64").set_axis(keys.index)
-        return pd.concat([keys, values], axis=1)
+        values = {name: answer[name].to_numpy().astype("float64", copy=False) for name in features}
+        return pd.concat([keys, pd.DataFrame(values, index=keys.index, copy=False)], axis=1)
+
+    # ── parity ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def inspect(self, user_id: str) -> Inspection:
+        """What training and serving see of one person, side by side."""
+        return inspect(self, user_id)
+
+    def parity(self, users: int = 100) -> Parity:
+        """Whether training, the service and Feast see the same of ``users`` sampled people."""
+        return parity(self, users)
 
 
 def _check_keys(keys: pd.DataFrame, features: Sequence[str]) -> None:

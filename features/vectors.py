@@ -8,13 +8,24 @@ doubles, so a matrix of users becomes their values in one copy (and back).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
 from configs.errors import CatalogueMismatch, FeatureError
 
-__all__ = ["catalogue_number", "entity_keys", "pack", "pack_text", "packed_sql", "prefix", "unpack", "unpack_text"]
+__all__ = [
+    "catalogue_number",
+    "entity_keys",
+    "mismatch",
+    "pack",
+    "pack_text",
+    "packed_sql",
+    "prefix",
+    "unpack",
+    "unpack_text",
+]
 
 Matrix = npt.NDArray[np.float64]
 
@@ -89,26 +100,27 @@ def pack(values: Matrix, digest: str) -> list[bytes]:
 
 def unpack(values: Sequence[bytes], features: int, digest: str) -> Matrix:
     """The matrix ``[len(values), features]`` that ``pack`` laid out; refuses vectors of any other catalogue."""
-    header = _header(features + 1)
-    width = len(header) + 8 * (features + 1)
-    if any(len(value) != width for value in values):
-        raise _mismatch()
-    rows = np.frombuffer(b"".join(values), np.uint8).reshape(len(values), width)
-    doubles: Matrix = rows[:, len(header) :].copy().view("<f8")
-    same_header = (rows[:, : len(header)] == np.frombuffer(header, np.uint8)).all()
-    if not same_header or not (doubles[:, 0] == catalogue_number(digest)).all():
-        raise _mismatch()
-    return doubles[:, 1:]
+    first = prefix(features, digest)
+    width = len(first) + 8 * features
+    for value in values:
+        if len(value) != width or not value.startswith(first):
+            raise mismatch("vectors that begin otherwise", digest)
+    doubles = np.frombuffer(b"".join([value[len(first) :] for value in values]), "<f8")
+    return doubles.reshape(len(values), features)
 
 
+@lru_cache(maxsize=16)
 def prefix(features: int, digest: str) -> bytes:
     """How every vector of this catalogue begins."""
     return _header(features + 1) + np.array([catalogue_number(digest)], "<f8").tobytes()
 
 
-def _mismatch() -> CatalogueMismatch:
+def mismatch(got: str, expected: str) -> CatalogueMismatch:
+    """The refusal to read another catalogue's vectors."""
     return CatalogueMismatch(
         "the published vectors belong to another feature catalogue",
+        got=got,
+        expected=expected,
         because="the catalogue changed after the last publication",
         run="userops features build, then userops features publish",
     )

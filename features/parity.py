@@ -1,0 +1,109 @@
+"""The proof that training and serving see the same: offline row = online vector = what stock Feast reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from configs.errors import FeatureError
+from features import online, snapshots
+from features.catalog import NAMES
+
+if TYPE_CHECKING:
+    from features.store import Store
+
+__all__ = ["Inspection", "Parity", "inspect", "parity"]
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """One person as training sees him (``offline``) and as the service does (``online``), at the online instant.
+
+    A feature that is absent is None. ``differing`` names the features whose two values are not the same.
+    """
+
+    user_id: str
+    as_of: datetime | None
+    offline: dict[str, float | None]
+    online: dict[str, float | None] | None
+    profile: dict[str, Any] | None
+    differing: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How many sampled users were compared, and for whom the three readings differ (user and feature)."""
+
+    as_of: datetime
+    users: int
+    differing: tuple[tuple[str, str], ...]
+
+    @property
+    def equal(self) -> bool:
+        """Whether nothing differs."""
+        return not self.differing
+
+
+def inspect(store: Store, user_id: str) -> Inspection:
+    """See `Store.inspect`. Of a person who is not online: the newest offline row."""
+    from features import periods
+
+    served = store.online([user_id])
+    found = bool(served.found[0])
+    as_of = served.as_of[0].item().replace(tzinfo=UTC) if found else periods.now(store.config)
+    offline = _offline(store, [user_id], as_of)
+    if not found and np.isnan(offline).all():
+        raise FeatureError(f"nobody knows user {user_id!r}", expected="a user_id of a snapshot", run="userops status")
+    differing = _differing([user_id], offline, served.values) if found else ()
+    return Inspection(
+        user_id=user_id,
+        as_of=as_of if found else None,
+        offline=_named(offline[0]),
+        online=_named(served.values[0]) if found else None,
+        profile=store.profiles([user_id])[0],
+        differing=tuple(feature for _, feature in differing),
+    )
+
+
+def parity(store: Store, users: int) -> Parity:
+    """See `Store.parity`: sampled, with the project's seed, from the snapshot that was published last."""
+    import pyarrow.parquet as pq
+
+    last = online.last_publication(store.reader.connection, online.VECTOR_VIEW)
+    if last is None:
+        raise FeatureError("nothing is published", run="userops features publish")
+    as_of, path = snapshots.newest(store.config, "user", datetime.fromtimestamp(last["as_of"], UTC))
+    everybody = pq.read_table(path, columns=["user_id"])["user_id"].to_pylist()
+    random = np.random.default_rng(store.config.seed)
+    sample = [str(one) for one in random.choice(everybody, size=min(users, len(everybody)), replace=False)]
+    offline = _offline(store, sample, as_of)
+    served = store.online(sample)
+    answer = store.feast().get_online_features(
+        features=[f"{online.VECTOR_VIEW}:{online.VECTOR}"], entity_rows=[{"user_id": one} for one in sample]
+    )
+    through_feast = np.array([vector[1:] for vector in answer.to_dict()[online.VECTOR]])
+    differing = {*_differing(sample, offline, served.values), *_differing(sample, served.values, through_feast)}
+    return Parity(as_of, len(sample), tuple(sorted(differing)))
+
+
+def _offline(store: Store, users: list[str], as_of: datetime) -> npt.NDArray[np.float64]:
+    import pandas as pd
+
+    keys = pd.DataFrame({"user_id": users, "as_of": pd.Series([as_of] * len(users), dtype="datetime64[us, UTC]")})
+    values: npt.NDArray[np.float64] = store.historical(keys)[list(NAMES)].to_numpy()
+    return values
+
+
+def _differing(
+    users: list[str], one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]
+) -> tuple[tuple[str, str], ...]:
+    places = np.argwhere(~((one == other) | (np.isnan(one) & np.isnan(other))))
+    return tuple((users[row], NAMES[column]) for row, column in places)
+
+
+def _named(values: npt.NDArray[np.float64]) -> dict[str, float | None]:
+    return {name: None if np.isnan(value) else float(value) for name, value in zip(NAMES, values, strict=True)}
