@@ -7,31 +7,22 @@ neighbours. So each file is first copied, a piece at a time, into a clean one wh
 
 from __future__ import annotations
 
-import codecs
-import csv
-import gzip
-import io
 import itertools
 import re
-import zlib
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from configs.errors import SourceError
+from features.csv_text import BLANKS, Undecodable, chunks, csv_header, lines_of, opened
 from features.sources import Read
 
-__all__ = ["BLANKS", "CsvPiece", "Refused", "csv_header", "csv_pieces"]
+__all__ = ["CsvPiece", "Refused", "csv_pieces"]
 
-BLANKS = "whitespace"  # `delim: whitespace`
 LONGEST_RECORD = 1_000_000  # bytes
 MOST_LINES_IN_A_RECORD = 1_000
-LONGEST_FILE_OF_ONE_LINE = 64 << 20  # bytes
 MOST_REFUSED_AT_ONCE = 100_000  # lines held in memory
-CHUNK = 8 << 20  # bytes
-_WIDE = ("utf-16", "utf-32")  # encodings in which a line break is not the one byte 0x0A
 
 
 @dataclass(frozen=True)
@@ -60,59 +51,21 @@ class CsvPiece:
         self.good.clear()
 
 
-def csv_header(path: Path, read: Read) -> tuple[tuple[str, ...], int]:
-    """The names of the columns, and how many lines stand before the first record."""
-    with path.open("rb") as raw:
-        head = raw.read(4)
-        if not head:
-            raise SourceError(f"{path.name} is empty", got="0 bytes", because="the export stopped before it began")
-        if head == b"PAR1":
-            raise SourceError(f"{path.name} is Parquet, not CSV", expected="read: {kind: parquet} in the mapping")
-        raw.seek(0)
-        head = next(_chunks(_opened(path, raw, read), path), b"")
-    if b"\0" in head[: 1 << 16]:
-        because = "it is binary, or its encoding is utf-16: then set read.encoding in the mapping"
-        raise SourceError(f"{path.name} is not text", got="zero bytes in its first lines", because=because)
-    if not read.header:
-        return read.names, read.skip
-    head = head.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n")
-    lines = head.split(b"\n", read.skip + MOST_LINES_IN_A_RECORD)[read.skip : read.skip + MOST_LINES_IN_A_RECORD]
-    text = b"\n".join(lines).decode(_inner(read), "replace")
-    if read.delim == BLANKS:
-        names, used = text.split("\n")[0].split(), 1
-    else:
-        lines_of = io.StringIO(text, newline="")
-        if read.quote:
-            reader = csv.reader(lines_of, delimiter=read.delim, quotechar=read.quote)
-        else:
-            reader = csv.reader(lines_of, delimiter=read.delim, quoting=csv.QUOTE_NONE)
-        try:
-            names = [name.strip() for name in next(reader, [])]
-        except csv.Error as error:
-            raise SourceError(f"{path.name} has no header that can be read", got=str(error)) from None
-        used = reader.line_num
-    names = list(read.names) or [name or f"column{position}" for position, name in enumerate(names)]
-    folded = [name.lower() for name in names]
-    twice = sorted({name for name in folded if folded.count(name) > 1})
-    if twice:
-        because = "column names are compared without regard to case"
-        raise SourceError(f"{path.name} names a column twice", got=twice, because=because)
-    return tuple(names), read.skip + used
-
-
-def csv_pieces(path: Path, read: Read, folder: Path, piece_bytes: int = 128 << 20) -> Iterator[tuple[CsvPiece, float]]:
+def csv_pieces(
+    path: Path, read: Read, folder: Path, where: str, piece_bytes: int = 128 << 20
+) -> Iterator[tuple[CsvPiece, float]]:
     """Clean pieces of about ``piece_bytes``, and the share of the file that is behind each."""
-    names, before = csv_header(path, read)
+    names, before = csv_header(path, read, where)
     numbering = _Numbering(read, len(names), before)
     total = path.stat().st_size
     with path.open("rb") as raw:
-        chunks = _chunks(_opened(path, raw, read), path)
+        rest = chunks(opened(raw, read), path)
         for index in itertools.count():
             piece = CsvPiece(folder / f"piece-{index:06d}.csv")
             chunk: bytes | None = b""
             with piece.path.open("wb") as out:
                 while chunk is not None and out.tell() < piece_bytes and len(piece.refused) < MOST_REFUSED_AT_ONCE:
-                    chunk = next(chunks, None)
+                    chunk = next(rest, None)
                     if chunk is not None:
                         numbering.feed(chunk, piece, out)
                 if chunk is None:
@@ -121,14 +74,6 @@ def csv_pieces(path: Path, read: Read, folder: Path, piece_bytes: int = 128 << 2
             piece.path.unlink()
             if chunk is None:
                 return
-
-
-@dataclass(frozen=True)
-class _Broken:
-    """A line whose bytes are not of the encoding."""
-
-    text: str
-    why: str
 
 
 class _Numbering:
@@ -147,10 +92,10 @@ class _Numbering:
         """Take whole lines; only the last of the file may lack its line break."""
         if self.line == 1:
             chunk = chunk.removeprefix(b"\xef\xbb\xbf")
-        chunk = chunk.replace(b"\r\n", b"\n")
-        lines, sound = self._decoded(chunk)
-        odd = (b"\r", b"\0", self.quote or b"\0")
-        plain = sound and self.width > 1 and self.read.delim != BLANKS and not any(mark in chunk for mark in odd)
+        lines, sound = lines_of(chunk, self.read)
+        plain = sound and self.width > 1 and self.read.delim != BLANKS
+        plain = plain and chunk.count(b"\r") == chunk.count(b"\r\n") and b"\0" not in chunk
+        plain = plain and not (self.quote and self.quote in chunk)
         delim, delims, good = self.delim, self.width - 1, piece.good
         for line in lines:
             # Nearly every line of nearly every file goes this way: it has to be short.
@@ -171,21 +116,21 @@ class _Numbering:
                 self.take(line, piece)
         piece.flush(out)
 
-    def take(self, line: bytes | _Broken, piece: CsvPiece) -> None:
+    def take(self, line: bytes | Undecodable, piece: CsvPiece) -> None:
         """One line, with all that can be wrong with it."""
-        queue: deque[bytes | _Broken] = deque([line])
+        queue: deque[bytes | Undecodable] = deque([line])
         while queue:
             queue.extendleft(reversed(self._step(queue.popleft(), piece)))
 
-    def _step(self, line: bytes | _Broken, piece: CsvPiece) -> list[bytes | _Broken]:
+    def _step(self, line: bytes | Undecodable, piece: CsvPiece) -> list[bytes | Undecodable]:
         """Use one line; the lines that have to be looked at again."""
         if self.line <= self.before:
             self.line += 1
             return []
-        if isinstance(line, _Broken) or b"\0" in line or b"\r" in line:
+        if isinstance(line, Undecodable) or b"\0" in line or b"\r" in line:
             if self.open:
                 return [*self._give_up(piece), line]
-            if isinstance(line, _Broken):
+            if isinstance(line, Undecodable):
                 return self._refuse(piece, "encoding", line.why, line.text)
             return self._refuse(piece, "control_character", "a zero byte or a lone carriage return", _text(line))
         if self.open:
@@ -207,15 +152,15 @@ class _Numbering:
                 return []
             if not self.closed.fullmatch(line):
                 return self._refuse(piece, "quotes", "a quote inside a quoted value is not doubled", _text(line))
-            found = 0
+            found = -1
         else:
             found = line.count(self.delim) + 1
         if found != self.width:
-            value = f"{found or 'other than'} {'' if found else self.width} values, {self.width} columns"
-            return self._refuse(piece, "number_of_values", value.replace("  ", " "), _text(line))
+            value = f"{found} values" if found > 0 else "more or fewer values"
+            return self._refuse(piece, "number_of_values", f"{value} in {self.width} columns", _text(line))
         return self._emit(line, 1, piece)
 
-    def _continue(self, line: bytes, piece: CsvPiece) -> list[bytes | _Broken]:
+    def _continue(self, line: bytes, piece: CsvPiece) -> list[bytes | Undecodable]:
         """A further line of an open record: it closes it, goes on, or shows that the quote was a stray one."""
         lines = [*self.open, line]
         if len(lines) > MOST_LINES_IN_A_RECORD or sum(map(len, lines)) > LONGEST_RECORD:
@@ -235,17 +180,17 @@ class _Numbering:
             return []
         return [*self._give_up(piece), line]
 
-    def _emit(self, record: bytes, lines: int, piece: CsvPiece) -> list[bytes | _Broken]:
+    def _emit(self, record: bytes, lines: int, piece: CsvPiece) -> list[bytes | Undecodable]:
         piece.good.append(b"%d%b%b\n" % (self.line, self.delim, record))
         self.line += lines
         return []
 
-    def _refuse(self, piece: CsvPiece, rule: str, value: str, text: str) -> list[bytes | _Broken]:
+    def _refuse(self, piece: CsvPiece, rule: str, value: str, text: str) -> list[bytes | Undecodable]:
         piece.refused.append(Refused(self.line, rule, value, text))
         self.line += 1
         return []
 
-    def _give_up(self, piece: CsvPiece) -> list[bytes | _Broken]:
+    def _give_up(self, piece: CsvPiece) -> list[bytes | Undecodable]:
         """Refuse the line that opened the quote; the lines after it are looked at again, on their own."""
         first, *rest = self.open
         self.open = []
@@ -253,71 +198,9 @@ class _Numbering:
         self._refuse(piece, "quotes", "a quoted value does not end", _text(first))
         return list(rest)
 
-    def _decoded(self, chunk: bytes) -> tuple[list[bytes | _Broken], bool]:
-        """Lines in UTF-8, and whether all of them are sound."""
-        encoding = _inner(self.read)
-        try:
-            text = chunk.decode(encoding)
-        except UnicodeDecodeError:
-            return [_utf8(line, encoding) for line in _split(chunk)], False
-        return list(_split(chunk if encoding == "utf-8" else text.encode())), True
-
-
-def _utf8(line: bytes, encoding: str) -> bytes | _Broken:
-    try:
-        return line.decode(encoding).encode()
-    except UnicodeDecodeError as error:
-        bad = line[error.start : error.end].hex(" ").upper()
-        why = f"bytes {bad} at character {len(line[: error.start].decode(encoding, 'replace')) + 1} are not {encoding}"
-        return _Broken(line.decode(encoding, "backslashreplace"), why)
-
-
-def _split(chunk: bytes) -> list[bytes]:
-    lines = chunk.split(b"\n")
-    return lines[:-1] if not lines[-1] else lines
-
 
 def _text(line: bytes) -> str:
     return line.decode("utf-8", "backslashreplace")
-
-
-def _inner(read: Read) -> str:
-    """The encoding of the bytes that `_opened` gives."""
-    name = codecs.lookup(read.encoding).name
-    return "utf-8" if name.startswith(_WIDE) or name in ("utf-8", "utf-8-sig") else name
-
-
-def _opened(path: Path, raw: IO[bytes], read: Read) -> IO[bytes]:
-    """The bytes of the file, unzipped; UTF-16 and UTF-32 as UTF-8, because their line break is not one byte."""
-    magic = raw.read(2)
-    raw.seek(0)
-    stream: IO[bytes] = gzip.GzipFile(fileobj=raw) if magic == b"\x1f\x8b" else raw  # type: ignore[assignment]
-    if codecs.lookup(read.encoding).name.startswith(_WIDE):
-        return codecs.EncodedFile(stream, "utf-8", read.encoding)  # type: ignore[return-value]
-    return stream
-
-
-def _chunks(stream: IO[bytes], path: Path) -> Iterator[bytes]:
-    """Chunks that end at a line break, except the last."""
-    rest: list[bytes] = []
-    while True:
-        try:
-            chunk = stream.read(CHUNK)
-        except (UnicodeDecodeError, EOFError, OSError, zlib.error) as error:
-            raise SourceError(f"{path.name} cannot be read to its end", got=str(error)) from None
-        if not chunk:
-            break
-        cut = chunk.rfind(b"\n") + 1
-        if cut:
-            yield b"".join([*rest, chunk[:cut]])
-            rest = []
-        rest.append(chunk[cut:])
-        if sum(map(len, rest)) > LONGEST_FILE_OF_ONE_LINE:
-            raise SourceError(
-                f"{path.name} has no line break within {LONGEST_FILE_OF_ONE_LINE >> 20} MB", got="not CSV"
-            )
-    if any(rest):
-        yield b"".join(rest)
 
 
 def _patterns(read: Read, width: int) -> tuple[re.Pattern[bytes], re.Pattern[bytes], re.Pattern[bytes]]:

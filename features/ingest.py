@@ -20,7 +20,7 @@ from pathlib import Path
 import duckdb
 
 from configs import Config
-from configs.errors import ConfigError, SourceError
+from configs.errors import ConfigError, EventsError, SourceError
 from features import periods
 from features.engine import connect
 from features.entities import merge_entities
@@ -92,13 +92,18 @@ def ingest(
         unread = [one for one in inputs if one.sha256 not in known or not known[one.sha256].final]
         again = sum(known[one.sha256].lines for one in inputs if one not in unread)
         with _session(config, mapping) as connection:
-            staging = Staging(connection, mapping, ledger, _batch_id())
-            batch, read_now = _take(staging, unread, tell)
-            examples = staging.examples()
-            merge_entities(connection, ledger, mapping, data, staging.folder)
-            if unread:
-                ledger.commit(batch, read_now, mapping.digest, staging.folder, replace)
-            staging.discard()
+            staging = Staging(connection, mapping, ledger, _batch_id(), replace)
+            try:
+                batch, read_now = _take(staging, unread, tell)
+                examples = staging.examples()
+                merge_entities(connection, ledger, mapping, data, staging.folder)
+                if unread:
+                    ledger.commit(batch, read_now, mapping.digest, staging.folder, replace)
+            except duckdb.Error as error:
+                because = str(error).split("\n")[0]
+                raise EventsError("the ingest stopped; the store is as it was before", because=because) from error
+            finally:
+                staging.discard()
     tell("done", 1.0)
     first, last = (_instant(us) for us in (batch.first_event_us, batch.last_event_us))
     return IngestReport(

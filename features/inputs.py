@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,8 @@ from pathlib import Path
 import duckdb
 
 from configs.errors import SourceError
-from features.csv_lines import BLANKS, Refused, csv_header, csv_pieces
+from features.csv_lines import Refused, csv_pieces
+from features.csv_text import BLANKS, csv_header
 from features.sources import Read
 
 __all__ = ["LINE", "Input", "Piece", "base_folder", "digest", "find_inputs", "identifier", "literal", "pieces"]
@@ -54,8 +56,7 @@ def base_folder(data: Path) -> Path:
     """The folder in which the other files of a source lie."""
     if data.is_dir():
         return data
-    fixed = Path(*[part for part in data.parts[:-1] if not glob.has_magic(part)])
-    return fixed
+    return Path(*itertools.takewhile(lambda part: not glob.has_magic(part), data.parts[:-1]))
 
 
 def find_inputs(read: Read, data: Path, where: str) -> list[Input]:
@@ -96,20 +97,21 @@ def digest(files: list[Path]) -> str:
 def pieces(connection: duckdb.DuckDBPyConnection, read: Read, one: Input, folder: Path, where: str) -> Iterator[Piece]:
     """The input a part at a time; a part is valid until the next one is asked for."""
     if read.kind == "csv":
-        names, _ = csv_header(one.path, read)
+        names, _ = csv_header(one.path, read, where)
         columns = dict.fromkeys(names, "VARCHAR")
-        for piece, behind in csv_pieces(one.path, read, folder):
+        for piece, behind in csv_pieces(one.path, read, folder, where):
             yield Piece(_read_csv(piece.path, read, names), columns, piece.records, behind, piece.refused)
         return
+    line = identifier(LINE)
     if read.kind == "parquet":
         if one.path.stat().st_size == 0:
             raise SourceError(f"{one.name} is empty", got="0 bytes", because="the export stopped before it began")
-        line = identifier(LINE)
         scan = f"read_parquet({literal(one.path)}, file_row_number = true)"
         relation = f"(SELECT * EXCLUDE (file_row_number), file_row_number + 1 AS {line} FROM {scan})"
     else:
+        _attach(connection, one)
         query = str(read.sql).replace("{data}", str(one.path).replace("'", "''"))
-        relation = f"(SELECT *, row_number() OVER () AS {identifier(LINE)} FROM (\n{query}\n))"
+        relation = f"(SELECT *, row_number() OVER () AS {line} FROM (\n{query}\n))"
     try:
         described = connection.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()
         row = connection.execute(f"SELECT count(*) FROM {relation}").fetchone()
@@ -122,13 +124,22 @@ def pieces(connection: duckdb.DuckDBPyConnection, read: Read, one: Input, folder
     yield Piece(relation, columns, row[0] if row else 0, 1.0)
 
 
+def _attach(connection: duckdb.DuckDBPyConnection, one: Input) -> None:
+    """A DuckDB database answers queries under the name ``data``."""
+    if not one.path.is_file() or one.path.open("rb").read(12)[8:] != b"DUCK":
+        return
+    attached = connection.execute("SELECT 1 FROM duckdb_databases() WHERE database_name = 'data'").fetchone()
+    if not attached:
+        connection.execute(f"ATTACH {literal(one.path)} AS data (READ_ONLY)")
+
+
 def _read_csv(path: Path, read: Read, names: tuple[str, ...]) -> str:
     """What `csv_lines` wrote: the dialect is given in full, so nothing is guessed."""
     columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in names)
     nulls = ", ".join(literal(text) for text in ("", *read.nulls))
     blanks = read.delim == BLANKS
     delim, quote = ("\x1f", "") if blanks else (read.delim, read.quote)
-    escape = "" if blanks else (read.escape if quote else "")
+    escape = (read.escape or quote) if quote else ""
     return (
         f"read_csv({literal(path)}, auto_detect = false, header = false, new_line = '\\n', delim = {literal(delim)}, "
         f"quote = {literal(quote)}, escape = {literal(escape)}, nullstr = [{nulls}], "

@@ -90,22 +90,24 @@ class Ledger:
         """The committed batches, oldest first."""
         if not self.path.exists():
             return []
-        query = (
-            "SELECT batch_id, source, identity, read, accepted, quarantined, duplicates, by_rule, first_event_us, "
-            "last_event_us, content FROM batches WHERE ?1 IS NULL OR source = ?1 ORDER BY rowid"
-        )
+        query = "SELECT * FROM batches WHERE ?1 IS NULL OR source = ?1 ORDER BY rowid"
         with self._connection() as connection:
-            rows = connection.execute(query, (source,)).fetchall()
-        return [Batch(*row[:7], json.loads(row[7]), row[8], row[9], row[10]) for row in rows]
+            connection.row_factory = sqlite3.Row
+            rows = [dict(row) for row in connection.execute(query, (source,))]
+        for row in rows:
+            row["by_rule"] = json.loads(row["by_rule"])
+            del row["committed_at"]
+        return [Batch(**row) for row in rows]
 
-    def event_files(self, first_date: str = "", last_date: str = "9999-99-99") -> list[StoredFile]:
-        """The committed files with events of the dates ``[first_date, last_date]``."""
-        query = "SELECT path, event_date, bytes FROM files WHERE event_date BETWEEN ? AND ? ORDER BY event_date, path"
-        return self._files(query, (first_date, last_date))
+    def event_files(
+        self, first_date: str = "", last_date: str = "9999-99-99", without: str | None = None
+    ) -> list[StoredFile]:
+        """The committed files with events of the dates ``[first_date, last_date]``, of all sources but ``without``."""
+        return self._files("event_date BETWEEN ? AND ?", (first_date, last_date), without)
 
-    def quarantine_files(self) -> list[StoredFile]:
-        """The committed files with refused lines."""
-        return self._files("SELECT path, event_date, bytes FROM files WHERE event_date IS NULL ORDER BY path", ())
+    def quarantine_files(self, without: str | None = None) -> list[StoredFile]:
+        """The committed files with refused lines, of all sources but ``without``."""
+        return self._files("event_date IS NULL", (), without)
 
     def known_inputs(self, source: str, digest: str) -> dict[str, Known]:
         """By SHA-256, the inputs that this source has read with the very same mapping."""
@@ -154,17 +156,7 @@ class Ledger:
 
     def commit(self, batch: Batch, inputs: list[Known], digest: str, staged: Path, replace: bool) -> None:
         """Move the staged files to their places and enter the batch; with ``replace`` the source's older ones go."""
-        entries: list[StoredFile] = []
-        for path in sorted(staged.glob("data/*/*.parquet")):
-            target = self.data / path.parent.name / f"{batch.batch_id}-{path.stem}.parquet"
-            target.parent.mkdir(parents=True, exist_ok=True)
-            os.rename(path, target)
-            entries.append(StoredFile(target, path.parent.name.removeprefix("event_date="), target.stat().st_size))
-        for path in sorted(staged.glob("quarantine/*.parquet")):
-            target = self.quarantine / f"{batch.batch_id}-{path.stem}.parquet"
-            target.parent.mkdir(parents=True, exist_ok=True)
-            os.rename(path, target)
-            entries.append(StoredFile(target, None, target.stat().st_size))
+        entries = [*self._move(staged / "data", self.data), *self._move(staged / "quarantine", self.quarantine)]
         row = (
             *(batch.batch_id, batch.source, batch.identity, datetime.now(UTC).isoformat(), batch.read, batch.accepted),
             *(batch.quarantined, batch.duplicates, json.dumps(batch.by_rule), batch.first_event_us),
@@ -185,11 +177,33 @@ class Ledger:
                 [(str(e.path.relative_to(self.folder)), batch.batch_id, e.event_date, e.bytes) for e in entries],
             )
 
-    def _files(self, query: str, values: tuple[str, ...]) -> list[StoredFile]:
+    def _move(self, staged: Path, target: Path) -> list[StoredFile]:
+        """Rename what was staged into place: whole folders of dates that are new, file by file into the others."""
+        entries = []
+        target.mkdir(parents=True, exist_ok=True)
+        for path in sorted(staged.iterdir()) if staged.exists() else ():
+            place = target / path.name
+            files = sorted(path.iterdir()) if path.is_dir() else [path]
+            date = path.name.removeprefix("event_date=") if path.is_dir() else None
+            for file in files:
+                size = file.stat().st_size
+                entries.append(StoredFile(place / file.name if path.is_dir() else place, date, size))
+            if path.is_dir() and place.exists():
+                for file in files:
+                    os.rename(file, place / file.name)
+            else:
+                os.rename(path, place)
+        return entries
+
+    def _files(self, where: str, values: tuple[str, ...], without: str | None) -> list[StoredFile]:
         if not self.path.exists():
             return []
+        query = (
+            f"SELECT path, event_date, bytes FROM files JOIN batches USING (batch_id) WHERE {where} "
+            "AND source IS NOT ? ORDER BY event_date, path"
+        )
         with self._connection() as connection:
-            rows = connection.execute(query, values).fetchall()
+            rows = connection.execute(query, (*values, without)).fetchall()
         return [StoredFile(self.folder / path, event_date, size) for path, event_date, size in rows]
 
     @contextmanager

@@ -24,6 +24,7 @@ A source is known by its name (the file's, or ``name:``). Columns of a CSV are t
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import re
@@ -45,7 +46,7 @@ _OUR_ENDINGS = (
     *("_unreadable", "_missing", "_unknown", "_before_1970", "_before_event", "_in_future"),
     *("_not_finite", "_negative", "_too_large", "_not_object"),
 )
-_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,8 @@ def load_source(source: str | Path) -> Source:
         if not path.exists():
             known = sorted(p.stem for p in folder.glob("*.yaml"))
             raise ConfigError("no such source", got=source, expected=f"one of {known}, or the path of a mapping")
-    content = {"name": path.stem, **read_yaml(path), "file": path.name}
+    name = re.sub(r"[^a-z0-9]+", "_", path.stem.lower()).strip("_")
+    content = {"name": name, **read_yaml(path), "file": path.name}
     for key in ("columns", "read"):
         if not isinstance(content.get(key), dict):
             raise ConfigError(f"{path.name}: {key}", got=content.get(key), expected="a mapping")
@@ -201,19 +203,22 @@ def _read(content: Any, where: str) -> Read:
     if foreign:
         raise ConfigError(f"{where}: {foreign[0]!r} means nothing to kind {read.kind}", got=foreign)
     if read.kind == "sql":
-        if not isinstance(read.sql, str) or "{data}" not in read.sql:
-            raise ConfigError(f"{where}.sql", got=read.sql, expected="a SELECT from '{data}' or files in it")
+        if not isinstance(read.sql, str) or not re.search(r"\{data\}|\bdata\.", read.sql):
+            expected = "a SELECT from '{data}', from files in it, or from tables data.x of a DuckDB database"
+            raise ConfigError(f"{where}.sql", got=read.sql, expected=expected)
         error = _parsed(read.sql).get("error_message")
         if error:
             raise ConfigError(f"{where}.sql is not one SELECT", got=error)
     for key in ("delim", "quote", "escape"):
         value = getattr(read, key)
         if not (isinstance(value, str) and (len(value.encode()) == 1 or (key, value) == ("delim", "whitespace"))):
-            if key != "delim" and value == "":
-                continue
+            if key == "quote" and value == "":
+                continue  # no quotes in this dialect
             raise ConfigError(f"{where}.{key}", got=value, expected="one ASCII character")
-    if not read.header and read.kind == "csv" and not read.names:
-        raise ConfigError(f"{where}.names", got="header: false without names", expected="the names of the columns")
+    if read.kind == "csv" and bool(read.names) == read.header:
+        raise ConfigError(
+            f"{where}.names", got=read.names, expected="names of columns when, and only when, header: false"
+        )
     try:
         "".encode(read.encoding)
     except (LookupError, TypeError):
@@ -243,10 +248,15 @@ def _expressions(content: Any, where: str) -> dict[str, str]:
 def _limits(content: Any, where: str) -> dict[str, float]:
     if not isinstance(content, dict) or not set(content) <= {"amount", "quantity"}:
         raise ConfigError(where, got=content, expected="amount and quantity, each a number")
+    limits = {"amount": 1e9, "quantity": 1e9}
     for name, value in content.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-            raise ConfigError(f"{where}.{name}", got=value, expected="a positive number (1.0e+9, not 1e9: YAML's rule)")
-    return {"amount": 1e9, "quantity": 1e9, **{name: float(value) for name, value in content.items()}}
+        try:
+            limits[name] = float(value)  # YAML takes 1e9 for a text
+        except (TypeError, ValueError):
+            limits[name] = 0.0
+        if not limits[name] > 0:
+            raise ConfigError(f"{where}.{name}", got=value, expected="a positive number")
+    return limits
 
 
 def _entities(content: Any, where: str) -> dict[str, EntityMapping]:
@@ -272,10 +282,15 @@ def _dedup(content: Any, where: str) -> str | tuple[str, ...]:
 
 
 def _parsed(sql: str) -> dict[str, Any]:
-    with duckdb.connect() as connection:
-        row = connection.execute("SELECT json_serialize_sql(?)", [sql]).fetchone()
+    with _parser().cursor() as cursor:
+        row = cursor.execute("SELECT json_serialize_sql(?)", [sql]).fetchone()
     tree = json.loads(row[0]) if row else {}
     return tree if isinstance(tree, dict) else {}
+
+
+@functools.cache
+def _parser() -> duckdb.DuckDBPyConnection:
+    return duckdb.connect(config={"threads": 1})
 
 
 def _digest(content: object) -> str:

@@ -28,9 +28,12 @@ class Staging:
     The steps, in order: ``add`` every piece, ``tell_apart``, ``write_events``, ``write_quarantine``.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, source: Source, ledger: Ledger, batch_id: str) -> None:
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, source: Source, ledger: Ledger, batch_id: str, replace: bool
+    ) -> None:
         self.connection, self.source, self.ledger, self.batch_id = connection, source, ledger, batch_id
         self.folder = ledger.staging / batch_id
+        self.leaving = source.name if replace else None  # the source whose older batches will not count
         self.inputs: list[str] = []
         self.lines: list[int] = []
         self.parts = 0
@@ -119,7 +122,9 @@ FROM numbered""")
             return 0
         # An event id tells the date, unless it comes from keys: then any date may hold it.
         span = (first, last) if isinstance(self.source.dedup, str) else ("", "9999-99-99")
-        known = self._known("event_id", [str(stored.path) for stored in self.ledger.event_files(*span)])
+        known = self._known(
+            "event_id", [str(stored.path) for stored in self.ledger.event_files(*span, without=self.leaving)]
+        )
         columns = ", ".join(COLUMNS)
         # In the order of the dates, so that few partitions are open at a time and memory stays bounded.
         self.connection.execute(f"""
@@ -127,14 +132,17 @@ COPY (SELECT {columns}, CAST(event_at AS DATE) AS event_date FROM (
         SELECT {self._id("good")} AS event_id, {_MAPPED} FROM good
         LEFT JOIN good_numbers USING (input, line) WHERE coalesce(first, true)) AS new
     {known} ORDER BY event_date)
-TO {literal(self.folder / "data")} (FORMAT parquet, PARTITION_BY (event_date), COMPRESSION zstd)""")
+TO {literal(self.folder / "data")}
+(FORMAT parquet, PARTITION_BY (event_date), COMPRESSION zstd, FILENAME_PATTERN {literal(self.batch_id + "-{i}")})""")
         return int(good)
 
     def write_quarantine(self) -> dict[str, int]:
         """Write the newly refused lines; how many there are by rule."""
-        known = self._known("line_id", [str(stored.path) for stored in self.ledger.quarantine_files()])
+        known = self._known(
+            "line_id", [str(stored.path) for stored in self.ledger.quarantine_files(without=self.leaving)]
+        )
         files = " ".join(f"WHEN {number} THEN {literal(name)}" for number, name in enumerate(self.inputs))
-        target = self.folder / "quarantine" / "refused.parquet"
+        target = self.folder / "quarantine" / f"{self.batch_id}.parquet"
         self._copy(
             f"""
 SELECT {literal(self.batch_id)} AS batch_id, {literal(self.source.name)} AS source, new.* FROM (
@@ -152,7 +160,7 @@ SELECT {literal(self.batch_id)} AS batch_id, {literal(self.source.name)} AS sour
 
     def examples(self) -> dict[str, str]:
         """By rule, the first refused line of this batch: file, line, value, and the mapping entry to change."""
-        target = self.folder / "quarantine" / "refused.parquet"
+        target = self.folder / "quarantine" / f"{self.batch_id}.parquet"
         if not target.exists():
             return {}
         rows = self.connection.execute(
@@ -165,14 +173,18 @@ SELECT {literal(self.batch_id)} AS batch_id, {literal(self.source.name)} AS sour
 
     def again(self) -> set[str]:
         """The inputs with a line that was refused because of the hour: reading them later may end differently."""
-        rows = self.connection.execute("SELECT DISTINCT input FROM refused WHERE rule LIKE '%_in_future'").fetchall()
+        rows = self.connection.execute(
+            "SELECT DISTINCT input FROM refused WHERE ends_with(rule, '_in_future')"
+        ).fetchall()
         return {self.inputs[row[0]] for row in rows}
 
     def summary(self) -> tuple[int, int | None, int | None, str]:
         """Of the new events: count, first and last ``event_at`` in microseconds, and the order-free digest."""
         if not any((self.folder / "data").glob("*/*.parquet")):
             return 0, None, None, "0" * 32
-        texts = [f"epoch_us({n})" if COLUMNS[n].startswith("timestamp") else n for n in COLUMNS if n != "ingested_at"]
+        # An id is the hash of its event, unless it comes from keys.
+        columns = ["event_id"] if isinstance(self.source.dedup, str) else [c for c in COLUMNS if c != "ingested_at"]
+        texts = [f"epoch_us({name})" if COLUMNS[name].startswith("timestamp") else name for name in columns]
         row = self.connection.execute(
             f"SELECT count(*), epoch_us(min(event_at)), epoch_us(max(event_at)), "
             f"printf('%032x', bit_xor(md5_number(concat_ws('|', {', '.join(texts)})))) "
@@ -197,7 +209,7 @@ SELECT {literal(self.batch_id)} AS batch_id, {literal(self.source.name)} AS sour
         return f"{name}.identity || CASE WHEN number > 1 THEN '-' || number ELSE '' END"
 
     def _copy(self, query: str, target: Path) -> None:
-        self.connection.execute(f"COPY ({query}) TO {literal(target)} (FORMAT parquet, COMPRESSION zstd)")
+        self.connection.execute(f"COPY ({query}) TO {literal(target)} (FORMAT parquet)")
 
     def _one(self, query: str) -> int:
         return int(self.connection.execute(query).fetchall()[0][0])
