@@ -38,7 +38,6 @@ class Inspection:
 class Parity:
     """How many sampled users were compared, and for whom the three readings differ (user and feature)."""
 
-    as_of: datetime
     users: int
     differing: tuple[tuple[str, str], ...]
 
@@ -55,7 +54,7 @@ def inspect(store: Store, user_id: str) -> Inspection:
     served = store.online([user_id])
     found = bool(served.found[0])
     as_of = served.as_of[0].item().replace(tzinfo=UTC) if found else periods.now(store.config)
-    offline = _offline(store, [user_id], as_of)
+    offline = _offline(store, [user_id], [as_of])
     if not found and np.isnan(offline).all():
         raise FeatureError(f"nobody knows user {user_id!r}", expected="a user_id of a snapshot", run="userops status")
     differing = _differing([user_id], offline, served.values) if found else ()
@@ -70,30 +69,33 @@ def inspect(store: Store, user_id: str) -> Inspection:
 
 
 def parity(store: Store, users: int) -> Parity:
-    """See `Store.parity`: sampled, with the project's seed, from the snapshot that was published last."""
+    """See `Store.parity`: users of the newest snapshot, sampled with the project's seed, each at his online instant."""
     import pyarrow.parquet as pq
 
-    last = online.last_publication(store.reader.connection, online.VECTOR_VIEW)
-    if last is None:
-        raise FeatureError("nothing is published", run="userops features publish")
-    as_of, path = snapshots.newest(store.config, "user", datetime.fromtimestamp(last["as_of"], UTC))
-    everybody = pq.read_table(path, columns=["user_id"])["user_id"].to_pylist()
+    from features import periods
+
+    _, path = snapshots.newest(store.config, "user", periods.now(store.config))
+    everybody = np.array(pq.read_table(path, columns=["user_id"])["user_id"].to_pylist(), dtype=object)
     random = np.random.default_rng(store.config.seed)
     sample = [str(one) for one in random.choice(everybody, size=min(users, len(everybody)), replace=False)]
-    offline = _offline(store, sample, as_of)
     served = store.online(sample)
+    sample = [one for one, found in zip(sample, served.found, strict=True) if found]
+    if not sample:
+        raise FeatureError("nobody of the newest snapshot is online", run="userops features publish")
+    served = store.online(sample)
+    offline = _offline(store, sample, [at.item().replace(tzinfo=UTC) for at in served.as_of])
     answer = store.feast().get_online_features(
         features=[f"{online.VECTOR_VIEW}:{online.VECTOR}"], entity_rows=[{"user_id": one} for one in sample]
     )
     through_feast = np.array([vector[1:] for vector in answer.to_dict()[online.VECTOR]])
     differing = {*_differing(sample, offline, served.values), *_differing(sample, served.values, through_feast)}
-    return Parity(as_of, len(sample), tuple(sorted(differing)))
+    return Parity(len(sample), tuple(sorted(differing)))
 
 
-def _offline(store: Store, users: list[str], as_of: datetime) -> npt.NDArray[np.float64]:
+def _offline(store: Store, users: list[str], as_of: list[datetime]) -> npt.NDArray[np.float64]:
     import pandas as pd
 
-    keys = pd.DataFrame({"user_id": users, "as_of": pd.Series([as_of] * len(users), dtype="datetime64[us, UTC]")})
+    keys = pd.DataFrame({"user_id": users, "as_of": pd.Series(as_of, dtype="datetime64[us, UTC]")})
     values: npt.NDArray[np.float64] = store.historical(keys)[list(NAMES)].to_numpy()
     return values
 

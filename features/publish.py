@@ -53,7 +53,8 @@ def publish(config: Config, as_of: datetime, progress: Progress | None = None) -
                 profiles_written += online.upsert(connection, table, rows)
                 if progress:
                     progress("profiles", profiles_written / total)
-        online.record(connection, online.VECTOR_VIEW, catalogue, int(at.timestamp()), int(time.time()), written)
+        if written:
+            online.record(connection, online.VECTOR_VIEW, catalogue, int(at.timestamp()), int(time.time()), written)
     return Publication(
         as_of=at,
         users=users,
