@@ -27,7 +27,7 @@ from serving.scoring import Bundle, current
 
 __all__ = ["Live", "Release"]
 
-_log = logging.getLogger("userops.serving")
+_log = logging.getLogger("bentoml.userops")
 # Exact reasons cost milliseconds per user and head: beyond so many users the event loop must not wait for them.
 _INLINE_EXPLAINED, _INLINE_SCORED = 2, 64
 

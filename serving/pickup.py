@@ -20,7 +20,7 @@ from configs.errors import BundleError, UseropsError
 __all__ = ["Pickup", "settle_heap"]
 
 _T = TypeVar("_T")
-_log = logging.getLogger("userops.serving")
+_log = logging.getLogger("bentoml.userops")
 
 
 class Pickup(Generic[_T]):

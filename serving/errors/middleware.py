@@ -19,7 +19,7 @@ from serving.errors.problem import MEDIA_TYPE, Problem, from_status
 __all__ = ["ProblemMiddleware"]
 
 _KEPT = (b"allow", b"retry-after", b"www-authenticate")
-_log = logging.getLogger("userops.serving")
+_log = logging.getLogger("bentoml.userops")
 
 
 class ProblemMiddleware:

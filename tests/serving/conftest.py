@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +27,7 @@ import numpy as np
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from features import online, vectors
 from features.catalog import NAMES
 from features.catalog import digest as digest_of_catalogue
 from serving.scoring import write_model, write_release
@@ -255,7 +263,7 @@ class Client:
 
 
 @contextmanager
-def in_process(app: Any) -> Iterator[Client]:
+def running(app: Any) -> Iterator[Client]:
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     with (
         start_blocking_portal() as portal,
@@ -288,6 +296,12 @@ def strict_json(content: bytes) -> Any:
     return json.loads(content, parse_constant=refuse)
 
 
+@pytest.fixture(scope="session")
+def in_process() -> Callable[[Any], Any]:
+    """Run an ASGI app in this process: a context manager that gives its HTTP client."""
+    return running
+
+
 NOW = datetime(2026, 11, 21, 10, 11, 12, tzinfo=UTC)
 
 
@@ -315,5 +329,92 @@ def served(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(service, "CONFIG", dataclasses.replace(service.CONFIG, home=home, now=NOW))
         patch.setattr(service, "open_reader", lambda config: published)
-        with in_process(service.UserOps.to_asgi()) as client:
+        with running(service.UserOps.to_asgi()) as client:
             yield Served(client, home, published)
+
+
+@dataclass
+class Server:
+    """``bentoml serve`` in a process of its own."""
+
+    process: subprocess.Popen[bytes]
+    url: str
+    home: Path
+    log: Path
+
+    def wait_ready(self, seconds: float = 120.0) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            written = self.log.read_text()
+            assert self.process.poll() is None, written
+            assert "Application startup failed" not in written, written
+            with contextlib.suppress(httpx.TransportError):
+                if httpx.get(f"{self.url}/readyz").status_code == 200:
+                    return
+            time.sleep(0.1)
+        raise AssertionError(self.log.read_text())
+
+    def stop(self) -> int:
+        """End the server as an operator would; take its workers along if that does not help."""
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)  # a session of its own: nobody else is in it
+            self.process.wait()
+            raise
+
+
+def publish(home: Path, users: Published, digest: str) -> None:
+    """Lay vectors and profiles where the feature store reads them, as a publication does."""
+    ids = [f"u{i}" for i in range(len(users.values))]
+    keys = vectors.entity_keys(ids)
+    at = [int(instant) for instant in users.as_of.astype("datetime64[s]").astype(np.int64)]
+    profile = vectors.pack_text(json.dumps({"lifecycle_state": "at_risk", "last_events": []}))
+    with online.publication(online.path_of(home)) as connection:
+        for view, feature, values in (
+            (online.VECTOR_VIEW, online.VECTOR, vectors.pack(users.values, digest)),
+            (online.PROFILE_VIEW, online.PROFILE, [profile] * len(ids)),
+        ):
+            online.create(connection, online.table_of(view))
+            rows = [(key, feature, value, then, then) for key, value, then in zip(keys, values, at, strict=True)]
+            online.upsert(connection, online.table_of(view), rows)
+        online.record(connection, online.VECTOR_VIEW, digest, max(at), max(at), len(ids))
+
+
+@pytest.fixture(scope="session")
+def publish_to() -> Callable[[Path, Published], None]:
+    """Publish users into a home folder: (home, users)."""
+    return lambda home, users: publish(home, users, digest_of_catalogue())
+
+
+@pytest.fixture(scope="module")
+def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
+    """Start ``bentoml serve`` on a free loopback port; whatever was started is stopped at the end."""
+    started: list[Server] = []
+
+    def start(home: Path, target: str = "serving.service:UserOps", **environment: str) -> Server:
+        folder = tmp_path_factory.mktemp("server")
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        given = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "PROMETHEUS"))}
+        given |= {"USEROPS_HOME": str(home), "USEROPS_NOW": NOW.isoformat(), "BENTOML_HOME": str(folder / "bentoml")}
+        given |= {"BENTOML_DO_NOT_TRACK": "True", "TZ": "UTC", "PATH": os.defpath, **environment}
+        log = folder / "log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "bentoml", "serve", target, "--port", str(port)],
+                cwd=folder,
+                env=given,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        started.append(Server(process, f"http://127.0.0.1:{port}", home, log))
+        return started[-1]
+
+    yield start
+    for server in started:
+        if server.process.poll() is None:
+            server.stop()
