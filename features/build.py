@@ -8,21 +8,26 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import ibis
 import ibis.expr.types as ir
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from configs import Config
 from configs.errors import EventsError, FeatureError
 from features import engine, periods
 from features.behaviour.facts import facts
 from features.behaviour.season import calendar_of
+from features.behaviour.tables import category_tiles, item_tiles, items, user_categories
 from features.catalog import USER_FEATURES
+from features.events import read_events
 from features.periods import upto
-from features.tiles import Keep, Tiles, clock_of, cut, tile_of
+from features.profile import profiles
+from features.tiles import EPOCH, Keep, Tiles, clock_of, cut, in_tiles, tile_of
 
 __all__ = ["TABLES", "BuildReport", "Known", "build", "snapshot_path", "user_features"]
 
@@ -54,6 +59,7 @@ def snapshots_arrow(as_ofs: Sequence[datetime]) -> pa.Table:
         {
             "as_of": pa.array(as_ofs, pa.timestamp("us", tz="UTC")),
             "tile": pa.array([tile_of(as_of) for as_of in as_ofs], pa.int32()),
+            "now_at": pa.array([(as_of - EPOCH) // timedelta(microseconds=1) for as_of in as_ofs], pa.int64()),
             **{name: pa.array([c[name] for c in calendars], pa.float64()) for name in calendars[0]},
         }
     )
@@ -90,8 +96,38 @@ def user_vectors(tiles: Tiles, snapshots: ir.Table) -> ir.Table:
     return tiles.users.inner_join(values, "user_no").drop("user_no")
 
 
-#: The tables that a build can write, each a function of (tiles, snapshots).
-TABLES: dict[str, Callable[[Tiles, ir.Table], ir.Table]] = {"user": user_vectors}
+class Pass:
+    """One pass over the events for snapshots that share a time of day: the tiles, each cut when first asked for."""
+
+    def __init__(self, events: ir.Table, as_ofs: Sequence[datetime], keep: Keep) -> None:
+        self.events, self.clock, self.keep = upto(events, max(as_ofs)), clock_of(as_ofs[0]), keep
+        self.first = tile_of(min(as_ofs))
+
+    @cached_property
+    def users(self) -> Tiles:
+        return cut(self.events, self.clock, self.keep, self.first)
+
+    @cached_property
+    def categories(self) -> ir.Table:
+        return self.keep("user_categories", category_tiles(in_tiles(self.events, self.clock)))
+
+    @cached_property
+    def items(self) -> ir.Table:
+        return self.keep("items", item_tiles(in_tiles(self.events, self.clock)))
+
+
+def _profiles(tiles: Pass, snapshots: ir.Table) -> ir.Table:
+    categories = user_categories(tiles.categories, snapshots)
+    return profiles(user_vectors(tiles.users, snapshots), tiles.events, categories, snapshots)
+
+
+#: The tables that a build can write.
+TABLES: dict[str, Callable[[Pass, ir.Table], ir.Table]] = {
+    "user": lambda tiles, snapshots: user_vectors(tiles.users, snapshots),
+    "user_category": lambda tiles, snapshots: user_categories(tiles.categories, snapshots),
+    "item": lambda tiles, snapshots: items(tiles.items, snapshots),
+    "profile": _profiles,
+}
 
 
 def snapshot_path(config: Config, table: str, as_of: datetime) -> Path:
@@ -144,13 +180,13 @@ def build(
     report: dict[str, dict[str, int]] = {table: {"rows": 0, "files": 0, "bytes": 0} for table in tables}
     done, total = 0, len(as_ofs) * len(tables)
     (config.home / "tmp").mkdir(parents=True, exist_ok=True)
-    for clock, group, known_events in _passes(connection, events, as_ofs, known):
+    for group, known_events in _passes(connection, events, as_ofs, known):
         if progress:
             progress("cutting events into daily tiles", done / total)
         with tempfile.TemporaryDirectory(prefix="tiles-", dir=config.home / "tmp") as scratch:
-            tiles = cut(upto(known_events, group[-1]), clock, _kept(connection, Path(scratch)))
+            tiles = Pass(known_events, group, _kept(connection, Path(scratch), len(group)))
             for table in tables:
-                for as_of, path, rows in _write(config, connection, table, tiles, group, built_at):
+                for as_of, path, rows in _write(config, connection, table, tiles, group, built_at, Path(scratch)):
                     done += 1
                     report[table]["rows"] += rows
                     report[table]["files"] += 1
@@ -184,31 +220,32 @@ def _source(config: Config, source_events: ir.Table | None) -> tuple[Any, ir.Tab
             return source_events.get_backend(), source_events
         except ibis.common.exceptions.IbisError:  # a memtable belongs to nobody yet
             return engine.connect(config), source_events
-    from features.events import read_events
-
     connection = engine.connect(config)
     return connection, read_events(connection, config)
 
 
 def _passes(
     connection: Any, events: ir.Table, as_ofs: list[datetime], known: Known
-) -> Iterator[tuple[timedelta, list[datetime], ir.Table]]:
+) -> Iterator[tuple[list[datetime], ir.Table]]:
     """The passes over the events that the snapshots need: one per time of day, or one each where late news differ."""
     if known == "as_of":
         late = events.ingested_at > events.event_at
         hidden = [(events.event_at <= as_of) & (events.ingested_at > as_of) for as_of in as_ofs]
         if bool(connection.execute(events.filter(late & ibis.or_(*hidden)).count() > 0)):
             for as_of in as_ofs:
-                yield clock_of(as_of), [as_of], upto(events, as_of, "ingested_at")
+                yield [as_of], upto(events, as_of, "ingested_at")
             return
     for clock in sorted({clock_of(as_of) for as_of in as_ofs}):
-        yield clock, [as_of for as_of in as_ofs if clock_of(as_of) == clock], events
+        yield [as_of for as_of in as_ofs if clock_of(as_of) == clock], events
 
 
-def _kept(connection: Any, scratch: Path) -> Keep:
+def _kept(connection: Any, scratch: Path, snapshots: int) -> Keep:
     """Store each tile table as Parquet: it is computed once, and memory holds none of it."""
 
     def keep(name: str, table: ir.Table) -> ir.Table:
+        # Sorted by user, a snapshot costs a quarter less; the sort costs as much as three of them gain.
+        if snapshots > 3 and "user_no" in table.columns and name != "users":
+            table = table.order_by("user_no", "tile")
         path = scratch / f"{name}.parquet"
         connection.to_parquet(table, path)
         return connection.read_parquet(path)
@@ -217,19 +254,31 @@ def _kept(connection: Any, scratch: Path) -> Keep:
 
 
 def _write(
-    config: Config, connection: Any, table: str, tiles: Tiles, as_ofs: list[datetime], built_at: datetime
+    config: Config,
+    connection: Any,
+    table: str,
+    tiles: Pass,
+    as_ofs: list[datetime],
+    built_at: datetime,
+    scratch: Path,
 ) -> Iterator[tuple[datetime, Path, int]]:
-    """Each snapshot's file; the query is compiled once and reads the snapshot from a table of one row."""
+    """Each snapshot's file: one query, compiled once, that reads its snapshot from a view of one row."""
+    query = ""
     for as_of in as_ofs:
-        rows = TABLES[table](tiles, ibis.memtable(snapshots_arrow([as_of])))
-        rows = rows.mutate(built_at=ibis.literal(built_at, type="timestamp('UTC', 6)"))
-        rows = rows.relocate("built_at", after="as_of")
+        row = scratch / f"snapshot-{table}-{tile_of(as_of)}.parquet"
+        pq.write_table(snapshots_arrow([as_of]), row)
+        snapshot = connection.read_parquet(row, table_name="snapshot")
+        if not query:
+            rows = TABLES[table](tiles, snapshot)
+            rows = rows.mutate(built_at=ibis.literal(built_at, type="timestamp('UTC', 6)"))
+            query = connection.compile(rows.relocate("built_at", after="as_of"))
         path = snapshot_path(config, table, as_of)
         path.parent.mkdir(parents=True, exist_ok=True)
         whole = path.with_name(f".{path.name}.{os.getpid()}")
+        target = str(whole).replace("'", "''")
         try:
-            connection.to_parquet(rows, whole, compression="zstd")
-            count = int(connection.read_parquet(whole).count().execute())
+            connection.raw_sql(f"COPY ({query}) TO '{target}' (FORMAT parquet, COMPRESSION zstd)")
+            count = pq.read_metadata(whole).num_rows
             if not count:
                 raise EventsError(
                     f"no event is known at or before {as_of.isoformat()}",

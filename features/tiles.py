@@ -7,8 +7,8 @@ A tile is the day that *ends* at the snapshots' time of day: tile ``k`` holds th
 e.g. clock 08:00, as_of 2011-09-10 08:00 (tile 15227): an event at 2011-09-10 08:00:00 has age 0, one at 08:00:00.000001
 lies in the future, one at 2011-09-03 08:00:00 has age 7 and is outside the last 7 days.
 
-Money is summed in whole ten-thousandths and pieces in thousandths, as integers: the sums do not depend on the order in
-which threads meet the rows, so equal events give equal bytes.
+Counts, money in ten-thousandths and pieces in thousandths are whole numbers held as float64: their sums are exact below
+2^53, so they do not depend on the order in which threads meet the rows, and run faster than sums of 64-bit integers.
 """
 
 from __future__ import annotations
@@ -20,15 +20,22 @@ from datetime import datetime, timedelta
 import ibis
 import ibis.expr.types as ir
 
+from features.events import KINDS
 from features.periods import as_utc
 
 __all__ = [
     "ACTIVITY_KINDS",
     "CHANNELS",
+    "COUNTED",
     "DAY_US",
+    "EPOCH",
+    "FIRSTS",
     "INTEREST",
     "MONEY",
+    "PARTS",
+    "PASSIVE_KINDS",
     "PIECES",
+    "Keep",
     "Tiles",
     "clock_of",
     "cut",
@@ -37,19 +44,42 @@ __all__ = [
 ]
 
 DAY_US = 86_400_000_000
+_HOUR_US = DAY_US // 24
 MONEY = 10_000  # units of account per unit of currency
 PIECES = 1_000  # units of account per piece
 
-#: What a user does of their own accord. To be registered, shown an offer or handed a coupon is not activity.
-ACTIVITY_KINDS = ("visit", "view", "search", "cart", "purchase", "return", "click", "contact", "survey")
+#: What happens to a user rather than through them: neither activity nor absence of it.
+PASSIVE_KINDS = ("register", "coupon", "impression")
+#: What a user does of their own accord.
+ACTIVITY_KINDS = tuple(kind for kind in KINDS if kind not in PASSIVE_KINDS)
 
 #: The channels that have a share of their own; any other counts as "other".
 CHANNELS = ("app", "web", "store", "wecom")
 
+#: Interest in a category halves in this time ...
+HALF_LIFE_DAYS = 30
+#: ... and is forgotten after this one (1.6 % of it is left then).
+INTEREST_WINDOW_DAYS = 180
 #: How much one event tells about the interest in its category.
 INTEREST = {"view": 1, "search": 1, "click": 2, "cart": 3, "purchase": 5}
 
-_EPOCH = as_utc("1970-01-01")
+#: The kinds that a tile counts, and the column of each.
+COUNTED = {
+    "register": "registers", "visit": "visits", "view": "views", "search": "searches", "cart": "carts",
+    "click": "clicks", "contact": "contacts",
+}  # fmt: skip
+
+#: What a tile counts at the first line of an order, and at a user's first line of an item or category.
+FIRSTS = ("orders", "new_items", "new_categories")
+
+#: What a source may lack, and the column of a tile that shows that it does not.
+PARTS = COUNTED | {
+    "activity": "activities", "category": "categorised", "channel": "channelled", "clock": "clocked",
+    "purchase": "lines", "return": "returns", "amount": "priced", "quantity": "counted", "discount": "discounted",
+    "item": "itemised",
+}  # fmt: skip
+
+EPOCH = as_utc("1970-01-01")
 
 
 @ibis.udf.scalar.builtin(name="epoch_us", signature=(("timestamp('UTC', 6)",), "int64"))  # type: ignore[untyped-decorator]
@@ -68,16 +98,20 @@ Keep = Callable[[str, ir.Table], ir.Table]
 class Tiles:
     """The tile tables of one set of events, cut at one time of day.
 
-    ``days``: user_no, tile, one column per measure (see `cut`). ``purchases``: user_no, tile of each purchase day,
-    ``gap`` in days to the one before. ``items``: user_no, item_id, tile, for bought items. ``categories``: user_no,
-    category_id, tile, interest and purchases. ``users``: user_id, user_no (0, 1, ... in the order of user_id).
+    ``users``: user_id and user_no (0, 1, ... in the order of user_id).
+    ``days``: one row per (user_no, tile) with any event; columns of `_days`.
+    ``trades``: one row per (user_no, tile) with a purchase or return; columns of `_trades`.
+    ``rhythm``: one row per purchase day, in force ``until`` the user's next one; columns of `_rhythm`.
+    ``categories``: one row per (user_no, category_id, tile) with interest.
+    ``shop``: one row per tile: all orders, and how many rows showed each part of the event tuple.
     """
 
     users: ir.Table
     days: ir.Table
-    purchases: ir.Table
-    items: ir.Table
+    trades: ir.Table
+    rhythm: ir.Table
     categories: ir.Table
+    shop: ir.Table
 
 
 def clock_of(as_of: datetime) -> timedelta:
@@ -88,7 +122,7 @@ def clock_of(as_of: datetime) -> timedelta:
     >>> clock_of(as_utc("2011-09-10T08:00:00"))
     datetime.timedelta(seconds=28800)
     """
-    return (as_of - _EPOCH) % timedelta(days=1)
+    return (as_of - EPOCH) % timedelta(days=1)
 
 
 def tile_of(as_of: datetime) -> int:
@@ -99,136 +133,166 @@ def tile_of(as_of: datetime) -> int:
     >>> tile_of(as_utc("2011-09-10T08:00:00"))
     15227
     """
-    return (as_of - _EPOCH) // timedelta(days=1)
+    return (as_of - EPOCH) // timedelta(days=1)
 
 
-def cut(events: ir.Table, clock: timedelta, keep: Keep = lambda name, table: table) -> Tiles:
+def cut(events: ir.Table, clock: timedelta, keep: Keep = lambda name, table: table, first: int | None = None) -> Tiles:
     """Cut events into the tiles that end at ``clock`` after midnight UTC.
 
-    ``keep(name, table)`` may store a table and give back the stored one; the next tables are made from it.
+    Parameters
+    ----------
+    keep
+        ``keep(name, table)`` may store a table and give back the stored one; the next tables are made from it.
+    first
+        The tile of the earliest snapshot that will be taken, when known: older interest is not cut.
     """
-    lines = _lines(events, round(clock.total_seconds() * 1_000_000))
-    days = keep("user_days", _days(lines))
-    users = days.select("user_id").distinct()
-    users = keep("users", users.mutate(user_no=ibis.row_number().over(order_by=users.user_id)))
+    lines = in_tiles(events, clock)
+    users = events.select("user_id").distinct()
+    users = keep("users", users.mutate(user_no=ibis.row_number().over(order_by=users.user_id).cast("int32")))
 
     def numbered(table: ir.Table) -> ir.Table:
         return table.inner_join(users, "user_id").drop("user_id")
 
-    days = keep("days", numbered(days))
-    bought = days.filter(days.lines > 0)
-    by_user = ibis.window(group_by=bought.user_no, order_by=bought.tile)
-    purchases = bought.select(
-        "user_no", "tile", "spend", "lines", gap=(bought.tile - bought.tile.lag().over(by_user)).cast("int64")
-    )
+    days = keep("days", numbered(_days(lines)))
+    trades = keep("trades", numbered(_trades(lines)))
     return Tiles(
         users=users,
         days=days,
-        purchases=keep("purchases", purchases),
-        items=keep("items", numbered(_items(lines))),
-        categories=keep("categories", numbered(_categories(lines))),
+        trades=trades,
+        rhythm=keep("rhythm", _rhythm(trades)),
+        categories=keep("categories", numbered(_categories(lines, first))),
+        shop=keep("shop", _shop(days, trades)),
     )
 
 
-def _lines(events: ir.Table, clock_us: int) -> ir.Table:
-    """The events with integers for instants and money."""
-    at = epoch_us(events.event_at)
-    discount = events.props.cast("json")["discount"].float
-    lines = events.select(
+def in_tiles(events: ir.Table, clock: timedelta) -> ir.Table:
+    """The events with the tile of each, and whole numbers for instants, money and pieces."""
+    clock_us = round(clock.total_seconds() * 1_000_000)
+    at, kind = epoch_us(events.event_at), events.event_type
+    # What is not JSON, or not a number in it, is no discount; rules for quarantine live in ingest.
+    discount = events.props.try_cast("json")["discount"].float.clip(lower=0)
+    return events.select(
         "user_id",
-        "event_type",
         "channel",
         "category_id",
         "item_id",
         "order_id",
+        kind=kind,
+        activity=kind.notin(PASSIVE_KINDS),
         at=at,
-        tile=_day(at, clock_us),
-        amount=(events.amount * MONEY).round().cast("int64"),
-        pieces=(events.quantity * PIECES).round().cast("int64"),
-        discount=ibis.ifelse(events.event_type == "purchase", (discount * MONEY).round().cast("int64"), ibis.null()),
+        # -1 and +1: the end of a tile belongs to it, its start to the one before.
+        tile=((at - clock_us - 1) // DAY_US + 1).cast("int32"),
+        amount=(events.amount * MONEY).round().cast("float64"),
+        pieces=(events.quantity * PIECES).round().cast("float64"),
+        discount=ibis.ifelse(kind == "purchase", (discount * MONEY).round().cast("float64"), ibis.null("float64")),
     )
-    return lines.mutate(
-        activity=lines.event_type.isin(ACTIVITY_KINDS), hour=(lines["at"] // 3_600_000_000) % 24, clock_us=clock_us
-    )
-
-
-def _day(at: ir.IntegerValue, clock_us: int) -> ir.IntegerValue:
-    # -1 and +1: the end of a tile belongs to it, its start to the one before.
-    return ((at - clock_us - 1) // DAY_US + 1).cast("int32")
 
 
 def _days(lines: ir.Table) -> ir.Table:
-    """One row per (user, tile): how often each kind happened, sums of money, the last instants, habits, channels."""
-
-    def kind(name: str) -> ir.BooleanValue:
-        return lines.event_type == name
-
-    bought, returned, active = kind("purchase"), kind("return"), lines.activity
-    weekday = (lines["at"] // DAY_US + 3) % 7  # 1970-01-01 was a Thursday; Monday is 0
+    """One row per (user, tile): how often each kind happened, the last instants, habits, channels."""
+    kind, at, active = lines.kind, lines["at"], lines.activity
+    time_of_day = at % DAY_US
+    weekday = (at + 3 * DAY_US) % (7 * DAY_US)  # microseconds since Monday: 1970-01-01 was a Thursday
     days = lines.group_by("user_id", "tile").aggregate(
-        first_at=lines["at"].min(),
-        first_purchase_at=lines["at"].min(where=bought),
-        last_active_at=lines["at"].max(where=active),
-        last_purchase_at=lines["at"].max(where=bought),
-        last_visit_at=lines["at"].max(where=kind("visit")),
-        last_view_at=lines["at"].max(where=kind("view")),
-        last_cart_at=lines["at"].max(where=kind("cart")),
-        last_return_at=lines["at"].max(where=returned),
-        registers=kind("register").sum(),
-        visits=kind("visit").sum(),
-        views=kind("view").sum(),
-        searches=kind("search").sum(),
-        carts=kind("cart").sum(),
-        lines=bought.sum(),
-        returns=returned.sum(),
-        clicks=kind("click").sum(),
-        contacts=kind("contact").sum(),
-        activities=active.sum(),
-        spend=lines.amount.sum(where=bought).fill_null(0),
-        pieces=lines.pieces.sum(where=bought).fill_null(0),
-        discount=lines.discount.sum().fill_null(0),
-        refunds=lines.amount.sum(where=returned).fill_null(0),
-        priced=lines.amount.count(where=bought),
-        counted=lines.pieces.count(where=bought),
-        discounted=lines.discount.count(),
-        itemised=lines.item_id.count(where=bought),
-        categorised=lines.category_id.count(where=lines.event_type.isin(tuple(INTEREST))),
-        clocked=(active & (lines["at"] % DAY_US != 0)).sum(),
-        morning=(active & lines.hour.between(6, 11)).sum(),
-        afternoon=(active & lines.hour.between(12, 17)).sum(),
-        evening=(active & (lines.hour >= 18)).sum(),
-        weekend=(active & (weekday >= 5)).sum(),
-        **{channel: (active & (lines.channel == channel)).sum().fill_null(0) for channel in CHANNELS},
+        first_at=at.min(),
+        last_active_at=at.max(where=active),
+        **{f"last_{k}_at": at.max(where=kind == k) for k in ("visit", "view", "cart")},
+        **{name: lines.count(where=kind == k) for k, name in COUNTED.items()},
+        activities=lines.count(where=active),
+        categorised=lines.category_id.count(where=kind.isin(tuple(INTEREST))),
+        clocked=lines.count(where=active & (time_of_day != 0)),
+        morning=lines.count(where=active & (time_of_day >= 6 * _HOUR_US) & (time_of_day < 12 * _HOUR_US)),
+        afternoon=lines.count(where=active & (time_of_day >= 12 * _HOUR_US) & (time_of_day < 18 * _HOUR_US)),
+        evening=lines.count(where=active & (time_of_day >= 18 * _HOUR_US)),
+        weekend=lines.count(where=active & (weekday >= 5 * DAY_US)),
+        **{channel: lines.count(where=active & (lines.channel == channel)) for channel in CHANNELS},
         channelled=lines.channel.count(where=active),
     )
-    days = days.mutate(active_days=(days.activities > 0).cast("int8"), purchase_days=(days.lines > 0).cast("int8"))
-    orders = _orders(lines)
-    return days.left_join(orders, ["user_id", "tile"]).select(days, orders=orders.orders.fill_null(0))
+    return _whole(days.mutate(active_days=days.activities > 0))
 
 
-def _orders(lines: ir.Table) -> ir.Table:
-    """Orders per (user, tile): each distinct order_id, or instant where it is null, counts at its first line."""
-    bought = lines.filter(lines.event_type == "purchase")
-    first = bought.group_by(
-        "user_id", "order_id", moment=ibis.ifelse(bought.order_id.isnull(), bought["at"], ibis.null("int64"))
-    ).aggregate(tile=bought.tile.min())
-    return first.group_by("user_id", "tile").aggregate(orders=first.count())
-
-
-def _items(lines: ir.Table) -> ir.Table:
-    """One row per (user, bought item, tile)."""
-    bought = lines.filter((lines.event_type == "purchase") & lines.item_id.notnull())
-    return bought.select("user_id", "item_id", "tile").distinct()
-
-
-def _categories(lines: ir.Table) -> ir.Table:
-    """One row per (user, category, tile): how much interest was shown, what was bought."""
-    shown = lines.filter(lines.category_id.notnull() & lines.event_type.isin(tuple(INTEREST)))
-    weight = shown.event_type.cases(*INTEREST.items(), else_=0)
-    bought = shown.event_type == "purchase"
-    return shown.group_by("user_id", "category_id", "tile").aggregate(
-        interest=weight.sum(),
-        lines=bought.sum(),
-        spend=shown.amount.sum(where=bought).fill_null(0),
-        last_at=shown["at"].max(),
+def _whole(tiles: ir.Table) -> ir.Table:
+    """The measures as float64; instants stay integers."""
+    keys = ("user_id", "tile")
+    return tiles.mutate(
+        **{c: tiles[c].cast("float64") for c in tiles.columns if c not in keys and not c.endswith("_at")}
     )
+
+
+def _trades(lines: ir.Table) -> ir.Table:
+    """One row per (user, tile) with a purchase or return: lines, orders, money, pieces, what was new to the user."""
+    traded = lines.filter((lines.kind == "purchase") | (lines.kind == "return"))
+    kind, at, amount = traded.kind, traded["at"], traded.amount
+    bought, returned = kind == "purchase", kind == "return"
+    trades = traded.group_by("user_id", "tile").aggregate(
+        first_purchase_at=at.min(where=bought),
+        last_purchase_at=at.max(where=bought),
+        last_return_at=at.max(where=returned),
+        lines=traded.count(where=bought),
+        returns=traded.count(where=returned),
+        spend=amount.sum(where=bought).fill_null(0),
+        refunds=amount.sum(where=returned).fill_null(0),
+        pieces=traded.pieces.sum(where=bought).fill_null(0),
+        discount=traded.discount.sum().fill_null(0),
+        priced=amount.count(where=bought),
+        counted=traded.pieces.count(where=bought),
+        discounted=traded.discount.count(),
+        itemised=traded.item_id.count(where=bought),
+    )
+    trades = trades.left_join(_firsts(lines), ["user_id", "tile"]).drop("user_id_right", "tile_right")
+    trades = trades.mutate(**{name: trades[name].fill_null(0) for name in FIRSTS}, purchase_days=trades.lines > 0)
+    return _whole(trades)
+
+
+def _firsts(lines: ir.Table) -> ir.Table:
+    """Per (user, tile): the orders, and the items and categories new to the user, whose first line lies there.
+
+    An order is a distinct order_id, or a distinct instant where that is null.
+    """
+    bought = lines.filter(lines.kind == "purchase")
+    moment = ibis.ifelse(bought.order_id.isnull(), bought["at"], ibis.null("int64"))
+    keys = {"orders": bought.order_id, "new_items": bought.item_id, "new_categories": bought.category_id}
+    parts = []
+    for name, key in keys.items():
+        known = bought if name == "orders" else bought.filter(key.notnull())
+        first = known.group_by("user_id", key=key, moment=moment if name == "orders" else ibis.null("int64"))
+        tiles = first.aggregate(tile=known.tile.min())
+        parts.append(tiles.select("user_id", "tile", **{n: ibis.literal(int(n == name)) for n in FIRSTS}))
+    union = ibis.union(*parts)
+    return union.group_by("user_id", "tile").aggregate(**{name: union[name].sum() for name in FIRSTS})
+
+
+def _rhythm(trades: ir.Table) -> ir.Table:
+    """One row per purchase day: the days between purchase days as known from its end until the next."""
+    bought = trades.filter(trades.lines > 0).select("user_no", "tile", "spend")
+    own = ibis.window(group_by="user_no", order_by="tile")
+    bought = bought.mutate(
+        last_gap=(bought.tile - bought.tile.lag().over(own)).cast("int64"), until=bought.tile.lead().over(own)
+    )
+    upto_here = ibis.window(group_by="user_no", order_by="tile", preceding=(None, 0))
+    gap = bought.last_gap
+    return bought.mutate(
+        gaps=gap.count().over(upto_here),
+        gap_sum=gap.sum().over(upto_here),
+        gap_square_sum=(gap * gap).sum().over(upto_here),
+        gap_median=gap.median().over(upto_here),
+    )
+
+
+def _shop(days: ir.Table, trades: ir.Table) -> ir.Table:
+    """One row per tile: orders of all users, and how many rows showed each part of the event tuple."""
+    every = days.group_by("tile").aggregate(**{part: days[c].sum() for part, c in PARTS.items() if c in days.columns})
+    trade = trades.group_by("tile").aggregate(
+        orders=trades.orders.sum(), **{part: trades[c].sum() for part, c in PARTS.items() if c in trades.columns}
+    )
+    shop = every.left_join(trade, "tile").drop("tile_right")
+    return shop.mutate(**{name: shop[name].fill_null(0) for name in trade.columns if name != "tile"})
+
+
+def _categories(lines: ir.Table, first: int | None) -> ir.Table:
+    """One row per (user, category, tile): how much interest was shown."""
+    shown = lines.filter(lines.category_id.notnull() & lines.kind.isin(tuple(INTEREST)))
+    if first is not None:
+        shown = shown.filter(shown.tile > first - INTEREST_WINDOW_DAYS)
+    weight = shown.kind.cases(*INTEREST.items(), else_=0)
+    return shown.group_by("user_id", "category_id", "tile").aggregate(interest=weight.sum())

@@ -37,7 +37,7 @@ FEATURES: tuple[Feature, ...] = (
     ),
     *windowed(
         "active_days",
-        (7, 14, 30, 60, 90, 180, 365),
+        (7, 14, 30, 60, 90, 180, 365, None),
         group="activity",
         unit="days",
         en="active days",

@@ -20,7 +20,7 @@ FEATURES: tuple[Feature, ...] = (
         "basket_amount_last", "basket", None, "currency",
         {"en": "spend on the last purchase day", "zh": "最近一次购买日金额"},
         "the user never bought", 0.0, None, _PRICED,
-        lambda t: t.last_day_spend / MONEY,
+        lambda t: t.last_spend / MONEY,
     ),
     Feature(
         "basket_lines_mean", "basket", None, "count",

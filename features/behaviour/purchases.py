@@ -14,7 +14,7 @@ _NO_MONEY = "the source has no purchases with an amount up to as_of"
 
 
 def _usual_gap(t: Facts) -> Value:
-    return t.gap_sum / t.gap_count.nullif(0)
+    return t.gap_sum / t.gaps.nullif(0)
 
 
 FEATURES: tuple[Feature, ...] = (
@@ -84,9 +84,7 @@ FEATURES: tuple[Feature, ...] = (
         0.0,
         None,
         _BUYS,
-        lambda t: (
-            (t.gap_count * t.gap_square_sum - t.gap_sum * t.gap_sum) / (t.gap_count * (t.gap_count - 1)).nullif(0)
-        ).sqrt(),
+        lambda t: ((t.gaps * t.gap_square_sum - t.gap_sum * t.gap_sum) / (t.gaps * (t.gaps - 1)).nullif(0)).sqrt(),
     ),
     Feature(
         "purchase_gap_last_days",
@@ -98,7 +96,7 @@ FEATURES: tuple[Feature, ...] = (
         1.0,
         None,
         _BUYS,
-        lambda t: t.gap_last,
+        lambda t: t.last_gap,
     ),
     Feature(
         "purchase_gap_ratio",

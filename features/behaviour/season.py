@@ -81,18 +81,18 @@ FEATURES: tuple[Feature, ...] = (
         {"en": "orders of the whole shop a year ago: the 90 days ahead ÷ the 90 days before",
          "zh": "去年全店同期订单数÷其前90天订单数"},
         "events began less than 455 days before as_of, or no orders then", 0.0, None, _BUYS,
-        lambda t: (t.history_days >= 455).ifelse(share(t.population_orders_season, t.population_orders_before), None),
+        lambda t: (t.history_days >= 455).ifelse(share(t.shop_orders_season, t.shop_orders_before), None),
     ),
     Feature(
         "buyers_share_30d", "season", 30, "share",
         {"en": "share of all customers who bought in the last 30 days", "zh": "近30天有购买的客户占比"},
         "nobody bought up to as_of", 0.0, 1.0, _BUYS,
-        lambda t: share(t.population_buyers_30d, t.population_buyers_life),
+        lambda t: share(t.shop_buyers_30d, t.shop_buyers_life),
     ),
     Feature(
         "buyers_share_90d", "season", 90, "share",
         {"en": "share of all customers who bought in the last 90 days", "zh": "近90天有购买的客户占比"},
         "nobody bought up to as_of", 0.0, 1.0, _BUYS,
-        lambda t: share(t.population_buyers_90d, t.population_buyers_life),
+        lambda t: share(t.shop_buyers_90d, t.shop_buyers_life),
     ),
 )  # fmt: skip

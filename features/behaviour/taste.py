@@ -8,26 +8,37 @@ __all__ = ["FEATURES"]
 
 _ITEMS = ("purchase", "item")
 _CATEGORIES = ("category",)
+_NO_ITEMS = "the source has no purchases with an item up to as_of"
 _NO_INTEREST = "no interest in any category in the last 180 days"
 
 FEATURES: tuple[Feature, ...] = (
     *windowed(
-        "items", (365, None), group="taste", unit="count", en="distinct items bought", zh="购买过的商品数",
-        needs=_ITEMS, absent="the source has no purchases with an item up to as_of",
+        "new_items", (90, 365), group="taste", unit="count", en="items bought for the first time",
+        zh="首次购买的商品数", needs=_ITEMS, absent=_NO_ITEMS,
+    ),
+    Feature(
+        "items_life", "taste", None, "count",
+        {"en": "distinct items bought so far", "zh": "累计购买过的商品数"},
+        _NO_ITEMS, 0.0, None, _ITEMS,
+        lambda t: t.new_items_life,
     ),
     Feature(
         "item_repeat_share", "taste", None, "share",
-        {"en": "share of items bought that the user had bought before", "zh": "重复购买商品的比例"},
+        {"en": "share of bought lines whose item the user had bought before", "zh": "复购商品占购买行的比例"},
         "the user never bought an item", 0.0, 1.0, _ITEMS,
-        lambda t: 1 - t.items_life / t.item_days_life,
+        lambda t: 1 - share(t.new_items_life, t.itemised_life),
     ),
-    *windowed(
-        "categories", (90,), group="taste", unit="count", en="distinct categories of interest", zh="感兴趣的品类数",
-        needs=_CATEGORIES, absent="the source has no categories up to as_of",
+    Feature(
+        "categories_life", "taste", None, "count",
+        {"en": "distinct categories bought so far", "zh": "累计购买过的品类数"},
+        "the source has no purchases, or no categories, up to as_of", 0.0, None, ("purchase", "category"),
+        lambda t: t.new_categories_life,
     ),
-    *windowed(
-        "categories_bought", (365,), group="taste", unit="count", en="distinct categories bought", zh="购买过的品类数",
-        needs=_CATEGORIES, absent="the source has no categories up to as_of",
+    Feature(
+        "categories_90d", "taste", 90, "count",
+        {"en": "categories of interest in the last 90 days", "zh": "近90天感兴趣的品类数"},
+        "the source has no categories up to as_of", 0.0, None, _CATEGORIES,
+        lambda t: t.categories_90d.fill_null(0),
     ),
     Feature(
         "affinity_top_share", "taste", 180, "share",
