@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -13,10 +13,13 @@ from features.simulate.process import Process
 __all__ = ["filtered", "nothing_happens"]
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+_BLOCK = 1000  # users filtered together: their beliefs fit the processor's cache
 
 
 def filtered(
-    process: Process, seasons: Floats, first_day: NDArray[np.int64], counts: pd.DataFrame, days: Sequence[int]
+    process: Process, seasons: Floats, first_day: Ints, counts: pd.DataFrame, days: Sequence[int]
 ) -> dict[int, tuple[Floats, NDArray[np.bool_]]]:
     """For each of ``days``, P(class, state at that midnight | counts of the days before), and who has bought by then.
 
@@ -37,41 +40,58 @@ def filtered(
     dict
         ``day -> (posterior [user, class, state], bought [user])`` for the users with ``first_day < day``.
     """
-    classes = len(process.weights)
-    belief = np.empty((4, len(first_day), classes))  # one plane per state: sums over states are sums of planes
+    last = max(days)
+    silences = [np.exp(-_totals(process, seasons[:, day], (True, True, True))) for day in range(last)]
+    table = counts.loc[counts["day"] < last, ["user", "day", "browses", "baskets", "orders"]].to_numpy(dtype=np.int64)
+    table = table[np.lexsort((table[:, 1], table[:, 0]))]
+    found: dict[int, list[tuple[Floats, NDArray[np.bool_]]]] = {day: [] for day in days}
+    for start in range(0, len(first_day), _BLOCK):
+        low, high = np.searchsorted(table[:, 0], [start, start + _BLOCK])
+        block = table[low:high] - [start, 0, 0, 0, 0]
+        for day, belief in _filter_block(process, silences, first_day[start : start + _BLOCK], block, set(days)):
+            found[day].append(belief)
+    return {
+        day: (np.concatenate([b for b, _ in part]), np.concatenate([o for _, o in part])) for day, part in found.items()
+    }
+
+
+def _filter_block(
+    process: Process, silences: list[Floats], first_day: Ints, table: Ints, days: set[int]
+) -> Iterator[tuple[int, tuple[Floats, NDArray[np.bool_]]]]:
+    """The beliefs about some users at each of ``days``; ``table`` has columns user, day, browses, baskets, orders."""
+    shape = (4, len(first_day), len(process.weights))  # one plane per state: a step is a few sums of planes
+    belief, ahead, product = np.empty(shape), np.empty(shape), np.empty(shape[1:])
     belief[:] = np.array(process.start)[:, None, None] * process.weights
     bought = np.zeros(len(first_day), dtype=np.int64)
-    by_day = {int(str(day)): rows for day, rows in counts.groupby("day")}
-    wanted, result = set(days), {}
-    for day in range(max(wanted) + 1):
+    moves = list(zip(*np.nonzero(process.transitions.any(axis=0)), strict=True))
+    table = table[np.argsort(table[:, 1], kind="stable")]
+    until = np.searchsorted(table[:, 1], np.arange(len(silences) + 1))
+    for day in range(len(silences) + 1):
         known = int(np.searchsorted(first_day, day, side="left"))  # registered on an earlier day
-        belief[:, :known] = _tomorrow(process, belief[:, :known])
-        if day in wanted:
+        ahead[:] = belief
+        ahead[:, :known] = 0.0
+        for state, to in moves:
+            ahead[to, :known] += np.multiply(
+                belief[state, :known], process.transitions[:, state, to], out=product[:known]
+            )
+        belief, ahead = ahead, belief
+        if day in days:
             belief[:, :known] /= belief[:, :known].sum(axis=(0, 2))[None, :, None]
-            result[day] = belief[:, :known].transpose(1, 2, 0).copy(), bought[:known] == 1
+            yield day, (belief[:, :known].transpose(1, 2, 0).copy(), bought[:known] == 1)
+        if day == len(silences):
+            return
         known = int(np.searchsorted(first_day, day, side="right"))
-        silence = np.exp(-_totals(process, seasons[:, day], (True, True, True)))  # [bought, class, state]
         for state in range(4):
-            belief[state, :known] *= silence[:, :, state][bought[:known]]
-        if day in by_day:
-            rows = by_day[day]
-            who = rows["user"].to_numpy()
-            seen = rows[["browses", "baskets", "orders"]].to_numpy(dtype=float)
+            quiet = silences[day][:, :, state]  # [bought, class]
+            belief[state, :known] *= np.take(quiet, bought[:known], axis=0, out=product[:known], mode="clip")
+        rows = table[until[day] : until[day + 1]]
+        if len(rows):
+            who, seen = rows[:, 0], rows[:, 2:]
             for state in range(4):
                 # Seasons and the factor of the first order cancel: they do not depend on what is hidden.
-                likelihood = np.prod(process.intensities[None, :, :, state] ** seen[:, :, None], axis=1)
-                belief[state, who] *= likelihood
+                belief[state, who] *= np.prod(process.intensities[None, :, :, state] ** seen[:, :, None], axis=1)
             belief[:, who] /= belief[:, who].sum(axis=(0, 2))[None, :, None]
             bought[who[seen[:, 2] > 0]] = 1
-    return result
-
-
-def _tomorrow(process: Process, belief: Floats) -> Floats:
-    table = process.transitions
-    result = np.zeros_like(belief)
-    for state, to in zip(*np.nonzero(table.any(axis=0)), strict=True):
-        result[to] += belief[state] * table[:, state, to]
-    return result
 
 
 def _totals(process: Process, season: Floats, which: tuple[bool, bool, bool]) -> Floats:

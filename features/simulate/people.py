@@ -14,7 +14,7 @@ __all__ = ["People", "draw_people"]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-_LAUNCH_SHARE = 0.4  # of the users register in the first weeks: the members the shop takes over at its opening
+_LAUNCH_SHARE = 0.3  # of the users register in the first weeks: the members the shop takes over at its opening
 _LAUNCH_DAYS = 21.0
 
 

@@ -64,20 +64,20 @@ class Process:
     A class is a triple (purchase, engagement, loyalty); triples are numbered with loyalty running fastest.
     """
 
-    order_rates: tuple[float, ...] = gamma_classes(1.0, 0.055, 5)
-    visit_rates: tuple[float, ...] = (0.025, 0.09, 0.28)
-    visit_weights: tuple[float, ...] = (0.35, 0.4, 0.25)
-    fade_rates: tuple[float, ...] = (1 / 45, 1 / 180, 1 / 900)
+    order_rates: tuple[float, ...] = gamma_classes(1.6, 0.05, 5)
+    visit_rates: tuple[float, ...] = (0.02, 0.05, 0.13)
+    visit_weights: tuple[float, ...] = (0.4, 0.35, 0.25)
+    fade_rates: tuple[float, ...] = (1 / 30, 1 / 110, 1 / 500)
     fade_weights: tuple[float, ...] = (0.3, 0.35, 0.35)
     start: tuple[float, ...] = (0.7, 0.3, 0.0, 0.0)
     to_shopping: float = 0.03
     shopping_over: float = 0.2
-    back_from_fading: float = 0.02
-    fading_over: float = 0.05
-    order_by_state: tuple[float, ...] = (0.6, 4.0, 0.2, 0.0)
-    visit_by_state: tuple[float, ...] = (0.9, 2.5, 0.3, 0.0)
+    back_from_fading: float = 0.03
+    fading_over: float = 0.025
+    order_by_state: tuple[float, ...] = (0.6, 4.0, 0.08, 0.0)
+    visit_by_state: tuple[float, ...] = (0.9, 2.5, 0.15, 0.0)
     basket_by_state: tuple[float, ...] = (0.08, 0.6, 0.02, 0.0)
-    first_order_factor: float = 0.5
+    first_order_factor: float = 0.6
 
     @cached_property
     def weights(self) -> Floats:

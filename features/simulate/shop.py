@@ -6,15 +6,16 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from configs import load
 from configs.errors import ConfigError
-from features.periods import as_utc, midnight
+from features.periods import as_utc, midnight, now
 from features.simulate.assortment import CITIES, STORES, draw_assortment
 from features.simulate.files import microseconds, write_events, write_table, write_truth
 from features.simulate.journal import write_journal
@@ -32,7 +33,12 @@ Progress = Callable[[str, float], None]
 class Shop:
     """How large a shop, for how long, until when (a midnight, exclusive); the same values give the same files.
 
-    ``end`` is today's midnight (UTC) when left out.
+    ``end`` is today's midnight (UTC, by the clock of `features.periods.now`) when left out.
+
+    Examples
+    --------
+    >>> Shop(days=7, end=datetime(2024, 3, 8, tzinfo=UTC)).first.isoformat()
+    '2024-03-01T00:00:00+00:00'
     """
 
     users: int = 6000
@@ -50,7 +56,7 @@ class Shop:
     @property
     def last(self) -> datetime:
         """The instant before which everything happens."""
-        return midnight(datetime.now(UTC)) if self.end is None else as_utc(self.end)
+        return midnight(now(load())) if self.end is None else as_utc(self.end)
 
     @property
     def first(self) -> datetime:
@@ -70,7 +76,7 @@ def simulate(folder: Path, shop: Shop, progress: Progress | None = None) -> Path
     >>> sorted(path.name for path in folder.iterdir())
     ['events.parquet', 'items.parquet', 'stores.parquet', 'truth', 'users.parquet']
     """
-    folder = Path(folder)
+    folder, shop = Path(folder), replace(shop, end=shop.last)  # the same instant throughout, even at midnight
     if folder.is_dir() and any(folder.iterdir()) and not (folder / "truth" / "process.json").exists():
         raise ConfigError(
             f"{folder} is not empty and holds no simulated shop",

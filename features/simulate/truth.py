@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -32,13 +33,18 @@ Floats = NDArray[np.float64]
 # Per user and day. An order shows one visit; bought online it also shows one cart per line; any other cart is a basket
 # left behind, and any other visit ended without one.
 _COUNTS = """
-SELECT user_id, date_diff('day', $first, event_at) AS day,
-       count(DISTINCT order_id) FILTER (event_type = 'purchase') AS orders,
-       count(*) FILTER (event_type = 'cart')
-         - count(*) FILTER (event_type = 'purchase' AND channel <> 'store') AS baskets,
-       count(*) FILTER (event_type = 'visit') - orders - baskets AS browses
-FROM read_parquet($file)
-WHERE event_at <= $as_of AND event_type IN ('visit', 'cart', 'purchase')
+WITH parts AS (
+    SELECT user_id, date_diff('day', $first, event_at) AS day, order_id,
+           count(*) FILTER (event_type = 'visit') AS visits,
+           count(*) FILTER (event_type = 'cart')
+             - count(*) FILTER (event_type = 'purchase' AND channel <> 'store') AS baskets
+    FROM read_parquet($file)
+    WHERE event_at <= $as_of AND event_type IN ('visit', 'cart', 'purchase')
+    GROUP BY ALL
+)
+SELECT user_id, day, count(order_id) AS orders, sum(baskets)::BIGINT AS baskets,
+       sum(visits)::BIGINT - orders - sum(baskets)::BIGINT AS browses
+FROM parts
 GROUP BY ALL
 """
 
@@ -72,32 +78,37 @@ def true_probability(
     pandas.DataFrame
         ``user_id`` and ``p`` in [0, 1].
     """
-    return _Truth(folder).answer(as_utc(as_of), label, horizon_days, given)
+    try:
+        written_at = (folder / "truth" / "process.json").stat().st_mtime_ns
+    except FileNotFoundError:
+        raise FeatureError(f"{folder} holds no simulated shop", got="no truth/process.json") from None
+    return _truth(folder.resolve(), written_at).answer(as_utc(as_of), label, horizon_days, given)
+
+
+@lru_cache(maxsize=1)
+def _truth(folder: Path, written_at: int) -> _Truth:
+    # A shop that replaces another in the same folder was written at another time.
+    return _Truth(folder)
 
 
 class _Truth:
-    """One shop's hidden side."""
+    """One shop's hidden side; the belief last computed is kept, because several labels are asked of one ``as_of``."""
 
     def __init__(self, folder: Path) -> None:
-        try:
-            about = json.loads((folder / "truth" / "process.json").read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise FeatureError(f"{folder} holds no simulated shop", got="no truth/process.json") from None
-        self.folder = folder
+        about = json.loads((folder / "truth" / "process.json").read_text(encoding="utf-8"))
+        self.folder, self.first = folder, as_utc(about["first"])
         self.process = Process.from_json(json.dumps(about["process"]))
-        self.first = as_utc(about["first"])
         users = pd.read_parquet(folder / "users.parquet", columns=["user_id", "registered_at"])
-        hidden = pd.read_parquet(folder / "truth" / "users.parquet")
-        self.users = users.merge(hidden, on="user_id", validate="one_to_one")
-        self.users["first_day"] = (self.users.pop("registered_at") - self.first).dt.days
-        self.users = self.users.sort_values(["first_day", "user_id"], ignore_index=True)
+        users = users.merge(pd.read_parquet(folder / "truth" / "users.parquet"), on="user_id", validate="one_to_one")
+        users["first_day"] = (users.pop("registered_at") - self.first).dt.days
+        self.users = users.sort_values(["first_day", "user_id"], ignore_index=True)
+        self.believed: tuple[int, tuple[Floats, NDArray[np.bool_]]] | None = None
 
     def answer(self, as_of: datetime, label: str, horizon_days: float | None, given: str) -> pd.DataFrame:
         day, wait, days = self._window(as_of, label, horizon_days)
         seasons = self.process.seasons(self.first.date(), day + wait + days)
         if given == "events":
-            counts = self._counts(as_of)
-            belief, bought = filtered(self.process, seasons, self.users["first_day"].to_numpy(), counts, [day])[day]
+            belief, bought = self._belief(as_of, day)
         elif given == "state":
             belief, bought = self._revealed(as_of, day)
         else:
@@ -122,6 +133,13 @@ class _Truth:
         if horizon_days is None or horizon_days < 1 or horizon_days % 1:
             raise FeatureError("the truth is known for whole days", got=horizon_days, expected="1, 2, 3, ... days")
         return day, 0, int(horizon_days)
+
+    def _belief(self, as_of: datetime, day: int) -> tuple[Floats, NDArray[np.bool_]]:
+        if self.believed is None or self.believed[0] != day:
+            seasons = self.process.seasons(self.first.date(), day)
+            first_day = self.users["first_day"].to_numpy()
+            self.believed = day, filtered(self.process, seasons, first_day, self._counts(as_of), [day])[day]
+        return self.believed[1]
 
     def _counts(self, as_of: datetime) -> pd.DataFrame:
         connection = duckdb.connect()
