@@ -41,9 +41,9 @@ def csv_header(path: Path, read: Read, where: str) -> tuple[tuple[str, ...], int
             raise SourceError(f"{path.name} is Parquet, not CSV", got=read.kind, run=f"set {where}.kind to parquet")
         raw.seek(0)
         head = next(chunks(opened(raw, read), path), b"")
-    if b"\0" in head[: 1 << 16]:
+    if b"\0" in b"".join(head.split(b"\n")[: read.skip + 1]):
         because = f"it is binary, or in utf-16: then set {where}.encoding"
-        raise SourceError(f"{path.name} is not text", got="zero bytes in its first lines", because=because)
+        raise SourceError(f"{path.name} is not text", got="zero bytes where it begins", because=because)
     if not read.header:
         return read.names, read.skip
     text = head.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").decode(_inner(read), "replace")

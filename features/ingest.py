@@ -89,8 +89,9 @@ def ingest(
         ledger.sweep()
         _check_unchanged(mapping, ledger, replace)
         known = {} if replace else ledger.known_inputs(mapping.name, mapping.digest)
-        unread = [one for one in inputs if one.sha256 not in known or not known[one.sha256].final]
-        again = sum(known[one.sha256].lines for one in inputs if one not in unread)
+        settled = {sha256: one.lines for sha256, one in known.items() if one.final}
+        unread = [one for one in inputs if one.sha256 not in settled]
+        again = sum(settled.get(one.sha256, 0) for one in inputs)
         with _session(config, mapping) as connection:
             staging = Staging(connection, mapping, ledger, _batch_id(), replace)
             try:

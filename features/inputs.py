@@ -126,7 +126,11 @@ def pieces(connection: duckdb.DuckDBPyConnection, read: Read, one: Input, folder
 
 def _attach(connection: duckdb.DuckDBPyConnection, one: Input) -> None:
     """A DuckDB database answers queries under the name ``data``."""
-    if not one.path.is_file() or one.path.open("rb").read(12)[8:] != b"DUCK":
+    if not one.path.is_file():
+        return
+    with one.path.open("rb") as stream:
+        magic = stream.read(12)[8:]
+    if magic != b"DUCK":
         return
     attached = connection.execute("SELECT 1 FROM duckdb_databases() WHERE database_name = 'data'").fetchone()
     if not attached:

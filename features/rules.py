@@ -30,7 +30,7 @@ from features.events import COLUMNS, KINDS
 from features.inputs import LINE, identifier, literal
 from features.sources import Source, references
 
-__all__ = ["MAPPED", "bind", "entry_of", "judged"]
+__all__ = ["MAPPED", "bind", "entry_of", "judged", "sql_type"]
 
 MAPPED = tuple(name for name in COLUMNS if name != "event_id")
 _SQL_TYPES = {"string": "VARCHAR", "float64": "DOUBLE", "timestamp('UTC', 6)": "TIMESTAMPTZ"}
@@ -55,6 +55,11 @@ def bind(connection: duckdb.DuckDBPyConnection, expression: str, columns: dict[s
     return str(row[1])[len("STRUCT(v ") : -1] if row else ""
 
 
+def sql_type(column: str) -> str:
+    """The DuckDB type of a column of the event tuple."""
+    return _SQL_TYPES[COLUMNS[column]]
+
+
 def judged(
     connection: duckdb.DuckDBPyConnection, source: Source, relation: str, columns: dict[str, str], file: str
 ) -> str:
@@ -70,7 +75,7 @@ def judged(
         kind = bind(connection, expression, columns, source.entry("columns", name), file)
         if name == "props" and kind.startswith(("STRUCT", "MAP")):
             expression = f"to_json({expression}\n)"
-        cast = f"CAST(({expression}\n) AS {_SQL_TYPES[COLUMNS[name]]})"
+        cast = f"CAST(({expression}\n) AS {sql_type(name)})"
         tried.append(f"try({{'v': {cast}}}) AS {identifier('try ' + name)}")
     for name, expression in source.filters.items():
         bind(connection, expression, columns, source.entry("filters", name), file)
@@ -129,7 +134,7 @@ def _event(name: str) -> str:
 
 def _value(source: Source, name: str) -> str:
     if name not in source.columns:
-        return "getvariable('known_at')" if name == "ingested_at" else f"CAST(NULL AS {_SQL_TYPES[COLUMNS[name]]})"
+        return "getvariable('known_at')" if name == "ingested_at" else f"CAST(NULL AS {sql_type(name)})"
     value = f"{identifier('try ' + name)}.v"
     if COLUMNS[name] != "string":
         return value

@@ -13,8 +13,8 @@ from configs.errors import SourceError
 from features.csv_lines import Refused
 from features.events import COLUMNS
 from features.inputs import Input, Piece, literal
-from features.ledger import Ledger
-from features.rules import MAPPED, entry_of, judged
+from features.ledger import Ledger, StoredFile
+from features.rules import MAPPED, entry_of, judged, sql_type
 from features.sources import Source
 
 __all__ = ["Staging"]
@@ -75,15 +75,15 @@ class Staging:
             }
         )
         self.connection.register("not_records", table)
-        nulls = ", ".join(f"NULL AS {name}" for name in MAPPED)
-        hashes = "md5(raw) AS raw_hash, NULL AS identity"
+        nulls = ", ".join(f"CAST(NULL AS {sql_type(name)}) AS {name}" for name in MAPPED)
+        hashes = "md5(raw) AS raw_hash, CAST(NULL AS VARCHAR) AS identity"
         target = self.folder / "lines" / f"{self.parts:06d}.parquet"
         self._copy(f"SELECT {number} AS input, line, rule, value, raw, {hashes}, {nulls} FROM not_records", target)
         self.connection.unregister("not_records")
         self.parts += 1
 
     def tell_apart(self) -> None:
-        """Number equal lines and find those that are known: tables ``good`` and ``refused`` of what stays.
+        """Number equal lines and mark the first of each: tables ``good_numbers`` and ``refused_numbers``.
 
         Among equal events of one input the k-th has the number k; with ``dedup: exact`` equal lines are one line,
         with keys equal keys are one event. The same id in two inputs, or in the store, is the same event.
@@ -96,12 +96,12 @@ class Staging:
             f"CREATE VIEW refused AS SELECT * REPLACE ({line_id} AS identity) FROM {lines} WHERE rule IS NOT NULL"
         )
         for name in ("good", "refused"):
-            copy = {"exact": "row_number() OVER (PARTITION BY raw_hash, identity ORDER BY input, line)", "none": "1"}
-            keyed = not isinstance(self.source.dedup, str) and name == "good"
-            if isinstance(self.source.dedup, str):
-                nth_copy = copy[self.source.dedup]
+            if self.source.dedup == "exact":
+                nth_copy = "row_number() OVER (PARTITION BY raw_hash, identity ORDER BY input, line)"
+            elif self.source.dedup == "none" or name == "refused":
+                nth_copy = "1"
             else:
-                nth_copy = "row_number() OVER (PARTITION BY identity ORDER BY input, line)" if keyed else "1"
+                nth_copy = "row_number() OVER (PARTITION BY identity ORDER BY input, line)"
             self.connection.execute(f"""
 CREATE TEMP TABLE {name}_numbers AS
 WITH suspects AS (SELECT hash(identity) AS suspect FROM {name} GROUP BY 1 HAVING count(*) > 1),
@@ -122,9 +122,7 @@ FROM numbered""")
             return 0
         # An event id tells the date, unless it comes from keys: then any date may hold it.
         span = (first, last) if isinstance(self.source.dedup, str) else ("", "9999-99-99")
-        known = self._known(
-            "event_id", [str(stored.path) for stored in self.ledger.event_files(*span, without=self.leaving)]
-        )
+        known = self._known("event_id", self.ledger.event_files(span[0], span[1], self.leaving))
         columns = ", ".join(COLUMNS)
         # In the order of the dates, so that few partitions are open at a time and memory stays bounded.
         self.connection.execute(f"""
@@ -138,9 +136,7 @@ TO {literal(self.folder / "data")}
 
     def write_quarantine(self) -> dict[str, int]:
         """Write the newly refused lines; how many there are by rule."""
-        known = self._known(
-            "line_id", [str(stored.path) for stored in self.ledger.quarantine_files(without=self.leaving)]
-        )
+        known = self._known("line_id", self.ledger.quarantine_files(self.leaving))
         files = " ".join(f"WHEN {number} THEN {literal(name)}" for number, name in enumerate(self.inputs))
         target = self.folder / "quarantine" / f"{self.batch_id}.parquet"
         self._copy(
@@ -196,11 +192,11 @@ SELECT {literal(self.batch_id)} AS batch_id, {literal(self.source.name)} AS sour
         """Remove the folder of the batch."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _known(self, key: str, paths: list[str]) -> str:
+    def _known(self, key: str, stored: list[StoredFile]) -> str:
         """The join that leaves out what the store holds."""
-        if not paths:
+        if not stored:
             return ""
-        self.connection.execute("SET VARIABLE stored = ?", [paths])
+        self.connection.execute("SET VARIABLE stored = ?", [[str(file.path) for file in stored]])
         scan = f"SELECT {key} FROM read_parquet(getvariable('stored'), hive_partitioning = false)"
         return f"ANTI JOIN ({scan}) AS old USING ({key})"
 
