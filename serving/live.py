@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,8 +19,9 @@ from features.catalog import NAMES, USER_FEATURES, digest
 from serving.answer import ServedModel, scored_users
 from serving.batch import Batch, read_batch
 from serving.errors.problem import Problem
+from serving.lean import is_server
 from serving.metrics import metrics
-from serving.pickup import Pickup
+from serving.pickup import Pickup, settle_heap
 from serving.reader import Reader
 from serving.reasons import Reasons
 from serving.schemas import Explain, ScoreRequest
@@ -56,7 +58,10 @@ class Live:
         self._reader: Reader | None = None
         reasons = Reasons.load(configs_folder() / "reasons.yaml", USER_FEATURES)
         self.pickup: Pickup[Release] = Pickup(
-            config.home / "releases", lambda folder: Release.load(folder, reasons), report=metrics().release
+            config.home / "releases",
+            lambda folder: Release.load(folder, reasons),
+            report=metrics().release,
+            settle=self._settle,
         )
         # One thread: a large request waits for a large request, never a small one for either.
         self._heavy = ThreadPoolExecutor(max_workers=1, thread_name_prefix="scoring")
@@ -92,9 +97,9 @@ class Live:
         try:
             reader = self.reader()
             return read_batch(reader, user_ids, now=self.now(), as_of=as_of, max_age_s=self.max_age_s, strict=strict)
-        except FeatureError as error:
+        except (FeatureError, sqlite3.Error) as error:
             _log.error("features cannot be read: %s", error)
-            raise _unavailable("the published features cannot be read", error.what) from None
+            raise _unavailable("the published features cannot be read", getattr(error, "what", None)) from None
 
     def ready(self) -> None:
         """Raise a 503 unless a release is live and the feature store can be read."""
@@ -151,8 +156,8 @@ class Live:
         batch = self.read([user_id], strict=strict)
         try:
             profile = self.reader().profiles([user_id])[0]
-        except FeatureError as error:
-            raise _unavailable("the published profiles cannot be read", error.what) from None
+        except (FeatureError, sqlite3.Error) as error:
+            raise _unavailable("the published profiles cannot be read", getattr(error, "what", None)) from None
         scores: dict[str, Any] = {}
         for name, served in release.models.items():
             users, _ = await self.scored(served, batch, explain)
@@ -170,6 +175,12 @@ class Live:
             "profile": profile,
             "scores": scores,
         }
+
+    def _settle(self) -> None:
+        # A new release may have come with a new home: a reader kept open would go on reading files that are gone.
+        self._reader = None
+        if is_server():
+            settle_heap()
 
     def close(self) -> None:
         """Let go of the threads."""

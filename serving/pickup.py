@@ -36,6 +36,8 @@ class Pickup(Generic[_T]):
         How often ``current`` is looked at, and how soon a refused release is tried again.
     report
         Called with ``swapped`` or ``refused``.
+    settle
+        Called after each swap.
     """
 
     def __init__(
@@ -46,8 +48,10 @@ class Pickup(Generic[_T]):
         every_s: float = 1.0,
         again_s: float = 30.0,
         report: Callable[[str], None] = lambda outcome: None,
+        settle: Callable[[], None] = lambda: None,
     ) -> None:
-        self.releases, self.every_s, self.again_s, self._load, self._report = releases, every_s, again_s, load, report
+        self.releases, self.every_s, self.again_s = releases, every_s, again_s
+        self._load, self._report, self._settle = load, report, settle
         self.live: _T | None = None
         self.refusal: str | None = None  # why `current` is not what is live
         self._seen: str | None = None
@@ -100,7 +104,7 @@ class Pickup(Generic[_T]):
         self.live, self.refusal = loaded, None
         self._report("swapped")
         _log.info("release %s is live", target)
-        settle_heap()
+        self._settle()
 
 
 def settle_heap() -> None:

@@ -65,8 +65,8 @@ def _request_id(body: bytes) -> str | None:
     name="userops",
     workers=CONFIG.serving.workers,
     http={"host": CONFIG.serving.host, "port": CONFIG.serving.port},
-    # Slow bodies are bounded by the middleware, whose 408 has our shape; BentoML's 504 has not.
-    traffic={"timeout": 3600},
+    # The middleware gives up earlier, in our shape. Not more: every request leaves a timer behind for that long.
+    traffic={"timeout": 60},
     # BentoML's metrics label every path, so every user id would become a time series; ours are in serving/metrics.py.
     metrics={"enabled": False},
     logging={"access": {"enabled": False}},

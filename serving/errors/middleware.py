@@ -29,8 +29,8 @@ class ProblemMiddleware:
     ----------
     max_body_bytes
         A longer body is refused with 413, by its ``Content-Length`` or, when it comes in chunks, as soon as it is.
-    body_timeout_s
-        A body that takes longer to arrive is refused with 408.
+    body_timeout_s, answer_timeout_s
+        A body that takes longer to arrive is refused with 408, an answer that takes longer is given up with 504.
     observe
         Called with the scope, the status and the seconds of every answer.
     """
@@ -39,10 +39,12 @@ class ProblemMiddleware:
         self,
         app: ASGIApp,
         max_body_bytes: int,
-        body_timeout_s: float = 20.0,
+        body_timeout_s: float = 15.0,
+        answer_timeout_s: float = 40.0,
         observe: Callable[[Scope, int, float], None] | None = None,
     ) -> None:
-        self.app, self.max_body_bytes, self.body_timeout_s, self.observe = app, max_body_bytes, body_timeout_s, observe
+        self.app, self.max_body_bytes, self.observe = app, max_body_bytes, observe
+        self.body_timeout_s, self.answer_timeout_s = body_timeout_s, answer_timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -55,11 +57,15 @@ class ProblemMiddleware:
             body = await self._body(scope, receive)
             if body is None:  # the client went away
                 return
-            await self.app(scope, _replay(body, receive), answer)
+            async with asyncio.timeout(self.answer_timeout_s):
+                await self.app(scope, _replay(body, receive), answer)
             if answer.replaced is not None:
                 await answer.problem(scope, receive, answer.replaced)
         except Problem as problem:
             await answer.problem(scope, receive, problem)
+        except TimeoutError:
+            _log.error("%s %s gave no answer in %g s", scope["method"], scope["path"], self.answer_timeout_s)
+            await answer.problem(scope, receive, from_status(504))
         except Exception:
             if answer.started:
                 raise

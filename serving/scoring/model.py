@@ -189,6 +189,14 @@ class Model:
             if direction is not None:
                 if direction not in ("increasing", "decreasing"):
                     raise BundleError(f"{where}: monotone", got=direction, expected="increasing or decreasing")
+                sign = 1 if direction == "increasing" else -1
+                trained = (self._boosters[name].params.get("monotone_constraints") or [0])[-1]
+                if not self._horizon[name] or trained != sign:
+                    raise BundleError(
+                        f"{where}: booster {name!r} was not trained to be {direction} in the horizon",
+                        got=f"monotone constraint {trained} of its last column",
+                        expected=f"{sign}, of a horizon_column",
+                    )
                 check_family(direction, (head for head in self.heads.values() if head.booster == name), where)
         if unanswered := sorted(set(self.heads) - set(self.cold_start)):
             raise BundleError(f"{where}: cold_start", got=sorted(self.cold_start), expected=f"also {unanswered}")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -101,14 +103,26 @@ def test_the_bento_serves_elsewhere_and_drains_when_told_to_stop(
     assert [user["known"] for user in answer.json()["users"]] == [True, False]
     assert httpx.get(f"{server.url}/v1/users/u1/profile").json()["profile"]["lifecycle_state"] == "at_risk"
 
-    body = {"user_ids": ["u1", "u2"] * 250, "explain": {"level": "full", "top_n": 20}}
+    begun, told = threading.Event(), threading.Event()
+
+    def slow_body():
+        yield b'{"user_ids": ["u1", "u2"],'
+        begun.set()
+        told.wait(30)
+        yield b'"strict": true}'
+
     answers = []
-    asking = threading.Thread(
-        target=lambda: answers.append(httpx.post(f"{server.url}/v1/score/churn", json=body, timeout=60))
-    )
-    asking.start()
-    threading.Event().wait(0.1)
-    assert server.stop() == 0
-    asking.join()
-    assert [answer.status_code for answer in answers] == [200]
-    assert len(answers[0].json()["users"]) == 500
+    with httpx.Client(base_url=server.url, timeout=60, headers={"content-type": "application/json"}) as client:
+        client.get("/livez")  # the connection is accepted before the server is told to stop
+        asking = threading.Thread(
+            target=lambda: answers.append(client.post("/v1/score/churn", content=slow_body()).status_code)
+        )
+        asking.start()
+        begun.wait(30)
+        time.sleep(0.5)  # and the head of the request is read
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+        told.set()
+        asking.join()
+    assert answers == [200]
+    assert server.process.wait(30) == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import sqlite3
 import string
 from urllib.parse import quote
 
@@ -248,6 +249,14 @@ def test_an_unreadable_store_is_a_503_with_its_reason(served, monkeypatch):
     assert served.client.get("/livez").status_code == 200
 
 
+def test_a_locked_database_is_a_503(served, monkeypatch):
+    def locked(*_):
+        raise sqlite3.OperationalError("database is locked")
+
+    monkeypatch.setattr(type(served.published), "online", locked)
+    assert problem(served.client.post(URL, json={"user_ids": ["u1"]}))["status"] == 503
+
+
 def test_without_a_release_the_service_lives_and_says_what_it_waits_for(tmp_path, monkeypatch, in_process, published):
     monkeypatch.setattr(service, "CONFIG", dataclasses.replace(service.CONFIG, home=tmp_path))
     monkeypatch.setattr(service, "open_reader", lambda config: published)
@@ -313,6 +322,15 @@ def test_a_body_that_is_announced_too_long_is_not_read():
 
 def test_a_body_that_does_not_arrive_is_a_408():
     assert Border(body_timeout_s=0.01)([part(b"1"), "silence"]) == 408
+
+
+def test_an_answer_that_does_not_come_is_a_504():
+    async def forever(scope, receive, send):
+        await asyncio.sleep(60)
+
+    border = Border(answer_timeout_s=0.01)
+    border.middleware.app = forever
+    assert border([part(b"1", more=False)]) == 504
 
 
 def test_nobody_answers_a_client_who_left():

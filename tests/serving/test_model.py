@@ -125,6 +125,7 @@ BREAKS = {
     "raw_percentiles": lambda m: m["heads"]["p_inactive_30d"]["raw_percentiles"].pop(),
     "calibrator cannot be used": lambda m: m["heads"]["p_inactive_30d"]["calibrator"].update(slope=-1.0),
     "could cross": lambda m: m["heads"]["p_inactive_30d"]["calibrator"].update(intercept=9.0),
+    "not trained to be increasing": lambda m: m["boosters"]["inactive"].update(monotone="increasing"),
     "increasing or decreasing": lambda m: m["boosters"]["inactive"].update(monotone="yes"),
     "cold_start": lambda m: m["cold_start"].pop("p_inactive_14d"),
     "unknown feature": lambda m: m["cohorts"]["active"]["rule"].update(feature="x"),
