@@ -79,7 +79,7 @@ def profiles(user: ir.Table, events: ir.Table, user_categories: ir.Table, snapsh
     profile = ibis.struct(
         {
             "lifecycle_state": lifecycle_state(rows),
-            **{name: rows[name].fill_null(ibis.array([], type=rows[name].type())) for name in _LISTS},
+            **{name: rows[name].fill_null(ibis.literal([], type=rows[name].type())) for name in _LISTS},
             "value": ibis.struct({name: rows[name] for name in _VALUE}),
         }
     )
