@@ -37,28 +37,29 @@ class ServingConfig:
 
 @dataclass(frozen=True)
 class OriginsConfig:
-    """Which past days a model learns from: every ``every_days`` back from the last mature label, at most ``most``."""
+    """Which past instants a model learns from: every ``every_days``, at most ``most``, with ``warm_up_days`` before."""
 
     every_days: int = 14
     most: int = 26
-    warm_up_days: int = 90
+    warm_up_days: int = 60
 
 
 @dataclass(frozen=True)
 class ModelConfig:
     """One model: whom it scores, what it predicts, from which features.
 
-    ``heads`` maps the name of each probability to its definition (see ``training/labels.py``).
+    ``heads`` maps the name of each probability to ``label`` (see ``training/labels.py``), ``cohort`` (a name in
+    ``cohorts``) and, but for a calendar month, ``horizon_days``. ``timing`` asks for the waiting time until the next
+    order: the ``head`` whose booster tells it, and the horizons at which it is asked.
     """
 
     name: str
-    purpose: str
-    cohort: dict[str, Any]
+    purpose: dict[str, str]
+    cohorts: dict[str, dict[str, Any]]
     heads: dict[str, dict[str, Any]]
-    features: dict[str, Any] = field(default_factory=dict)
     origins: OriginsConfig = field(default_factory=OriginsConfig)
+    timing: dict[str, Any] = field(default_factory=dict)
     lightgbm: dict[str, Any] = field(default_factory=dict)
-    gate: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,15 @@ def load(home: Path | str | None = None, now: datetime | None = None) -> Config:
 def _model(path: Path) -> ModelConfig:
     content = {"name": path.stem, **read_yaml(path)}
     content["origins"] = build(OriginsConfig, content.get("origins") or {}, f"models/{path.name}: origins")
-    return build(ModelConfig, content, f"models/{path.name}")
+    model = build(ModelConfig, content, f"models/{path.name}")
+    for head, definition in model.heads.items():
+        if definition.get("cohort") not in model.cohorts:
+            raise ConfigError(
+                f"models/{path.name}: heads: {head}: cohort",
+                got=definition.get("cohort"),
+                expected=sorted(model.cohorts),
+            )
+    return model
 
 
 def _home(home: Path | str | None) -> Path:

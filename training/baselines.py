@@ -6,6 +6,7 @@ to the purchase days known at the observation date.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,20 +19,68 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from configs.errors import TrainingError
+from training.stack import Family, Rows
 
-__all__ = ["LOGISTIC", "BgNbd", "fit_logistic", "predict_logistic"]
+__all__ = ["BgNbd", "baselines", "fit_logistic", "predict_logistic"]
 
 Floats = NDArray[np.float64]
 
-LOGISTIC: dict[str, tuple[str, ...]] = {
+# Which columns stand for recency, frequency and money, by what is asked of whom.
+PURCHASES: dict[str, tuple[str, ...]] = {
     "recency": ("days_since_last_purchase",),
     "frequency": ("purchase_days_life",),
     "rfm": ("days_since_last_purchase", "purchase_days_life", "spend_life", "days_since_first_purchase"),
 }
+ACTIVITY: dict[str, tuple[str, ...]] = {
+    "recency": ("days_since_last_activity",),
+    "frequency": ("active_days_90d",),
+    "rfm": ("days_since_last_activity", "active_days_90d", "spend_life", "tenure_days"),
+}
+
+
+def baselines(
+    family: Family, horizon: float | None, learn: Rows, judged: Rows, features: Sequence[str]
+) -> dict[str, Floats]:
+    """The probability that each baseline gives to the judged rows.
+
+    Parameters
+    ----------
+    learn, judged
+        Rows of one horizon, with ``features`` as their first columns.
+
+    Returns
+    -------
+    dict
+        ``recency``, ``frequency``, ``rfm`` and, where purchases or activity repeat, ``bg_nbd``; shape (n,) each.
+    """
+    columns = PURCHASES if family.label.startswith("repurchase") else ACTIVITY
+    found = {
+        name: predict_logistic(fit_logistic(chosen, _frame(learn, features), learn.y), _frame(judged, features))
+        for name, chosen in columns.items()
+    }
+    seen = _frame(judged, features)
+    if family.label == "first_order" or horizon is None:
+        return found
+    days, last, first = _COUNTS[columns is ACTIVITY]
+    age = seen[first].to_numpy(float)
+    history = (seen[days].to_numpy(float) - 1, age - seen[last].to_numpy(float), age)
+    p_return = BgNbd.fit(*history).p_return(*history, horizon)
+    return {**found, "bg_nbd": 1 - p_return if family.label == "inactive" else p_return}
+
+
+# The days that repeat, the age of the last one, the age of the first one.
+_COUNTS = {
+    False: ("purchase_days_life", "days_since_last_purchase", "days_since_first_purchase"),
+    True: ("active_days_life", "days_since_last_activity", "tenure_days"),
+}
+
+
+def _frame(rows: Rows, features: Sequence[str]) -> pd.DataFrame:
+    return pd.DataFrame(rows.x[:, : len(features)], columns=list(features))
 
 
 def fit_logistic(columns: tuple[str, ...], frame: pd.DataFrame, label: Floats) -> tuple[Pipeline, tuple[str, ...]]:
-    """A logistic regression on ``log(1 + x)`` of non-negative columns; use with `predict_logistic`."""
+    """Fit a logistic regression on ``log(1 + x)`` of non-negative columns; use with `predict_logistic`."""
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500))
     model.fit(_logs(columns, frame), label)
     return model, columns

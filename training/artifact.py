@@ -1,0 +1,95 @@
+"""``model.json`` of a training run: what serving reads (`serving.scoring.model`), and where it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from configs import ModelConfig
+from features.catalog import NAMES, digest
+from training.models import Fitted, raw_scores
+from training.stack import Family, families, population
+
+__all__ = ["describe"]
+
+
+def describe(
+    model: ModelConfig,
+    newest: pd.DataFrame,
+    fitted: Sequence[Fitted],
+    metrics: Mapping[str, Mapping[str, Any]],
+    evidence: Mapping[str, Any],
+    version: str,
+    run_id: str,
+    created_at: datetime,
+) -> dict[str, Any]:
+    """Everything that serving needs to answer, and that a reviewer needs to trust the answer.
+
+    ``newest`` is the frame of the latest origin: its cohort is the population that percentiles refer to.
+    """
+    heads, cold_start, timing = {}, {}, {}
+    for one in fitted:
+        family = one.family
+        for head in family.heads:
+            horizon = model.heads[head].get("horizon_days")
+            raw = raw_scores(one.booster, population(newest, family, NAMES, horizon))
+            heads[head] = {
+                "booster": family.name,
+                "cohort": family.cohort,
+                "calibrator": one.platt.at(horizon or 0.0),
+                "raw_percentiles": np.quantile(raw, np.linspace(0, 1, 101)).tolist(),
+                **({"horizon_days": float(horizon)} if horizon is not None else {}),
+            }
+            cold_start[head] = float(metrics[head]["base_rate"]["value"])
+        if model.timing.get("head") in family.heads:
+            days = [float(h) for h in model.timing["horizons_days"]]
+            timing = {
+                "head_grid": {
+                    "booster": family.name,
+                    "horizons_days": days,
+                    "calibrator": [one.platt.at(h) for h in days],
+                }
+            }
+    return {
+        "name": model.name,
+        "version": version,
+        "run_id": run_id,
+        "purpose": model.purpose,
+        "features": list(NAMES),
+        "catalogue_digest": digest(),
+        "boosters": {
+            one.family.name: {
+                "horizon_column": bool(one.family.horizons),
+                **(
+                    {"monotone": "increasing" if one.family.direction > 0 else "decreasing"}
+                    if one.family.direction
+                    else {}
+                ),
+            }
+            for one in fitted
+        },
+        "heads": heads,
+        "cohorts": {family.cohort: dict(family.rule) for family in families(model)},
+        "cold_start": cold_start,
+        **({"timing": timing} if timing else {}),
+        "maturity": _maturity(fitted),
+        "metrics": metrics,
+        "training": dict(evidence),
+        "created_at": created_at.isoformat(),
+    }
+
+
+def _maturity(fitted: Sequence[Fitted]) -> str:
+    """``mature`` from 1,000 labels of the rarer kind in the poorest family on, ``young`` from 100, else ``prior``."""
+    least = min(min(f.log["positives"], f.log["rows"] - f.log["positives"]) for f in fitted)
+    return "mature" if least >= 1000 else "young" if least >= 100 else "prior"
+
+
+def _booster(family: Family) -> dict[str, Any]:
+    if not family.horizons:
+        return {"horizon_column": False}
+    return {"horizon_column": True, "monotone": "increasing" if family.direction > 0 else "decreasing"}

@@ -1,0 +1,65 @@
+"""Champions to one self-contained release: what serving needs, verified, atomically current."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from configs import Config
+from configs.errors import RegistryError
+from features.catalog import digest
+from features.periods import now
+from serving.scoring.release import write_release
+from training.registry import CHAMPION, PREVIOUS, Registry
+
+__all__ = ["Release", "promote", "release"]
+
+
+@dataclass(frozen=True)
+class Release:
+    """What was released: the id, and the version of each model in it."""
+
+    release_id: str
+    versions: dict[str, str]
+    folder: Path
+
+
+def promote(config: Config, model: str, version: str) -> tuple[str, str | None]:
+    """Let ``version`` (a number or an alias) be the champion of ``model``; return it and the champion before.
+
+    A version whose run lacks a required metric is refused, so that a broken training cannot reach customers.
+    """
+    registry = Registry(config)
+    candidate = registry.version(model, version)
+    required = [f"{head}.{metric}" for head in config.models[model].heads for metric in ("log_loss", "auroc")]
+    missing = [name for name in required if name not in candidate.metrics]
+    if missing:
+        raise RegistryError(
+            f"{model} version {candidate.version} lacks required metrics",
+            got=sorted(candidate.metrics)[:8],
+            expected=missing,
+            because="a label had too few mature rows to be judged, or training was interrupted",
+            run=f"userops train {model}",
+        )
+    before = registry.aliased(model, CHAMPION)
+    if before is not None and before != candidate.version:
+        registry.alias(model, PREVIOUS, before)
+    registry.alias(model, CHAMPION, candidate.version)
+    return candidate.version, before
+
+
+def release(config: Config) -> Release:
+    """Copy every champion into a new release and make it current; a crash at any point leaves the old one in force."""
+    registry = Registry(config)
+    versions = {name: registry.aliased(name, CHAMPION) for name in config.models}
+    champions = {name: version for name, version in versions.items() if version is not None}
+    if not champions:
+        raise RegistryError(
+            "there is no champion to release", expected=sorted(config.models), run="userops train && userops promote"
+        )
+    releases = config.home / "releases"
+    with tempfile.TemporaryDirectory() as scratch:
+        folders = {name: registry.folder(name, version, Path(scratch) / name) for name, version in champions.items()}
+        release_id = write_release(releases, folders, digest(), now(config))
+    return Release(release_id, champions, releases / release_id)

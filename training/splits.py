@@ -1,0 +1,77 @@
+"""When a model learns and when it is judged: instants on one grid, in the order of time.
+
+::
+
+    first event ── warm-up ──┬────┬────┬────┬──────────────── known until
+                             learn from these   │
+                                              judge: its longest label window ends at the last known instant
+
+The booster that is judged sees only labels whose window was over at ``judge``. In production nobody could have known
+the others on that day: that is the gap between the last origin and the judged one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from configs import OriginsConfig
+from configs.errors import TrainingError
+from features.periods import midnight
+
+__all__ = ["Split", "split_at"]
+
+
+@dataclass(frozen=True)
+class Split:
+    """``origins`` on one grid, oldest first; ``judge`` is one of them; labels after ``known_until`` are unknown."""
+
+    origins: tuple[datetime, ...]
+    judge: datetime
+    known_until: datetime
+
+    @property
+    def log(self) -> dict[str, object]:
+        """What MLflow keeps."""
+        return {
+            "origins": len(self.origins),
+            "first_origin": self.origins[0].isoformat(),
+            "last_origin": self.origins[-1].isoformat(),
+            "judged_at": self.judge.isoformat(),
+            "labels_known_until": self.known_until.isoformat(),
+        }
+
+
+def split_at(rule: OriginsConfig, horizons: Sequence[float], first_event: datetime, known_until: datetime) -> Split:
+    """Lay a grid through the judged origin, which is ``known_until`` less the longest horizon.
+
+    Raises
+    ------
+    TrainingError
+        When fewer than three origins lie between the warm-up and the judged origin.
+
+    Examples
+    --------
+    >>> from features.periods import as_utc
+    >>> split = split_at(OriginsConfig(every_days=30, most=12), [30, 90], as_utc("2024-01-01"), as_utc("2024-12-31"))
+    >>> f"{split.judge:%m-%d}", len(split.origins), f"{split.origins[0]:%m-%d}", f"{split.origins[-1]:%m-%d}"
+    ('10-02', 9, '03-06', '12-01')
+    """
+    known_until = midnight(known_until)
+    judge = known_until - timedelta(days=max(horizons))
+    earliest = first_event + timedelta(days=rule.warm_up_days)
+    step = timedelta(days=rule.every_days)
+    before = [at for k in range(1, rule.most + 1) if (at := judge - k * step) >= earliest]
+    after: list[datetime] = []
+    while (at := judge + (len(after) + 1) * step) <= known_until - timedelta(days=min(horizons)):
+        after.append(at)
+    if len(before) < 3:
+        raise TrainingError(
+            "the history is too short to learn and to judge",
+            got=f"{(known_until - first_event).days} days",
+            expected=f"at least {max(horizons):.0f} (longest horizon) + {rule.warm_up_days} (warm-up)"
+            f" + {3 * rule.every_days} (three origins) days",
+            run="userops ingest SOURCE --data older-files",
+        )
+    return Split((*reversed(before), judge, *after), judge, known_until)

@@ -1,0 +1,149 @@
+"""Train one model: learn as on a past day, judge on what followed, then learn from everything and register.
+
+What is judged is the procedure: the same code, fitted to what was known on the judged day. The version that is
+registered comes from the same procedure with all labels that are known now.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from configs import Config, ModelConfig
+from features.catalog import NAMES, digest
+from features.events import span
+from features.periods import now
+from serving.scoring.model import write_model
+from training.artifact import describe
+from training.baselines import baselines
+from training.dataset import TrainingSet, assemble
+from training.evaluate import calibration_curve, evaluate, lift, metrics_of
+from training.models import Fitted, fit, raw_scores
+from training.registry import CHALLENGER, Registry, Run
+from training.report import calibration_figure
+from training.splits import Split, split_at
+from training.stack import Family, families, stack
+
+__all__ = ["TrainReport", "judge", "train"]
+
+Progress = Callable[[str, float], None]
+Numbers = dict[str, dict[str, Any]]
+
+# The label windows of a calendar month are over after two months at the latest.
+MONTH_HORIZON = 62.0
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """What a training run found: ``metrics[head][metric] = {"value", "ci"}``, ``baselines[head][name][metric]``."""
+
+    model: str
+    version: str
+    run_id: str
+    judged_on: str
+    metrics: Numbers
+    baselines: Numbers
+    evidence: dict[str, Any]
+
+
+def train(config: Config, name: str, progress: Progress | None = None) -> TrainReport:
+    """Train ``name``, judge it on a later period, register the refitted version as challenger."""
+    model = config.models[name]
+    show = progress or (lambda message, fraction: None)
+    split = split_at(model.origins, _horizons(model), *span(config))
+    show(f"{len(split.origins)} origins", 0.05)
+    data = assemble(config, split.origins, lambda message, fraction: show(message, 0.05 + 0.3 * fraction))
+    registry = Registry(config)
+    with registry.run(name, "train", {"judged_on": f"{split.judge:%Y-%m-%d}"}) as run:
+        show("judging", 0.4)
+        metrics, others, curves, logs = judge(config, model, data, split)
+        show("learning from everything", 0.7)
+        fitted = [_fit(config, model, data, family, split.known_until) for family in families(model)]
+        version = registry.new_version(name, run, {"judged_on": f"{split.judge:%Y-%m-%d}", "catalogue": digest()})
+        evidence = {
+            "split": split.log,
+            "data": data.log,
+            "judged": logs,
+            "fits": {f.family.name: f.log for f in fitted},
+        }
+        try:
+            with tempfile.TemporaryDirectory() as scratch:
+                newest = data.at([split.origins[-1]])
+                meta = describe(model, newest, fitted, metrics, evidence, version, run.run_id, now(config))
+                write_model(Path(scratch) / "model", meta, {f.family.name: f.booster.model_to_string() for f in fitted})
+                run.folder(Path(scratch) / "model", "model")
+        except BaseException:
+            registry.withdraw(name, version)
+            raise
+        _log(run, model, metrics, others, curves, evidence)
+        registry.alias(name, CHALLENGER, version)
+    show("registered", 1.0)
+    return TrainReport(name, version, run.run_id, f"{split.judge:%Y-%m-%d}", metrics, others, evidence)
+
+
+def judge(
+    config: Config, model: ModelConfig, data: TrainingSet, split: Split
+) -> tuple[Numbers, Numbers, dict[str, Any], dict[str, Any]]:
+    """Fit on what was known at ``split.judge``; metrics, baselines, curves and fit logs of what followed it."""
+    metrics, others, curves, logs = {}, {}, {}, {}
+    past = data.frame[data.frame["as_of"] < split.judge]
+    present = data.at([split.judge])
+    for family in families(model):
+        fitted = fit(stack(past, family, NAMES, split.judge), family, NAMES, config.seed, config.threads)
+        logs[family.name] = fitted.log
+        for head in family.heads:
+            horizon = model.heads[head].get("horizon_days")
+            asked = None if horizon is None else [horizon]
+            judged = stack(present, family, NAMES, split.known_until, asked)
+            learned = stack(past, family, NAMES, split.judge, asked)
+            probability = fitted.probability(judged.x, horizon)
+            raw = raw_scores(fitted.booster, judged.x)
+            found = evaluate(judged.y, probability, judged.user, raw, seed=config.seed)
+            metrics[head] = {name: interval.as_json() for name, interval in found.items()}
+            for share in (0.05, 0.1, 0.2):
+                value = lift(judged.y, raw, share)
+                metrics[head][f"lift@{share:.0%}".rstrip("%")] = {"value": value, "ci": None}
+            given = baselines(family, horizon, learned, judged, NAMES)
+            others[head] = {name: metrics_of(judged.y, p) for name, p in given.items()}
+            curves[head] = calibration_curve(judged.y, probability)
+    return metrics, others, curves, logs
+
+
+def _horizons(model: ModelConfig) -> list[float]:
+    return [float(definition.get("horizon_days", MONTH_HORIZON)) for definition in model.heads.values()]
+
+
+def _fit(config: Config, model: ModelConfig, data: TrainingSet, family: Family, known_until: datetime) -> Fitted:
+    rows = stack(data.frame, family, NAMES, known_until)
+    return fit(rows, family, NAMES, config.seed, config.threads, model.lightgbm)
+
+
+def _log(
+    run: Run,
+    model: ModelConfig,
+    metrics: Numbers,
+    others: Numbers,
+    curves: Mapping[str, Any],
+    evidence: Mapping[str, Any],
+) -> None:
+    split, data = evidence["split"], evidence["data"]
+    run.parameters({**split, **{f"data.{key}": value for key, value in data.items() if key != "origins"}})
+    for name, log in evidence["fits"].items():
+        run.parameters({f"{name}.{key}": log[key] for key in ("rows", "positives", "trees", "slope")})
+        run.parameters({f"{name}.{key}": value for key, value in log["params"].items()})
+    for head, values in metrics.items():
+        run.metrics({f"{head}.{name}": value["value"] for name, value in values.items()})
+        intervals = {name: value["ci"] for name, value in values.items() if value["ci"]}
+        run.metrics({f"{head}.{name}.low": low for name, (low, _) in intervals.items()})
+        run.metrics({f"{head}.{name}.high": high for name, (_, high) in intervals.items()})
+        for baseline, numbers in others[head].items():
+            run.metrics({f"{head}.baseline.{baseline}.{name}": value for name, value in numbers.items()})
+    run.tags({"feature_service": model.name, "catalogue_digest": data["catalogue_digest"]})
+    run.json({"metrics": metrics, "baselines": others, "calibration": curves}, "evaluation.json")
+    run.json(json.loads(json.dumps(evidence, default=str)), "evidence.json")
+    run.figure(calibration_figure(curves), "calibration.png")
