@@ -58,13 +58,16 @@ def entity_keys(ids: Sequence[str], join_key: str = "user_id") -> list[bytes]:
     >>> entity_keys(["ab"])[0].hex()
     '010000000200000007000000757365725f696402000000020000006162'
     """
+    if isinstance(ids, str):
+        raise FeatureError("a list of user ids is wanted", got=repr(ids), expected=f"[{ids!r}]")
     name = join_key.encode()
     prefix = (1).to_bytes(4, "little") + STRING_TYPE + len(name).to_bytes(4, "little") + name + STRING_TYPE
-    try:
-        encoded = [one.encode() for one in ids]
-    except (AttributeError, UnicodeEncodeError):
-        wrong = next(one for one in ids if not isinstance(one, str) or not one.isprintable())
-        raise FeatureError("a user id must be text", got=repr(wrong), expected="a string of valid Unicode") from None
+    encoded = []
+    for one in ids:
+        try:
+            encoded.append(one.encode())
+        except (AttributeError, UnicodeEncodeError):
+            raise FeatureError("a user id must be text", got=repr(one), expected="a string of valid Unicode") from None
     return [prefix + len(one).to_bytes(4, "little") + one for one in encoded]
 
 
