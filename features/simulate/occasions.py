@@ -64,7 +64,7 @@ def draw_habits(users: int, city_store: Ints, rng: np.random.Generator) -> Habit
     first = rng.gamma(concentration, size=(users, len(CATEGORIES))) + 1e-4
     new = rng.gamma(concentration, size=(users, len(CATEGORIES))) + 1e-4
     first /= first.sum(axis=1, keepdims=True)
-    last = 0.4 * first + 0.6 * new / new.sum(axis=1, keepdims=True)
+    last = 0.3 * first + 0.7 * new / new.sum(axis=1, keepdims=True)
     channels = rng.dirichlet(np.array([1.2, 0.6, 0.8, 0.4]), size=users).cumsum(axis=1)
     return Habits(first, last, channels, city_store, rng.normal(0, 2.5, users))
 

@@ -37,7 +37,7 @@ class Shop:
 
     Examples
     --------
-    >>> Shop(days=7, end=datetime(2024, 3, 8, tzinfo=UTC)).first.isoformat()
+    >>> Shop(days=7, end=as_utc("2024-03-08")).first.isoformat()
     '2024-03-01T00:00:00+00:00'
     """
 

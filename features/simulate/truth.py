@@ -24,7 +24,7 @@ from features.periods import DAY, as_utc
 from features.simulate.filtering import filtered, nothing_happens
 from features.simulate.process import STATES, Process
 
-__all__ = ["LABELS", "true_probability"]
+__all__ = ["LABELS", "HiddenSide", "true_probability"]
 
 LABELS = ("inactive", "repurchase", "repurchase_next_month", "first_order")
 
@@ -82,17 +82,17 @@ def true_probability(
         written_at = (folder / "truth" / "process.json").stat().st_mtime_ns
     except FileNotFoundError:
         raise FeatureError(f"{folder} holds no simulated shop", got="no truth/process.json") from None
-    return _truth(folder.resolve(), written_at).answer(as_utc(as_of), label, horizon_days, given)
+    return open_truth(folder.resolve(), written_at).answer(as_utc(as_of), label, horizon_days, given)
 
 
 @lru_cache(maxsize=1)
-def _truth(folder: Path, written_at: int) -> _Truth:
+def open_truth(folder: Path, written_at: int) -> HiddenSide:
     # A shop that replaces another in the same folder was written at another time.
-    return _Truth(folder)
+    return HiddenSide(folder)
 
 
-class _Truth:
-    """One shop's hidden side; the belief last computed is kept, because several labels are asked of one ``as_of``."""
+class HiddenSide:
+    """What only the simulator knows of one shop; keeps its last belief, because one ``as_of`` gets many questions."""
 
     def __init__(self, folder: Path) -> None:
         about = json.loads((folder / "truth" / "process.json").read_text(encoding="utf-8"))
@@ -102,17 +102,13 @@ class _Truth:
         users = users.merge(pd.read_parquet(folder / "truth" / "users.parquet"), on="user_id", validate="one_to_one")
         users["first_day"] = (users.pop("registered_at") - self.first).dt.days
         self.users = users.sort_values(["first_day", "user_id"], ignore_index=True)
-        self.believed: tuple[int, tuple[Floats, NDArray[np.bool_]]] | None = None
+        self.known: dict[tuple[str, int], tuple[Floats, NDArray[np.bool_]]] = {}
 
     def answer(self, as_of: datetime, label: str, horizon_days: float | None, given: str) -> pd.DataFrame:
+        """What `true_probability` says."""
         day, wait, days = self._window(as_of, label, horizon_days)
         seasons = self.process.seasons(self.first.date(), day + wait + days)
-        if given == "events":
-            belief, bought = self._belief(as_of, day)
-        elif given == "state":
-            belief, bought = self._revealed(as_of, day)
-        else:
-            raise FeatureError("given names no kind of truth", got=given, expected=("events", "state"))
+        belief, bought = self.belief(as_of, day, given)
         which = (True, True, True) if label == "inactive" else (False, False, True)
         quiet = nothing_happens(self.process, seasons[:, day:], which, wait)
         p = np.einsum("ucs,ucs->u", belief, quiet[bought.astype(np.int64)])
@@ -134,14 +130,22 @@ class _Truth:
             raise FeatureError("the truth is known for whole days", got=horizon_days, expected="1, 2, 3, ... days")
         return day, 0, int(horizon_days)
 
-    def _belief(self, as_of: datetime, day: int) -> tuple[Floats, NDArray[np.bool_]]:
-        if self.believed is None or self.believed[0] != day:
-            seasons = self.process.seasons(self.first.date(), day)
-            first_day = self.users["first_day"].to_numpy()
-            self.believed = day, filtered(self.process, seasons, first_day, self._counts(as_of), [day])[day]
-        return self.believed[1]
+    def belief(self, as_of: datetime, day: int, given: str) -> tuple[Floats, NDArray[np.bool_]]:
+        """P(class, state) ``[user, class, state]`` at ``as_of``, and who has bought by then."""
+        if given not in ("events", "state"):
+            raise FeatureError("given names no kind of truth", got=given, expected=("events", "state"))
+        if (given, day) not in self.known:
+            self.known.clear()  # one belief is megabytes; the next questions are mostly of the same as_of
+            if given == "state":
+                self.known[given, day] = self._revealed(as_of, day)
+            else:
+                seasons = self.process.seasons(self.first.date(), day)
+                first_day = self.users["first_day"].to_numpy()
+                self.known[given, day] = filtered(self.process, seasons, first_day, self.counts(as_of), [day])[day]
+        return self.known[given, day]
 
-    def _counts(self, as_of: datetime) -> pd.DataFrame:
+    def counts(self, as_of: datetime) -> pd.DataFrame:
+        """``user, day, browses, baskets, orders`` of every user and day that has any, up to ``as_of``."""
         connection = duckdb.connect()
         connection.execute("SET TimeZone = 'UTC'")
         values = {"first": self.first, "as_of": as_of, "file": str(self.folder / "events.parquet")}
@@ -156,7 +160,7 @@ class _Truth:
         state = current.loc[known["user_id"], "state"].map(list(STATES).index).to_numpy()
         belief = np.zeros((len(known), len(self.process.weights), 4))
         belief[np.arange(len(known)), known["class"].to_numpy(), state] = 1.0
-        counts = self._counts(as_of)
+        counts = self.counts(as_of)
         return belief, known["user_id"].isin(counts.loc[counts["orders"] > 0, "user_id"]).to_numpy()
 
 
