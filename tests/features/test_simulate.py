@@ -353,6 +353,33 @@ def test_who_sees_the_state_knows_more(folder: Path, events: pd.DataFrame) -> No
     assert losses["state"] < 0.8 * losses["events"]
 
 
+def test_nothing_else_in_the_events_improves_the_truth(folder: Path, events: pd.DataFrame) -> None:
+    # If categories, prices, returns, ... told more about the future than the filter uses, what the truth leaves
+    # unexplained would be correlated with them.
+    as_of = END - timedelta(days=90)
+    past = events[events["event_at"] <= as_of]
+    recent = past[past["event_at"] > as_of - timedelta(days=30)]
+    tables = {
+        f"{kind}_{name}": frame[frame["event_type"] == kind]
+        for kind in KINDS
+        for name, frame in (("all", past), ("30d", recent))
+    }
+    tables |= {f"{c}_seen": past[past["category_id"] == c] for c in ("groceries", "cosmetics", "electronics")}
+    tables |= {"store": past[past["channel"] == "store"], "big": past[past["amount"] > 100]}
+    signals = {name: frame.groupby("user_id").size() for name, frame in tables.items() if "register" not in name}
+    signals["recency"] = (as_of - past.groupby("user_id")["event_at"].max()).dt.total_seconds()
+    signals["lines"] = past.groupby("user_id")["order_id"].count() / past.groupby("user_id")["order_id"].nunique()
+    for label, horizon in (("inactive", 30), ("repurchase", 30)):
+        answer = true_probability(folder, as_of, label, horizon)
+        p = answer["p"].to_numpy()
+        y = realised(events, answer["user_id"], label, as_of, as_of + timedelta(days=horizon))
+        for name, signal in signals.items():
+            x = np.log1p(signal.reindex(answer["user_id"]).fillna(0.0).to_numpy())
+            x -= x.mean()
+            z = ((y - p) * x).sum() / np.sqrt((p * (1 - p) * x**2).sum())
+            assert abs(z) < 4, (label, name, z)
+
+
 def test_playing_the_future_many_times_gives_the_same_share(folder: Path) -> None:
     # Another road to the same number: draw class and state from the belief, then day by day with plain draws.
     as_of, horizon, plays = END - timedelta(days=45), 20, 4000
