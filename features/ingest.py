@@ -10,6 +10,7 @@ All the lines pass through DuckDB and files; memory holds none of them, so a fil
 from __future__ import annotations
 
 import secrets
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -129,17 +130,20 @@ def _take(staging: Staging, unread: list[Input], tell: Progress) -> tuple[Batch,
     if not unread:
         return Batch(staging.batch_id, source.name, source.identity, 0, 0, 0, 0, {}, None, None, "0" * 32), []
     for index, one in enumerate(unread):
+        behind = 0.0
         for piece in pieces(connection, source.read, one, staging.folder / "pieces", source.entry("read")):
-            tell(f"reading {one.name}", 0.6 * (index + piece.behind) / len(unread))
-            staging.add(one, piece)
+            low, high = ((index + share) / len(unread) * 0.6 for share in (behind, piece.behind))
+            with _watching(connection, tell, f"reading {one.name}", low, high):
+                staging.add(one, piece)
+            behind = piece.behind
     read = sum(staging.lines)
     if not read:
         names = ", ".join(one.name for one in unread[:3])
         raise SourceError(f"{names}: no lines to ingest", got="a header and nothing else", because="an empty export")
     tell("telling lines apart", 0.6)
     staging.tell_apart()
-    tell("writing events", 0.7)
-    good = staging.write_events()
+    with _watching(connection, tell, "writing events", 0.65, 0.95):
+        good = staging.write_events()
     accepted, first, last, content = staging.summary()
     by_rule = staging.write_quarantine()
     tell("committing", 0.95)
@@ -165,11 +169,35 @@ def _take(staging: Staging, unread: list[Input], tell: Progress) -> tuple[Batch,
 
 
 @contextmanager
+def _watching(
+    connection: duckdb.DuckDBPyConnection, tell: Progress, what: str, low: float, high: float
+) -> Iterator[None]:
+    """Tell how far the running query is, from ``low`` to ``high``, twice a second."""
+    done = threading.Event()
+
+    def watch() -> None:
+        share = 0.0
+        while not done.wait(0.5):
+            share = max(share, min(connection.query_progress() / 100, 1.0))
+            tell(what, low + (high - low) * share)
+
+    tell(what, low)
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
+
+
+@contextmanager
 def _session(config: Config, source: Source) -> Iterator[duckdb.DuckDBPyConnection]:
     """A DuckDB that spills to disk, with the clock of this ingest in its variables."""
     backend = connect(config)
     connection: duckdb.DuckDBPyConnection = backend.con
     now = periods.now(config)
+    connection.execute("SET enable_progress_bar = true; SET enable_progress_bar_print = false")
     connection.execute("SET VARIABLE known_at = ?", [now])
     connection.execute("SET VARIABLE latest = ?", [now + periods.DAY])
     yield connection

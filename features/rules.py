@@ -4,6 +4,7 @@ Each line is tried against the filters of its mapping, in their order, and then 
 it is refused under the first that it breaks.
 
 ===================================  =====================================================================
+``key_missing``                      nothing in any of the columns that ``dedup`` names
 ``<column>_unreadable``              the expression fails on this line, or does not fit the column's type
 ``user_id_missing``                  no user, or only blanks
 ``event_type_unknown``               not one of ``features.events.KINDS``
@@ -88,12 +89,11 @@ def judged(
     verdict = " ".join(f"WHEN {broken} THEN {literal(rule)}" for rule, broken in rules)
     shown = " ".join(f"WHEN {literal(rule)} THEN {_shown(source, rule, columns)}" for rule, _ in rules)
     raw = ", ".join(f"{literal(name)}, {_json(name, kind)}" for name, kind in columns.items())
-    every = [f"CAST({identifier(name)} AS VARCHAR)" for name in columns]
+    every = [_as_text(name) for name in columns]
     if isinstance(source.dedup, str):
         identity = _hash([_text(name) for name in MAPPED if name != "ingested_at"])
     else:
-        keys = [f"CAST({identifier(name)} AS VARCHAR)" for name in source.dedup]
-        identity = _hash([literal(source.name), *keys])
+        identity = _hash([literal(source.name), *(_as_text(name) for name in source.dedup)])
     event = ", ".join(f"{_event(name)} AS {name}" for name in MAPPED if name != "ingested_at")
     return f"""
 WITH tried AS (SELECT *, {", ".join(tried)} FROM {relation}),
@@ -118,6 +118,8 @@ def entry_of(source: Source, rule: str) -> str:
     """
     if rule in source.filters:
         return source.entry("filters", rule)
+    if rule == "key_missing":
+        return source.entry("dedup")
     column = _column_of(rule)
     if column is None:
         return source.entry("read")
@@ -126,6 +128,11 @@ def entry_of(source: Source, rule: str) -> str:
 
 def _column_of(rule: str) -> str | None:
     return next((name for name in MAPPED if rule.startswith(f"{name}_")), None)
+
+
+def _as_text(name: str) -> str:
+    """A column of the input as text."""
+    return f"CAST({identifier(name)} AS VARCHAR)"
 
 
 def _event(name: str) -> str:
@@ -146,6 +153,8 @@ def _value(source: Source, name: str) -> str:
 def _rules(source: Source) -> list[tuple[str, str]]:
     """Each rule and when a line breaks it."""
     rules = [(name, f"NOT {identifier('filter ' + name)}") for name in source.filters]
+    if not isinstance(source.dedup, str):
+        rules.append(("key_missing", f"coalesce({', '.join(_as_text(name) for name in source.dedup)}) IS NULL"))
     rules += [(f"{name}_unreadable", f"{identifier('try ' + name)} IS NULL") for name in source.columns]
     event_at, ingested_at, props = _event("event_at"), _event("ingested_at"), _event("props")
     kinds = ", ".join(literal(kind) for kind in KINDS)
@@ -177,15 +186,15 @@ def _rules(source: Source) -> list[tuple[str, str]]:
 
 def _shown(source: Source, rule: str, columns: dict[str, str]) -> str:
     """The offending value as text: the input columns behind the rule, or the mapped value when there are none."""
+    if rule == "key_missing":
+        return literal(", ".join(f"{name}=NULL" for name in source.dedup))
     column = _column_of(rule)
     expression = source.filters[rule] if rule in source.filters else source.columns[str(column)]
     named = {name.lower() for name in references(expression)}
     if named == {"event_at"} and column == "ingested_at":
         named |= {name.lower() for name in references(source.columns["event_at"])}
     parts = [
-        f"{literal(name + '=')} || coalesce(CAST({identifier(name)} AS VARCHAR), 'NULL')"
-        for name in columns
-        if name.lower() in named
+        f"{literal(name + '=')} || coalesce({_as_text(name)}, 'NULL')" for name in columns if name.lower() in named
     ]
     if not parts:
         return f"coalesce(CAST({_event(str(column))} AS VARCHAR), 'NULL')" if column else literal(expression)

@@ -180,7 +180,7 @@ def _check(source: Source) -> None:
     for name in source.filters:
         if not _NAME.fullmatch(name):
             raise ConfigError(source.entry("filters", name), got=name, expected="lower-case letters, digits, _")
-        if name.endswith(_OUR_ENDINGS) and name.startswith(tuple(f"{column}_" for column in COLUMNS)):
+        if name.endswith(_OUR_ENDINGS) and name.startswith((*(f"{column}_" for column in COLUMNS), "key_")):
             raise ConfigError(source.entry("filters", name), got=name, expected="not the name of a rule of ours")
     try:
         ZoneInfo(source.timezone)

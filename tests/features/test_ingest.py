@@ -98,7 +98,7 @@ def test_the_same_file_twice_adds_nothing(config, mapping, export, tmp_path):
     assert (content_hash(config), len(quarantine(config))) == before
 
 
-@pytest.mark.parametrize("dedup", ["none", "exact", ["bill", "paid"]])
+@pytest.mark.parametrize("dedup", ["none", "exact", ["who", "bill", "paid"]])
 def test_a_grown_export_adds_only_its_new_lines(config, mapping, export, dedup):
     path = mapping(dedup=dedup)
     ingest(config, path, export([*LINES, "u3,purchase,someday,b9,1\n"]))
@@ -132,6 +132,13 @@ def test_keys_name_the_event_and_the_first_good_line_wins(config, mapping, expor
     assert list(events(config)["amount"]) == [2]
     corrected = ["u1,purchase,2024-01-05,b1,9\n"]
     assert ingest(config, path, export(corrected)).duplicates == 1, "the key was read before, on whatever day"
+
+
+def test_a_line_without_its_key_is_refused_and_not_taken_for_another(config, mapping, export):
+    lines = ["u1,visit,2024-01-01,,1\n", "u2,visit,2024-01-01,,\n", "u3,visit,2024-01-01,,\n"]
+    report = ingest(config, mapping(dedup=["bill", "paid"]), export(lines))
+    assert (report.accepted, report.by_rule) == (1, {"key_missing": 2})
+    assert "(change till.yaml: dedup)" in report.examples["key_missing"]
 
 
 def test_files_of_one_folder_count_as_they_would_one_by_one(config, mapping, export, tmp_path):
