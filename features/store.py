@@ -176,6 +176,12 @@ def _check_keys(keys: pd.DataFrame, features: Sequence[str]) -> None:
         raise FeatureError("the keys lack a column", got=list(keys.columns), expected=["user_id", "as_of"])
     if not isinstance(keys["as_of"].dtype, pd.DatetimeTZDtype):
         raise FeatureError("as_of must be aware instants", got=str(keys["as_of"].dtype), expected="datetime64[us, UTC]")
+    kind = pd.api.types.infer_dtype(keys["user_id"], skipna=False)
+    if len(keys) and kind != "string":
+        raise FeatureError("user_id must be text in every row", got=kind, expected="string")
     unknown = [name for name in features if name not in NAMES]
     if unknown:
-        raise FeatureError("no such feature in the catalogue", got=unknown, run="userops features list")
+        raise FeatureError("no such feature in the catalogue", got=unknown, expected="a name of features/catalog.py")
+    taken = [name for name in features if name in keys.columns]
+    if taken:
+        raise FeatureError("the keys hold a feature already", got=taken, expected="keys and labels alone")
