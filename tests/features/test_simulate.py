@@ -90,6 +90,8 @@ def test_every_kind_happens_and_every_code_is_known(folder: Path, events: pd.Dat
     assert set(events["store_id"].dropna()) == set(stores["store_id"])
     visited = events[~events["event_type"].isin(OURS)]  # a redeemed coupon knows its store, a sent one has none
     assert ((visited["channel"] == "store") == visited["store_id"].notna()).all()
+    online = visited["event_type"].isin({"view", "search", "cart", "click"})
+    assert not (visited.loc[online, "channel"] == "store").any()
     assert {*events["props"].dropna().map(lambda text: next(iter(json.loads(text))))} == {
         *("offer", "query", "topic", "discount", "action", "score")
     }
