@@ -266,6 +266,62 @@ def release(json_file: JsonFile = None) -> None:
     write_json(json_file, asdict(made))
 
 
+@benchmark_app.command("repurchase")
+def benchmark_repurchase(
+    source: Annotated[str, typer.Option(help="A name in configs/sources, or the path of a mapping.")],
+    data: Annotated[Path, typer.Option(help="The file or folder to read.")],
+    observe_until: Annotated[str, typer.Option(help="The last known instant, in UTC.")],
+    horizon_days: Annotated[float, typer.Option(help="Days after it in which a purchase counts.")] = 90,
+    json_file: JsonFile = None,
+) -> None:
+    """Judge the repurchase pipeline on a data set of yours, beside recency, frequency, RFM and BG/NBD."""
+    from training.benchmark import benchmark_repurchase as run
+
+    with showing("benchmark repurchase") as show:
+        found = run(load(), source, data, as_utc(observe_until), horizon_days, show)
+    title = (
+        f"{source} until {observe_until}, {horizon_days:g} days, {found['n']:,} customers ({found['seconds']:.0f} s)"
+    )
+    print_metrics(title, {"ours": found["metrics"]}, {"ours": found["baselines"]})
+    write_json(json_file, found)
+
+
+@benchmark_app.command("features")
+def benchmark_features(
+    events: Annotated[int, typer.Option(help="How many events to make and to measure on.")] = 20_000_000,
+    json_file: JsonFile = None,
+) -> None:
+    """Measure how fast features are computed: one snapshot, and 52 in one pass."""
+    from features.benchmark_features import benchmark_features as run
+
+    print_benchmark(run(load(), events), json_file)
+
+
+@benchmark_app.command("pit")
+def benchmark_pit(json_file: JsonFile = None) -> None:
+    """Measure the point-in-time join beside Feast's own DuckDB store; both must agree with the oracle."""
+    from features.benchmark_store import benchmark_pit as run
+
+    print_benchmark(run(load()), json_file)
+
+
+@benchmark_app.command("publish")
+def benchmark_publish(json_file: JsonFile = None) -> None:
+    """Measure publication and the one-user read beside Feast's own."""
+    from features.benchmark_store import benchmark_publish as run
+
+    print_benchmark(run(load()), json_file)
+
+
+def print_benchmark(found: dict[str, Any], json_file: Path | None) -> None:
+    """Metrics, baselines and ratios of one benchmark."""
+    rows: list[list[object]] = [[name, plain(metric["value"])] for name, metric in found["metrics"].items()]
+    rows += [[f"{name}: {m}", plain(v)] for name, values in found["baselines"].items() for m, v in values.items()]
+    rows += [[name, f"{ratio:.1f} x"] for name, ratio in found["ratios"].items()]
+    print_table(f"{found['benchmark']} ({found['seconds']:.0f} s, {found['peak_mb']:.0f} MB)", ["", ""], rows)
+    write_json(json_file, found)
+
+
 @app.command()
 def compare(
     model: Annotated[str, typer.Argument(help="Which model.")],

@@ -27,6 +27,7 @@ __all__ = [
     "after",
     "as_utc",
     "days_between",
+    "days_of",
     "grid",
     "in_horizon",
     "in_window",
@@ -118,3 +119,14 @@ def after(start: ir.TimestampValue, at: ir.TimestampValue) -> ir.BooleanValue:
 def days_between(later: ir.TimestampValue, earlier: ir.TimestampValue) -> ir.FloatingValue:
     """``later - earlier`` in days of 86,400 s, from whole microseconds."""
     return microseconds(later, earlier).cast("float64") / 86_400_000_000.0
+
+
+def days_of(instants: pd.DatetimeIndex) -> NDArray[np.float64]:
+    """Days since 1970-01-01 00:00 UTC, float64[n].
+
+    Examples
+    --------
+    >>> days_of(pd.DatetimeIndex(["1970-01-02 12:00"], tz="UTC")).tolist()
+    [1.5]
+    """
+    return np.asarray((instants - pd.Timestamp("1970-01-01", tz="UTC")) / DAY, dtype=np.float64)

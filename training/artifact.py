@@ -7,19 +7,18 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from configs import ModelConfig
 from features.catalog import NAMES, digest
 from training.models import Fitted, raw_scores
-from training.stack import Family, families, population
+from training.stack import Family, Rows, families
 
 __all__ = ["describe"]
 
 
 def describe(
     model: ModelConfig,
-    newest: pd.DataFrame,
+    today: Mapping[str, Rows],
     fitted: Sequence[Fitted],
     metrics: Mapping[str, Mapping[str, Any]],
     evidence: Mapping[str, Any],
@@ -29,14 +28,15 @@ def describe(
 ) -> dict[str, Any]:
     """Everything that serving needs to answer, and that a reviewer needs to trust the answer.
 
-    ``newest`` is the frame of the latest origin: its cohort is the population that percentiles refer to.
+    ``today`` holds each family's cohort at the instant the model looks ahead from: percentiles refer to it.
     """
     heads, cold_start, timing = {}, {}, {}
     for one in fitted:
         family = one.family
         for head in family.heads:
             horizon = model.heads[head].get("horizon_days")
-            raw = raw_scores(one.booster, population(newest, family, NAMES, horizon))
+            rows = today[family.name]
+            raw = raw_scores(one.booster, rows.x[rows.horizon == (horizon or 0.0)])
             heads[head] = {
                 "booster": family.name,
                 "cohort": family.cohort,

@@ -20,7 +20,7 @@ from features.build import build
 from features.catalog import NAMES, digest
 from features.engine import connect
 from features.events import content_hash, read_events, span
-from features.periods import as_utc, upto
+from features.periods import as_utc, days_of, upto
 from features.store import Store
 from features.tiles import ACTIVITY_KINDS
 from training.labels import month_after, waiting
@@ -35,12 +35,18 @@ class TrainingSet:
     """Rows to learn from and to be judged on.
 
     ``frame`` holds ``user_id``, ``as_of``, the waiting times of `labels.waiting` in days, and every catalogue feature
-    as float64 with NaN where a value is absent. ``known_until`` is the last instant whose events are all known.
+    as float64 with NaN where a value is absent. ``first_event`` and ``known_until`` bound what the events tell.
     """
 
     frame: pd.DataFrame
+    first_event: datetime
     known_until: datetime
     log: dict[str, Any]
+
+    @property
+    def first_day(self) -> float:
+        """The first event, in days since 1970-01-01 UTC."""
+        return float(days_of(pd.DatetimeIndex([self.first_event]))[0])
 
     def at(self, origins: Sequence[datetime]) -> pd.DataFrame:
         """The rows whose ``as_of`` is one of ``origins``."""
@@ -78,7 +84,7 @@ def assemble(config: Config, origins: Sequence[datetime], progress: Progress | N
         "first_event_at": span(config)[0].isoformat(),
         "known_until": span(config)[1].isoformat(),
     }
-    return TrainingSet(frame, span(config)[1], log)
+    return TrainingSet(frame, *span(config), log)
 
 
 def _keys(config: Config, origins: Sequence[datetime]) -> pd.DataFrame:

@@ -31,13 +31,19 @@ from numpy.typing import NDArray
 from configs.errors import ConfigError
 from features.periods import after, days_between, is_known
 
-__all__ = ["LABELS", "label", "month_after", "waiting"]
+__all__ = ["LABELS", "label", "month_after", "waiting", "window"]
 
 LABELS = ("inactive", "repurchase", "repurchase_next_month", "first_order")
 
 ACTIVITY_WAIT = "activity_wait_days"
 PURCHASE_WAIT = "purchase_wait_days"
 MONTH_WAIT = "month_purchase_wait_days"
+_WAITS = {
+    "inactive": ACTIVITY_WAIT,
+    "repurchase": PURCHASE_WAIT,
+    "repurchase_next_month": MONTH_WAIT,
+    "first_order": PURCHASE_WAIT,
+}
 
 
 def waiting(events: ir.Table, keys: ir.Table, activity_kinds: tuple[str, ...]) -> ir.Table:
@@ -88,17 +94,19 @@ def label(definition: Mapping[str, Any], waits: pd.DataFrame, known_until: datet
     name = definition["label"]
     if name not in LABELS:
         raise ConfigError(f"label {name!r} is not defined", got=name, expected=LABELS)
-    as_of = pd.DatetimeIndex(waits["as_of"])
-    start, end, wait = as_of, as_of, waits[ACTIVITY_WAIT if name == "inactive" else PURCHASE_WAIT]
-    if name == "repurchase_next_month":
-        start, wait = month_after(as_of), waits[MONTH_WAIT]
-        end = month_after(start)
-    else:
-        end = start + timedelta(days=float(definition["horizon_days"]))
+    start, end = window(definition, pd.DatetimeIndex(waits["as_of"]))
     horizon = np.asarray((end - start) / timedelta(days=1), float)
-    happened = wait.to_numpy(float) <= horizon  # NaN: nothing has followed, so False
+    happened = waits[_WAITS[name]].to_numpy(float) <= horizon  # NaN: nothing has followed, so False
     value = ~happened if name == "inactive" else happened
     return np.where(is_known(end, known_until), value.astype(float), np.nan)
+
+
+def window(definition: Mapping[str, Any], as_of: pd.DatetimeIndex) -> tuple[pd.DatetimeIndex, pd.DatetimeIndex]:
+    """Where the label window ``(start, end]`` of each ``as_of`` begins and ends."""
+    if definition["label"] == "repurchase_next_month":
+        start = month_after(as_of)
+        return start, month_after(start)
+    return as_of, as_of + timedelta(days=float(definition["horizon_days"]))
 
 
 def month_after(instants: pd.DatetimeIndex) -> pd.DatetimeIndex:

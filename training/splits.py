@@ -20,7 +20,7 @@ from configs import OriginsConfig
 from configs.errors import TrainingError
 from features.periods import midnight
 
-__all__ = ["Split", "split_at"]
+__all__ = ["Split", "origins_before", "split_at"]
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,8 @@ def split_at(rule: OriginsConfig, horizons: Sequence[float], first_event: dateti
     """
     known_until = midnight(known_until)
     judge = known_until - timedelta(days=max(horizons))
-    earliest = first_event + timedelta(days=rule.warm_up_days)
     step = timedelta(days=rule.every_days)
-    before = [at for k in range(1, rule.most + 1) if (at := judge - k * step) >= earliest]
+    before = origins_before(rule, judge, first_event)
     after: list[datetime] = []
     while (at := judge + (len(after) + 1) * step) <= known_until - timedelta(days=min(horizons)):
         after.append(at)
@@ -74,4 +73,11 @@ def split_at(rule: OriginsConfig, horizons: Sequence[float], first_event: dateti
             f" + {3 * rule.every_days} (three origins) days",
             run="userops ingest SOURCE --data older-files",
         )
-    return Split((*reversed(before), judge, *after), judge, known_until)
+    return Split((*before, judge, *after), judge, known_until)
+
+
+def origins_before(rule: OriginsConfig, instant: datetime, first_event: datetime) -> list[datetime]:
+    """The origins on the grid before ``instant``, oldest first, none within the warm-up."""
+    earliest = first_event + timedelta(days=rule.warm_up_days)
+    steps = (instant - k * timedelta(days=rule.every_days) for k in range(rule.most, 0, -1))
+    return [at for at in steps if at >= earliest]

@@ -8,7 +8,7 @@ long ones are known.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
@@ -17,10 +17,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from configs import ModelConfig
+from features.periods import days_of
 from serving.scoring.head import read_cohort
-from training.labels import label
+from training.labels import label, window
 
-__all__ = ["Family", "Rows", "families", "population", "stack"]
+__all__ = ["Family", "Rows", "families", "stack"]
 
 Floats = NDArray[np.float64]
 
@@ -52,20 +53,32 @@ class Family:
 
 @dataclass(frozen=True)
 class Rows:
-    """Stacked rows: features (the horizon last, where there is one), label, and where each row comes from."""
+    """Stacked rows: features (the horizon last, where there is one), label, and where each row comes from.
+
+    ``start`` and ``end`` bound the label window ``(start, end]`` and, like ``as_of``, count days since 1970 in UTC;
+    ``horizon`` is 0 for a calendar month; ``y`` is NaN where the label is not known.
+    """
 
     x: Floats
     y: Floats
-    as_of: NDArray[np.datetime64]
+    as_of: Floats
+    start: Floats
+    end: Floats
     horizon: Floats
     user: NDArray[np.object_]
 
     def __len__(self) -> int:
         return len(self.y)
 
-    def where(self, mask: NDArray[np.bool_]) -> Rows:
-        """The rows that ``mask`` keeps."""
-        return Rows(self.x[mask], self.y[mask], self.as_of[mask], self.horizon[mask], self.user[mask])
+    def where(self, chosen: NDArray[Any]) -> Rows:
+        """The rows that a mask, or row numbers, choose."""
+        return Rows(*(getattr(self, f.name)[chosen] for f in fields(self)))
+
+    def sampled(self, most: int, seed: int) -> Rows:
+        """At most about ``most`` rows, drawn evenly; the same ones for the same seed."""
+        if len(self) <= most:
+            return self
+        return self.where(np.random.default_rng(seed).random(len(self)) < most / len(self))
 
 
 def families(model: ModelConfig) -> list[Family]:
@@ -87,10 +100,10 @@ def stack(
     frame: pd.DataFrame,
     family: Family,
     features: Sequence[str],
-    known_until: datetime,
+    known_until: datetime | None,
     horizons: Sequence[float] | None = None,
 ) -> Rows:
-    """The rows of ``family`` whose label windows are over at ``known_until``.
+    """The rows of ``family`` whose label windows are over at ``known_until``; all of them, unlabelled, when it is None.
 
     Parameters
     ----------
@@ -99,36 +112,25 @@ def stack(
     horizons
         Which horizons to ask; all of the family when absent.
     """
-    frame, x = _cohort(frame, family, features)
-    as_of = pd.DatetimeIndex(frame["as_of"]).tz_localize(None).to_numpy()
-    asked: Sequence[float | None] = (family.horizons if horizons is None else horizons) or (None,)
-    parts = [_part(family, frame, x, as_of, horizon, known_until) for horizon in asked]
-    joined = [np.concatenate(columns) for columns in zip(*parts, strict=True)]
-    return Rows(*joined)
-
-
-def population(frame: pd.DataFrame, family: Family, features: Sequence[str], horizon: float | None) -> Floats:
-    """What the booster sees of everybody in the cohort, whether or not the label is known; float64[n, f or f + 1]."""
-    _, x = _cohort(frame, family, features)
-    return x if horizon is None else np.column_stack([x, np.full(len(x), horizon)])
-
-
-def _cohort(frame: pd.DataFrame, family: Family, features: Sequence[str]) -> tuple[pd.DataFrame, Floats]:
     x = frame[list(features)].to_numpy(np.float64)
     inside = read_cohort(family.cohort, family.rule, features, family.name).contains(x, features)
-    return frame[inside], x[inside]
+    frame, x = frame[inside], x[inside]
+    asked: Sequence[float | None] = (family.horizons if horizons is None else horizons) or (None,)
+    parts = [_part(family, frame, x, horizon, known_until) for horizon in asked]
+    return Rows(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
 def _part(
-    family: Family,
-    frame: pd.DataFrame,
-    x: Floats,
-    as_of: NDArray[np.datetime64],
-    horizon: float | None,
-    known_until: datetime,
+    family: Family, frame: pd.DataFrame, x: Floats, horizon: float | None, known_until: datetime | None
 ) -> tuple[Any, ...]:
-    y = label(family.definition(horizon), frame, known_until)
-    known = ~np.isnan(y)
-    column = np.full(int(known.sum()), np.nan if horizon is None else horizon)
-    wide = x[known] if horizon is None else np.column_stack([x[known], column])
-    return wide, y[known], as_of[known], column, frame["user_id"].to_numpy(object)[known]
+    as_of = pd.DatetimeIndex(frame["as_of"])
+    start, end = window(family.definition(horizon), as_of)
+    y = np.full(len(frame), np.nan)
+    kept = np.ones(len(frame), dtype=bool)
+    if known_until is not None:
+        y = label(family.definition(horizon), frame, known_until)
+        kept = ~np.isnan(y)
+    column = np.full(int(kept.sum()), horizon or 0.0)
+    wide = x[kept] if horizon is None else np.column_stack([x[kept], column])
+    instants = (days_of(instant)[kept] for instant in (as_of, start, end))
+    return wide, y[kept], *instants, column, frame["user_id"].to_numpy(object)[kept]

@@ -10,7 +10,6 @@ import json
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ from training.models import Fitted, fit, raw_scores
 from training.registry import CHALLENGER, Registry, Run
 from training.report import calibration_figure
 from training.splits import Split, split_at
-from training.stack import Family, families, stack
+from training.stack import families, stack
 
 __all__ = ["TrainReport", "judge", "train"]
 
@@ -55,26 +54,41 @@ def train(config: Config, name: str, progress: Progress | None = None) -> TrainR
     """Train ``name``, judge it on a later period, register the refitted version as challenger."""
     model = config.models[name]
     show = progress or (lambda message, fraction: None)
-    split = split_at(model.origins, _horizons(model), *span(config))
+    split = split_at(model.origins, horizons_of(model), *span(config))
     show(f"{len(split.origins)} origins", 0.05)
-    data = assemble(config, split.origins, lambda message, fraction: show(message, 0.05 + 0.3 * fraction))
+    data = assemble(
+        config, (*split.origins, split.known_until), lambda message, fraction: show(message, 0.05 + 0.3 * fraction)
+    )
     registry = Registry(config)
     with registry.run(name, "train", {"judged_on": f"{split.judge:%Y-%m-%d}"}) as run:
         show("judging", 0.4)
-        metrics, others, curves, logs = judge(config, model, data, split)
+        metrics, others, curves, judged = judge(config, model, data, split)
         show("learning from everything", 0.7)
-        fitted = [_fit(config, model, data, family, split.known_until) for family in families(model)]
+        today = {f.name: stack(data.at([split.known_until]), f, NAMES, None) for f in families(model)}
+        fitted = [
+            fit(
+                stack(data.frame, family, NAMES, split.known_until),
+                today[family.name],
+                family,
+                NAMES,
+                data.first_day,
+                config.seed,
+                config.threads,
+                model.lightgbm,
+                slope=judged[family.name].platt.slope,
+            )
+            for family in families(model)
+        ]
         version = registry.new_version(name, run, {"judged_on": f"{split.judge:%Y-%m-%d}", "catalogue": digest()})
         evidence = {
             "split": split.log,
             "data": data.log,
-            "judged": logs,
+            "judged": {label: one.log for label, one in judged.items()},
             "fits": {f.family.name: f.log for f in fitted},
         }
         try:
             with tempfile.TemporaryDirectory() as scratch:
-                newest = data.at([split.origins[-1]])
-                meta = describe(model, newest, fitted, metrics, evidence, version, run.run_id, now(config))
+                meta = describe(model, today, fitted, metrics, evidence, version, run.run_id, now(config))
                 write_model(Path(scratch) / "model", meta, {f.family.name: f.booster.model_to_string() for f in fitted})
                 run.folder(Path(scratch) / "model", "model")
         except BaseException:
@@ -88,39 +102,38 @@ def train(config: Config, name: str, progress: Progress | None = None) -> TrainR
 
 def judge(
     config: Config, model: ModelConfig, data: TrainingSet, split: Split
-) -> tuple[Numbers, Numbers, dict[str, Any], dict[str, Any]]:
-    """Fit on what was known at ``split.judge``; metrics, baselines, curves and fit logs of what followed it."""
-    metrics, others, curves, logs = {}, {}, {}, {}
+) -> tuple[Numbers, Numbers, dict[str, Any], dict[str, Fitted]]:
+    """Fit on what was known at ``split.judge``; metrics, baselines, curves and fits, judged on what followed it."""
+    metrics: Numbers = {}
+    others: Numbers = {}
+    curves: dict[str, Any] = {}
+    fits: dict[str, Fitted] = {}
     past = data.frame[data.frame["as_of"] < split.judge]
     present = data.at([split.judge])
     for family in families(model):
-        fitted = fit(stack(past, family, NAMES, split.judge), family, NAMES, config.seed, config.threads)
-        logs[family.name] = fitted.log
+        rows, ahead = stack(past, family, NAMES, split.judge), stack(present, family, NAMES, None)
+        fitted = fit(rows, ahead, family, NAMES, data.first_day, config.seed, config.threads, model.lightgbm)
+        fits[family.name] = fitted
         for head in family.heads:
             horizon = model.heads[head].get("horizon_days")
             asked = None if horizon is None else [horizon]
             judged = stack(present, family, NAMES, split.known_until, asked)
-            learned = stack(past, family, NAMES, split.judge, asked)
+            learned = rows.where(rows.horizon == (horizon or 0.0))
             probability = fitted.probability(judged.x, horizon)
             raw = raw_scores(fitted.booster, judged.x)
             found = evaluate(judged.y, probability, judged.user, raw, seed=config.seed)
             metrics[head] = {name: interval.as_json() for name, interval in found.items()}
-            for share in (0.05, 0.1, 0.2):
-                value = lift(judged.y, raw, share)
-                metrics[head][f"lift@{share:.0%}".rstrip("%")] = {"value": value, "ci": None}
+            for percent in (5, 10, 20):
+                metrics[head][f"lift@{percent}"] = {"value": lift(judged.y, raw, percent / 100), "ci": None}
             given = baselines(family, horizon, learned, judged, NAMES)
             others[head] = {name: metrics_of(judged.y, p) for name, p in given.items()}
             curves[head] = calibration_curve(judged.y, probability)
-    return metrics, others, curves, logs
+    return metrics, others, curves, fits
 
 
-def _horizons(model: ModelConfig) -> list[float]:
+def horizons_of(model: ModelConfig) -> list[float]:
+    """How many days after an origin each head's label is known, at the latest."""
     return [float(definition.get("horizon_days", MONTH_HORIZON)) for definition in model.heads.values()]
-
-
-def _fit(config: Config, model: ModelConfig, data: TrainingSet, family: Family, known_until: datetime) -> Fitted:
-    rows = stack(data.frame, family, NAMES, known_until)
-    return fit(rows, family, NAMES, config.seed, config.threads, model.lightgbm)
 
 
 def _log(
@@ -134,7 +147,7 @@ def _log(
     split, data = evidence["split"], evidence["data"]
     run.parameters({**split, **{f"data.{key}": value for key, value in data.items() if key != "origins"}})
     for name, log in evidence["fits"].items():
-        run.parameters({f"{name}.{key}": log[key] for key in ("rows", "positives", "trees", "slope")})
+        run.parameters({f"{name}.{key}": log[key] for key in ("rows", "positives", "users", "trees", "slope")})
         run.parameters({f"{name}.{key}": value for key, value in log["params"].items()})
     for head, values in metrics.items():
         run.metrics({f"{head}.{name}": value["value"] for name, value in values.items()})
