@@ -157,6 +157,8 @@ def test_dialects(duck, tmp_path):
     assert rows == [(4, None, "1")]
     rows, _ = read_all(duck, tmp_path, b"1,2\n", Read("csv", header=False, names=("x", "y")))
     assert rows == [(1, "1", "2")]
+    rows, _ = read_all(duck, tmp_path, b"\xef\xbb\xbf1,2\n", Read("csv", header=False, names=("x", "y")))
+    assert rows == [(1, "1", "2")], "a byte order mark is no part of the first value"
     rows, _ = read_all(duck, tmp_path, gzip.compress(b"x,y\n1,2\n"))
     assert rows == [(2, "1", "2")]
 

@@ -124,6 +124,14 @@ def test_exact_drops_lines_that_are_equal_in_every_column(config, mapping, expor
     assert (report.accepted, report.duplicates) == (2, 1)
 
 
+def test_nothing_and_an_empty_text_are_not_equal(config, mapping, tmp_path):
+    line = {"who": "u", "what": "visit", "when": "2024-01-01", "bill": "b", "paid": 1.0}
+    frame = pd.DataFrame([{**line, "note": note, "by": by} for note, by in (("", None), (None, ""), ("", None))])
+    frame.to_parquet(tmp_path / "export.parquet")
+    report = ingest(config, mapping(dedup="exact", read={"kind": "parquet"}), tmp_path / "export.parquet")
+    assert (report.accepted, report.duplicates) == (2, 1)
+
+
 def test_keys_name_the_event_and_the_first_good_line_wins(config, mapping, export):
     path = mapping(dedup=["bill"])
     lines = ["u1,purchase,never,b1,1\n", "u1,purchase,2024-01-01,b1,2\n", "u1,purchase,2024-01-01,b1,3\n"]
