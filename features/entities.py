@@ -11,7 +11,7 @@ from configs.errors import SourceError
 from features.events import ENTITIES
 from features.inputs import LINE, base_folder, find_inputs, identifier, literal, pieces
 from features.ledger import Ledger
-from features.rules import bind
+from features.rules import bind, key_text
 from features.sources import EntityMapping, Source
 
 __all__ = ["merge_entities"]
@@ -66,10 +66,10 @@ def _parts(
                 raise SourceError(f"{one.name} line {bad.line}: {bad.rule}", got=bad.text, because=bad.value)
             columns = []
             for column, expression in mapping.columns.items():
-                bind(connection, expression, piece.columns, f"{where}.columns.{column}", one.name)
+                kind = bind(connection, expression, piece.columns, f"{where}.columns.{column}", one.name)
                 value = f"({expression}\n)"
                 if column in ENTITIES.values():
-                    value = f"nullif(trim(CAST({value} AS VARCHAR)), '')"
+                    value = f"nullif(trim({key_text(expression, kind)}), '')"
                 columns.append(f"{value} AS {identifier(column)}")
             part = staged / f"{name}-{len(parts):06d}.parquet"
             query = f"SELECT {', '.join(columns)}, {identifier(LINE)} AS line FROM {piece.relation}"

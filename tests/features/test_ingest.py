@@ -274,6 +274,17 @@ def test_a_parquet_and_a_query_give_the_same_events_as_the_csv(config, mapping, 
     assert (report.read, report.duplicates) == (2, 2)
 
 
+def test_whole_numbers_are_keys_without_a_fraction(config, mapping, tmp_path):
+    frame = pd.DataFrame({"who": [13085.0, None, 1.5], "what": "visit", "when": "2024-01-01", "bill": 7.0, "paid": 2.0})
+    frame.to_parquet(tmp_path / "export.parquet")
+    users = {"users": {"columns": {"user_id": "coalesce(who, 1)"}}}
+    report = ingest(config, mapping(read={"kind": "parquet"}, entities=users), tmp_path / "export.parquet")
+    assert report.by_rule == {"user_id_missing": 1}
+    assert set(events(config)["user_id"]) == {"13085", "1.5"}
+    assert set(events(config)["order_id"]) == {"7"}
+    assert set(read_entities(connect(config), config, "users").execute()["user_id"]) == {"1", "1.5", "13085"}
+
+
 def test_refused_lines_of_parquet_have_row_numbers_and_valid_json(config, mapping, tmp_path):
     frame = pd.DataFrame(
         {"who": ["u", None], "what": "visit", "when": "2024-01-01", "bill": b"\xff", "paid": [1, float("nan")]}
