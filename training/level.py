@@ -113,8 +113,10 @@ def covariates(x: Floats, features: Sequence[str], purchases: bool, history_days
     chosen = _PURCHASES if purchases else _ACTIVITY
     index = {name: k for k, name in enumerate(features)}
     c = {name: x[:, index[column]] for name, column in zip(_COLUMNS, chosen, strict=True)}
-    recency, tenure, days = (np.nan_to_num(c[k]) for k in ("recency", "tenure", "days"))
-    days = np.maximum(days, 1)
+    tenure = np.nan_to_num(c["tenure"])
+    # Whoever never did it has been silent since the beginning.
+    recency = np.minimum(np.where(np.isnan(c["recency"]), tenure, c["recency"]), tenure)
+    days = np.maximum(np.nan_to_num(c["days"]), 1)
     silence = np.log(recency + 7)
     single = (days <= 1).astype(float)
     # Seen since the first two months of the history: perhaps an old customer, whose first day we do not know.
@@ -147,7 +149,7 @@ def covariates(x: Floats, features: Sequence[str], purchases: bool, history_days
 
 def _alive(recency: Floats, tenure: Floats, days: Floats) -> Floats:
     """P(not dropped out) of a BG/NBD customer with typical parameters: the shape of a silence, not a fit."""
-    growth = np.minimum((days - 0.75) * np.log((60 + tenure) / (60 + np.maximum(tenure - recency, 0))), 30)
+    growth = np.minimum((days - 0.75) * np.log((60 + tenure) / (60 + tenure - recency)), 30)
     return np.where(days > 1, 1 / (1 + np.exp(growth) / np.maximum(days - 0.2, 0.1)), 0.5)
 
 

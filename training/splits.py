@@ -56,7 +56,7 @@ def split_at(rule: OriginsConfig, horizons: Sequence[float], first_event: dateti
     >>> from features.periods import as_utc
     >>> split = split_at(OriginsConfig(every_days=30, most=12), [30, 90], as_utc("2024-01-01"), as_utc("2024-12-31"))
     >>> f"{split.judge:%m-%d}", len(split.origins), f"{split.origins[0]:%m-%d}", f"{split.origins[-1]:%m-%d}"
-    ('10-02', 9, '03-06', '12-01')
+    ('10-02', 10, '03-06', '12-01')
     """
     known_until = midnight(known_until)
     judge = known_until - timedelta(days=max(horizons))

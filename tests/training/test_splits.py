@@ -1,0 +1,60 @@
+"""Origins against calendar arithmetic done by hand, and the promise that nothing learned comes from after the judge."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from configs import OriginsConfig
+from configs.errors import TrainingError
+from training.splits import origins_before, split_at
+
+START = datetime(2023, 1, 1, tzinfo=UTC)
+
+
+def test_a_split_worked_out_by_hand():
+    # 2024-06-30 minus 90 days = 2024-04-01; three steps of 15 days back from it, and on while 14 days remain.
+    split = split_at(
+        OriginsConfig(15, 3, 45), [14, 90], datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 6, 30, 13, tzinfo=UTC)
+    )
+    assert split.judge == datetime(2024, 4, 1, tzinfo=UTC)
+    assert [f"{at:%m-%d}" for at in split.origins] == [
+        *("02-16", "03-02", "03-17"),
+        "04-01",
+        *("04-16", "05-01", "05-16", "05-31", "06-15"),
+    ]
+
+
+@given(
+    st.integers(1, 40),
+    st.integers(3, 30),
+    st.integers(0, 90),
+    st.lists(st.integers(1, 120), min_size=1, max_size=4),
+    st.integers(400, 1200),
+)
+def test_no_label_crosses_the_instant_from_which_it_is_judged(every, most, warm_up, horizons, days):
+    last = START + timedelta(days=days, hours=7)
+    try:
+        split = split_at(OriginsConfig(every, most, warm_up), horizons, START, last)
+    except TrainingError:
+        assert days - max(horizons) - warm_up < 3 * every + 1
+        return
+    assert list(split.origins) == sorted(set(split.origins))
+    assert {(b - a).days for a, b in zip(split.origins, split.origins[1:], strict=False)} == {every}
+    assert split.origins[0] >= START + timedelta(days=warm_up)
+    assert split.judge + timedelta(days=max(horizons)) <= split.known_until <= last
+    assert split.origins[-1] + timedelta(days=min(horizons)) <= split.known_until
+    assert sum(at < split.judge for at in split.origins) <= most
+
+
+def test_too_short_a_history_says_how_much_is_needed():
+    with pytest.raises(TrainingError, match=r"at least 90 \(longest horizon\) \+ 60 \(warm-up\)"):
+        split_at(OriginsConfig(14, 26, 60), [90], START, START + timedelta(days=100))
+
+
+def test_origins_end_before_the_instant():
+    assert origins_before(OriginsConfig(10, 2, 0), START + timedelta(days=30), START) == [
+        START + timedelta(days=10),
+        START + timedelta(days=20),
+    ]
