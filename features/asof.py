@@ -84,9 +84,6 @@ def join(
     answer = pa.Table.from_pandas(asked, preserve_index=False)
     keys = {column for history in histories for _, column in history.keys}
     narrow = {f"key {column}": answer[column] for column in sorted(keys)}
-    for name, values in narrow.items():
-        if pa.types.is_null(values.type):  # DuckDB would take it for a number, and every key of the files for one too
-            narrow[name] = values.cast(pa.string())
     at = answer[timestamp].cast(pa.timestamp("us", "UTC"), safe=False)
     columns: dict[str, Any] = {"row": pa.array(range(len(asked)), pa.int64()), "t": at, **narrow}
     connection.register("asked_arrow", pa.table(columns))

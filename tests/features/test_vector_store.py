@@ -89,8 +89,15 @@ def test_instants_are_the_same_in_every_zone(published, monkeypatch):
         ((at, values),) = VectorOnlineStore().online_read(store.config, view, [key])
         assert at == AT
         assert len(values["vector"].double_list_val.val) == 3
-    monkeypatch.undo()
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
     time.tzset()
+    try:
+        write_through_feast(published, [7, 8], (AT + timedelta(hours=1)).replace(tzinfo=None))  # Feast's naive is UTC
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    ((at, _),) = VectorOnlineStore().online_read(store.config, view, [key])
+    assert at == AT + timedelta(hours=1)
 
 
 def write_through_feast(folder, value, at, made=None):
