@@ -85,7 +85,7 @@ def user_features(events: ir.Table, as_ofs: Sequence[datetime]) -> ir.Table:
 
 def user_vectors(tiles: Tiles, snapshots: ir.Table) -> ir.Table:
     """`user_features` from tiles that are already cut."""
-    rows = facts(tiles, snapshots)
+    rows = facts(tiles, snapshots, columns_read())
     columns = {}
     for feature in USER_FEATURES:
         value = feature.value(rows).cast("float64")
@@ -94,6 +94,23 @@ def user_vectors(tiles: Tiles, snapshots: ir.Table) -> ir.Table:
         columns[feature.name] = value
     values = rows.select("user_no", "as_of", **columns)
     return tiles.users.inner_join(values, "user_no").drop("user_no")
+
+
+def columns_read() -> frozenset[str]:
+    """The columns of facts that the features of the catalogue read."""
+    read: set[str] = set()
+    column = ibis.table({"x": "float64"}, name="facts").x
+
+    class Reader:
+        def __getitem__(self, name: str) -> ir.Value:
+            read.add(name)
+            return column
+
+        __getattr__ = __getitem__
+
+    for feature in USER_FEATURES:
+        feature.value(Reader())
+    return frozenset(read)
 
 
 class Pass:

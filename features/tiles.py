@@ -65,14 +65,13 @@ INTEREST = {"view": 1, "search": 1, "click": 2, "cart": 3, "purchase": 5}
 
 #: The kinds that a tile counts, and the column of each.
 COUNTED = {
-    "register": "registers", "visit": "visits", "view": "views", "search": "searches", "cart": "carts",
-    "click": "clicks", "contact": "contacts",
+    "visit": "visits", "view": "views", "search": "searches", "cart": "carts", "click": "clicks", "contact": "contacts",
 }  # fmt: skip
 
-#: What a tile counts at the first line of an order, and at a user's first line of an item or category.
-FIRSTS = ("orders", "new_items", "new_categories")
+#: What a tile counts at the first line of an order, and at a user's first line of an item.
+FIRSTS = ("orders", "new_items")
 
-#: What a source may lack, and the column of a tile that shows that it does not.
+#: What a source may lack, and the column of a tile that is above 0 where it does not.
 PARTS = COUNTED | {
     "activity": "activities", "category": "categorised", "channel": "channelled", "clock": "clocked",
     "purchase": "lines", "return": "returns", "amount": "priced", "quantity": "counted", "discount": "discounted",
@@ -103,7 +102,7 @@ class Tiles:
     ``trades``: one row per (user_no, tile) with a purchase or return; columns of `_trades`.
     ``rhythm``: one row per purchase day, in force ``until`` the user's next one; columns of `_rhythm`.
     ``categories``: one row per (user_no, category_id, tile) with interest.
-    ``shop``: one row per tile: all orders, and how many rows showed each part of the event tuple.
+    ``shop``: one row per tile: all orders, and what shows the parts of the event tuple.
     """
 
     users: ir.Table
@@ -154,24 +153,29 @@ def cut(events: ir.Table, clock: timedelta, keep: Keep = lambda name, table: tab
         return table.inner_join(users, "user_id").drop("user_id")
 
     days = keep("days", numbered(_days(lines)))
-    trades = keep("trades", numbered(_trades(lines)))
+    # The range holds "register" too, but the engine can test it before it reads the other columns.
+    trades = keep(
+        "trades", numbered(_trades(in_tiles(events.filter(events.event_type.between("purchase", "return")), clock)))
+    )
+    shown = events.filter(events.category_id.notnull() & events.event_type.isin(tuple(INTEREST)))
+    if first is not None:
+        oldest = EPOCH + timedelta(days=first - INTEREST_WINDOW_DAYS) + clock
+        shown = shown.filter(shown.event_at > ibis.literal(oldest, type="timestamp('UTC', 6)"))
     return Tiles(
         users=users,
         days=days,
         trades=trades,
         rhythm=keep("rhythm", _rhythm(trades)),
-        categories=keep("categories", numbered(_categories(lines, first))),
+        categories=keep("categories", numbered(_categories(in_tiles(shown, clock)))),
         shop=keep("shop", _shop(days, trades)),
     )
 
 
 def in_tiles(events: ir.Table, clock: timedelta) -> ir.Table:
     """The events with the tile of each, and whole numbers for instants, money and pieces."""
-    clock_us = round(clock.total_seconds() * 1_000_000)
     at, kind = epoch_us(events.event_at), events.event_type
-    # What is not JSON, or not a number in it, is no discount; rules for quarantine live in ingest.
-    discount = events.props.try_cast("json")["discount"].float.clip(lower=0)
-    return events.select(
+    discount = events.props.cast("json")["discount"].float  # null when it is not a number
+    lines = events.select(
         "user_id",
         "channel",
         "category_id",
@@ -180,35 +184,39 @@ def in_tiles(events: ir.Table, clock: timedelta) -> ir.Table:
         kind=kind,
         activity=kind.notin(PASSIVE_KINDS),
         at=at,
-        # -1 and +1: the end of a tile belongs to it, its start to the one before.
-        tile=((at - clock_us - 1) // DAY_US + 1).cast("int32"),
+        day=(at // DAY_US).cast("int32"),
         amount=(events.amount * MONEY).round().cast("float64"),
         pieces=(events.quantity * PIECES).round().cast("float64"),
         discount=ibis.ifelse(kind == "purchase", (discount * MONEY).round().cast("float64"), ibis.null("float64")),
     )
+    lines = lines.mutate(time_of_day=lines["at"] - lines.day.cast("int64") * DAY_US)
+    # The end of a tile belongs to it: an event at the clock itself is of the tile that ends then.
+    late = lines.time_of_day > round(clock.total_seconds() * 1_000_000)
+    return lines.mutate(tile=(lines.day + late.cast("int32")).cast("int32"))
 
 
 def _days(lines: ir.Table) -> ir.Table:
     """One row per (user, tile): how often each kind happened, the last instants, habits, channels."""
     kind, at, active = lines.kind, lines["at"], lines.activity
-    time_of_day = at % DAY_US
-    weekday = (at + 3 * DAY_US) % (7 * DAY_US)  # microseconds since Monday: 1970-01-01 was a Thursday
+    time_of_day = lines.time_of_day
+    weekday = (lines.day + 3) % 7  # 1970-01-01 was a Thursday; Monday is 0
+    # Two marks in one aggregate: whether a category was of interest, whether an active event had a time of day.
+    interesting = lines.category_id.notnull() & kind.isin(tuple(INTEREST))
+    marks = interesting.cast("int8") + (active & (time_of_day != 0)).cast("int8") * 2
     days = lines.group_by("user_id", "tile").aggregate(
         first_at=at.min(),
         last_active_at=at.max(where=active),
-        **{f"last_{k}_at": at.max(where=kind == k) for k in ("visit", "view", "cart")},
         **{name: lines.count(where=kind == k) for k, name in COUNTED.items()},
         activities=lines.count(where=active),
-        categorised=lines.category_id.count(where=kind.isin(tuple(INTEREST))),
-        clocked=lines.count(where=active & (time_of_day != 0)),
+        marks=marks.bit_or(),
         morning=lines.count(where=active & (time_of_day >= 6 * _HOUR_US) & (time_of_day < 12 * _HOUR_US)),
-        afternoon=lines.count(where=active & (time_of_day >= 12 * _HOUR_US) & (time_of_day < 18 * _HOUR_US)),
         evening=lines.count(where=active & (time_of_day >= 18 * _HOUR_US)),
-        weekend=lines.count(where=active & (weekday >= 5 * DAY_US)),
+        weekend=lines.count(where=active & (weekday >= 5)),
         **{channel: lines.count(where=active & (lines.channel == channel)) for channel in CHANNELS},
         channelled=lines.channel.count(where=active),
     )
-    return _whole(days.mutate(active_days=days.activities > 0))
+    days = days.mutate(active_days=days.activities > 0, categorised=days.marks % 2 > 0, clocked=days.marks > 1)
+    return _whole(days.drop("marks"))
 
 
 def _whole(tiles: ir.Table) -> ir.Table:
@@ -221,7 +229,7 @@ def _whole(tiles: ir.Table) -> ir.Table:
 
 def _trades(lines: ir.Table) -> ir.Table:
     """One row per (user, tile) with a purchase or return: lines, orders, money, pieces, what was new to the user."""
-    traded = lines.filter((lines.kind == "purchase") | (lines.kind == "return"))
+    traded = lines.filter(lines.kind.isin(("purchase", "return")))
     kind, at, amount = traded.kind, traded["at"], traded.amount
     bought, returned = kind == "purchase", kind == "return"
     trades = traded.group_by("user_id", "tile").aggregate(
@@ -233,7 +241,7 @@ def _trades(lines: ir.Table) -> ir.Table:
         spend=amount.sum(where=bought).fill_null(0),
         refunds=amount.sum(where=returned).fill_null(0),
         pieces=traded.pieces.sum(where=bought).fill_null(0),
-        discount=traded.discount.sum().fill_null(0),
+        discount=traded.discount.sum(where=traded.discount > 0).fill_null(0),
         priced=amount.count(where=bought),
         counted=traded.pieces.count(where=bought),
         discounted=traded.discount.count(),
@@ -245,13 +253,13 @@ def _trades(lines: ir.Table) -> ir.Table:
 
 
 def _firsts(lines: ir.Table) -> ir.Table:
-    """Per (user, tile): the orders, and the items and categories new to the user, whose first line lies there.
+    """Per (user, tile): the orders, and the items new to the user, whose first line lies there.
 
     An order is a distinct order_id, or a distinct instant where that is null.
     """
     bought = lines.filter(lines.kind == "purchase")
     moment = ibis.ifelse(bought.order_id.isnull(), bought["at"], ibis.null("int64"))
-    keys = {"orders": bought.order_id, "new_items": bought.item_id, "new_categories": bought.category_id}
+    keys = {"orders": bought.order_id, "new_items": bought.item_id}
     parts = []
     for name, key in keys.items():
         known = bought if name == "orders" else bought.filter(key.notnull())
@@ -280,19 +288,16 @@ def _rhythm(trades: ir.Table) -> ir.Table:
 
 
 def _shop(days: ir.Table, trades: ir.Table) -> ir.Table:
-    """One row per tile: orders of all users, and how many rows showed each part of the event tuple."""
-    every = days.group_by("tile").aggregate(**{part: days[c].sum() for part, c in PARTS.items() if c in days.columns})
+    """One row per tile: orders of all users, and what shows the parts of the event tuple."""
+    every = days.group_by("tile").aggregate(**{part: days[c].max() for part, c in PARTS.items() if c in days.columns})
     trade = trades.group_by("tile").aggregate(
-        orders=trades.orders.sum(), **{part: trades[c].sum() for part, c in PARTS.items() if c in trades.columns}
+        orders=trades.orders.sum(), **{part: trades[c].max() for part, c in PARTS.items() if c in trades.columns}
     )
     shop = every.left_join(trade, "tile").drop("tile_right")
     return shop.mutate(**{name: shop[name].fill_null(0) for name in trade.columns if name != "tile"})
 
 
-def _categories(lines: ir.Table, first: int | None) -> ir.Table:
+def _categories(shown: ir.Table) -> ir.Table:
     """One row per (user, category, tile): how much interest was shown."""
-    shown = lines.filter(lines.category_id.notnull() & lines.kind.isin(tuple(INTEREST)))
-    if first is not None:
-        shown = shown.filter(shown.tile > first - INTEREST_WINDOW_DAYS)
     weight = shown.kind.cases(*INTEREST.items(), else_=0)
     return shown.group_by("user_id", "category_id", "tile").aggregate(interest=weight.sum())

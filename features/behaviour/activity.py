@@ -20,13 +20,14 @@ FEATURES: tuple[Feature, ...] = (
         absent="the user was never active (only registered or was shown offers)",
         needs=("activity",),
     ),
-    days_since("visit", "since_visit", en="visit", zh="访问", absent="the user never visited", needs=("visit",)),
+    # Of these three the tiles know the day, not the instant: whole days, 0 within the last 24 hours.
+    days_since("visit", "last_visits_age", en="visit", zh="访问", absent="the user never visited", needs=("visit",)),
     days_since(
-        "view", "since_view", en="item view", zh="浏览商品", absent="the user never viewed an item", needs=("view",)
+        "view", "last_views_age", en="item view", zh="浏览商品", absent="the user never viewed an item", needs=("view",)
     ),
     days_since(
         "cart",
-        "since_cart",
+        "last_carts_age",
         en="addition to the basket",
         zh="加购",
         absent="the user never filled a basket",
@@ -47,7 +48,7 @@ FEATURES: tuple[Feature, ...] = (
     ),
     *windowed(
         "visits",
-        (7, 30, 90),
+        (30, 90),
         group="activity",
         unit="count",
         en="visits",

@@ -47,7 +47,7 @@ FEATURES: tuple[Feature, ...] = (
         lambda t: share(t.refunds_life, t.spend_life),
     ),
     *windowed(
-        "returns", (90, 365), group="basket", unit="count", en="lines returned", zh="退货次数",
+        "returns", (365,), group="basket", unit="count", en="lines returned", zh="退货次数",
         needs=("return",), absent="the source has no return events up to as_of",
     ),
 )  # fmt: skip

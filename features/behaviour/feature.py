@@ -61,7 +61,7 @@ def share(part: Value, whole: Value) -> Value:
 
 
 def days_since(what: str, column: str, *, en: str, zh: str, absent: str, needs: tuple[str, ...]) -> Feature:
-    """The age of the last ``what`` in days with fractions; ``column`` of the facts holds it."""
+    """The age of the last ``what`` in days; ``column`` of the facts holds it."""
     meaning = {"en": f"days since the last {en}", "zh": f"距上次{zh}的天数"}
     return Feature(
         f"days_since_last_{what}", "recency", None, "days", meaning, absent, 0.0, None, needs, lambda t: t[column]

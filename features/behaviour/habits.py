@@ -30,7 +30,6 @@ _NOWHERE = "no activity with a channel in the last 180 days"
 
 FEATURES: tuple[Feature, ...] = (
     _habit("morning", "activities", 365, "between 06:00 and 12:00", "上午", ("clock",), _IDLE),
-    _habit("afternoon", "activities", 365, "between 12:00 and 18:00", "下午", ("clock",), _IDLE),
     _habit("evening", "activities", 365, "after 18:00", "晚间", ("clock",), _IDLE),
     _habit("weekend", "activities", 365, "at weekends", "周末", ("activity",), _IDLE),
     *(

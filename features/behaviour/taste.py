@@ -13,7 +13,7 @@ _NO_INTEREST = "no interest in any category in the last 180 days"
 
 FEATURES: tuple[Feature, ...] = (
     *windowed(
-        "new_items", (90, 365), group="taste", unit="count", en="items bought for the first time",
+        "new_items", (365,), group="taste", unit="count", en="items bought for the first time",
         zh="首次购买的商品数", needs=_ITEMS, absent=_NO_ITEMS,
     ),
     Feature(
@@ -27,12 +27,6 @@ FEATURES: tuple[Feature, ...] = (
         {"en": "share of bought lines whose item the user had bought before", "zh": "复购商品占购买行的比例"},
         "the user never bought an item", 0.0, 1.0, _ITEMS,
         lambda t: 1 - share(t.new_items_life, t.itemised_life),
-    ),
-    Feature(
-        "categories_life", "taste", None, "count",
-        {"en": "distinct categories bought so far", "zh": "累计购买过的品类数"},
-        "the source has no purchases, or no categories, up to as_of", 0.0, None, ("purchase", "category"),
-        lambda t: t.new_categories_life,
     ),
     Feature(
         "categories_90d", "taste", 90, "count",
