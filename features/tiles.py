@@ -20,21 +20,19 @@ from datetime import datetime, timedelta
 import ibis
 import ibis.expr.types as ir
 
+from features.behaviour.feature import CHANNELS, MONEY, PIECES
 from features.events import KINDS
 from features.periods import as_utc
 
 __all__ = [
     "ACTIVITY_KINDS",
-    "CHANNELS",
     "COUNTED",
     "DAY_US",
     "EPOCH",
     "FIRSTS",
     "INTEREST",
-    "MONEY",
     "PARTS",
     "PASSIVE_KINDS",
-    "PIECES",
     "Keep",
     "Tiles",
     "clock_of",
@@ -45,16 +43,11 @@ __all__ = [
 
 DAY_US = 86_400_000_000
 _HOUR_US = DAY_US // 24
-MONEY = 10_000  # units of account per unit of currency
-PIECES = 1_000  # units of account per piece
 
 #: What happens to a user rather than through them: neither activity nor absence of it.
 PASSIVE_KINDS = ("register", "coupon", "impression")
 #: What a user does of their own accord.
 ACTIVITY_KINDS = tuple(kind for kind in KINDS if kind not in PASSIVE_KINDS)
-
-#: The channels that have a share of their own; any other counts as "other".
-CHANNELS = ("app", "web", "store", "wecom")
 
 #: Interest in a category halves in this time ...
 HALF_LIFE_DAYS = 30

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from features.behaviour.feature import Feature, share, windowed
-from features.tiles import MONEY, PIECES
+from features.behaviour.feature import MONEY, PIECES, Feature, share, windowed
 
 __all__ = ["FEATURES"]
 

@@ -16,7 +16,8 @@ from collections.abc import Collection, Iterator
 import ibis
 import ibis.expr.types as ir
 
-from features.tiles import CHANNELS, DAY_US, HALF_LIFE_DAYS, INTEREST_WINDOW_DAYS, PARTS, Tiles
+from features.behaviour.feature import CHANNELS
+from features.tiles import DAY_US, HALF_LIFE_DAYS, INTEREST_WINDOW_DAYS, PARTS, Tiles
 
 __all__ = ["WINDOWS", "aged", "facts", "interest_at"]
 

@@ -7,7 +7,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-__all__ = ["Facts", "Feature", "Value", "days_since", "share", "trend", "windowed"]
+__all__ = ["CHANNELS", "MONEY", "PIECES", "Facts", "Feature", "Value", "days_since", "share", "trend", "windowed"]
+
+MONEY = 10_000  # units in which money is summed, per unit of currency
+PIECES = 1_000  # units in which pieces are summed, per piece
+
+#: The channels that have a share of their own; any other counts as "other".
+CHANNELS = ("app", "web", "store", "wecom")
 
 #: The table of sums at (user, as_of) that `features.behaviour.facts` computes; a feature reads its columns.
 Facts = Any

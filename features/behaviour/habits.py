@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from features.behaviour.feature import Feature, share
-from features.tiles import CHANNELS
+from features.behaviour.feature import CHANNELS, Feature, share
 
 __all__ = ["FEATURES"]
 

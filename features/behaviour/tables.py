@@ -9,7 +9,8 @@ import ibis
 import ibis.expr.types as ir
 
 from features.behaviour.facts import aged, interest_at
-from features.tiles import DAY_US, INTEREST, MONEY, PIECES
+from features.behaviour.feature import MONEY, PIECES
+from features.tiles import DAY_US, INTEREST
 
 __all__ = ["category_tiles", "item_tiles", "items", "user_categories"]
 
