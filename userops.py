@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import time
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -27,8 +26,6 @@ from features.periods import as_utc, grid, midnight, now
 # Nothing of this project calls home, and every clock in it is UTC.
 os.environ.update(TZ="UTC", BENTOML_DO_NOT_TRACK="True", MLFLOW_DISABLE_TELEMETRY="true", GIT_PYTHON_REFRESH="quiet")
 time.tzset()
-# ibis 12.0 and Feast 0.67 still call what DuckDB 1.5 deprecates; the user can do nothing about it.
-warnings.filterwarnings("ignore", message="fetch_arrow_table", category=DeprecationWarning)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -130,19 +127,24 @@ def simulate(
 def ingest(
     source: Annotated[str, typer.Argument(help="A name in configs/sources, or the path of a mapping.")],
     data: Annotated[Path, typer.Option(help="The file or folder to read.", show_default=False)],
+    replace_source: Annotated[
+        bool, typer.Option("--replace", help="Put these events in the place of all earlier ones of this source.")
+    ] = False,
     json_file: JsonFile = None,
 ) -> None:
     """Read a table of behaviour into the event store; twice the same file adds nothing."""
     from features.ingest import ingest as read
 
     with showing(f"ingesting {source}") as show:
-        report = read(load(), source, data, show)
+        report = read(load(), source, data, show, replace=replace_source)
     console.print(
         f"read {report.read:,} = accepted {report.accepted:,} + quarantined {report.quarantined:,}"
         f" + duplicates {report.duplicates:,}   ({report.seconds:.1f} s)"
     )
     if report.by_rule:
         print_table("quarantined", ["rule", "lines"], [[rule, n] for rule, n in report.by_rule.items()])
+        for example in report.examples.values():
+            console.print(f"  {example}", markup=False, highlight=False, soft_wrap=True)
     write_json(json_file, asdict(report))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import ibis
 from ibis.backends.duckdb import Backend
 
@@ -19,6 +21,8 @@ def connect(config: Config) -> Backend:
     >>> connect(load()).raw_sql("SELECT current_setting('TimeZone')").fetchone()
     ('UTC',)
     """
+    # ibis 12.0 calls what DuckDB 1.5 deprecates; Feast switches such warnings on for everybody when it is imported.
+    warnings.filterwarnings("ignore", message="fetch_arrow_table", category=DeprecationWarning)
     spill = config.home / "tmp"
     connection = ibis.duckdb.connect(
         memory_limit=config.memory_limit, threads=config.threads, temp_directory=str(spill)

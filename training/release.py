@@ -61,5 +61,5 @@ def release(config: Config) -> Release:
     releases = config.home / "releases"
     with tempfile.TemporaryDirectory() as scratch:
         folders = {name: registry.folder(name, version, Path(scratch) / name) for name, version in champions.items()}
-        release_id = write_release(releases, folders, digest(), now(config))
+        release_id = write_release(releases, folders, digest(), now(config), {"alias": CHAMPION})
     return Release(release_id, champions, releases / release_id)
