@@ -25,7 +25,7 @@ def lifecycle_state(user: ir.Table) -> ir.StringValue:
 
     ``churned`` silent for more than 90 days (or never active and known for longer); ``dormant`` silent for more than
     30; ``new`` first seen in the last 30 days; ``reactivated`` active in the last 30 days, and in the 60 before them
-    silent though known for longer; ``active`` everybody else.
+    silent though active before; ``active`` everybody else.
     """
     silent = user.days_since_last_activity.fill_null(user.tenure_days)
     return ibis.cases(
@@ -33,7 +33,7 @@ def lifecycle_state(user: ir.Table) -> ir.StringValue:
         (silent > ACTIVE_DAYS, "dormant"),
         (user.tenure_days <= NEW_DAYS, "new"),
         (
-            (user.active_days_90d == user.active_days_30d) & (user.tenure_days > CHURNED_DAYS),
+            (user.active_days_90d == user.active_days_30d) & (user.active_days_life > user.active_days_90d),
             "reactivated",
         ),
         else_="active",
