@@ -19,12 +19,12 @@ import pyarrow.parquet as pq
 
 from configs import Config
 from configs.errors import EventsError, FeatureError
-from features import engine, periods
+from features import engine, periods, snapshots
 from features.behaviour.facts import facts
 from features.behaviour.season import calendar_of
 from features.behaviour.tables import category_tiles, item_tiles, items, user_categories
-from features.catalog import USER_FEATURES
-from features.events import read_events
+from features.catalog import USER_FEATURES, digest
+from features.events import content_hash, read_events
 from features.periods import upto
 from features.profile import profiles
 from features.tiles import EPOCH, Keep, Tiles, clock_of, cut, in_tiles, tile_of
@@ -83,9 +83,9 @@ def user_features(events: ir.Table, as_ofs: Sequence[datetime]) -> ir.Table:
     return user_vectors(cut(upto(events, max(as_ofs)), clock_of(as_ofs[0])), ibis.memtable(snapshots_arrow(as_ofs)))
 
 
-def user_vectors(tiles: Tiles, snapshots: ir.Table) -> ir.Table:
+def user_vectors(tiles: Tiles, as_ofs: ir.Table) -> ir.Table:
     """`user_features` from tiles that are already cut."""
-    rows = facts(tiles, snapshots, columns_read())
+    rows = facts(tiles, as_ofs, columns_read())
     columns = {}
     for feature in USER_FEATURES:
         value = feature.value(rows).cast("float64")
@@ -133,16 +133,16 @@ class Pass:
         return self.keep("items", item_tiles(in_tiles(self.events, self.clock)))
 
 
-def _profiles(tiles: Pass, snapshots: ir.Table) -> ir.Table:
-    categories = user_categories(tiles.categories, snapshots)
-    return profiles(user_vectors(tiles.users, snapshots), tiles.events, categories, snapshots)
+def _profiles(tiles: Pass, as_ofs: ir.Table) -> ir.Table:
+    categories = user_categories(tiles.categories, as_ofs)
+    return profiles(user_vectors(tiles.users, as_ofs), tiles.events, categories, as_ofs)
 
 
 #: The tables that a build can write.
 TABLES: dict[str, Callable[[Pass, ir.Table], ir.Table]] = {
-    "user": lambda tiles, snapshots: user_vectors(tiles.users, snapshots),
-    "user_category": lambda tiles, snapshots: user_categories(tiles.categories, snapshots),
-    "item": lambda tiles, snapshots: items(tiles.items, snapshots),
+    "user": lambda tiles, as_ofs: user_vectors(tiles.users, as_ofs),
+    "user_category": lambda tiles, as_ofs: user_categories(tiles.categories, as_ofs),
+    "item": lambda tiles, as_ofs: items(tiles.items, as_ofs),
     "profile": _profiles,
 }
 
@@ -166,9 +166,12 @@ def build(
     known: Known = "hindsight",
     tables: Sequence[str] = ("user",),
     source_events: ir.Table | None = None,
+    keep_current: bool = False,
     progress: Callable[[str, float], None] | None = None,
 ) -> BuildReport:
     """Write one Parquet file per table and snapshot; a file appears whole or not at all.
+
+    Snapshots of another catalogue go: nobody can read them any more.
 
     Parameters
     ----------
@@ -180,6 +183,8 @@ def build(
         Of `TABLES`.
     source_events
         Events to use instead of the committed ones.
+    keep_current
+        Leave out snapshots whose file was built from the same events, catalogue and ``known``.
 
     Raises
     ------
@@ -194,6 +199,15 @@ def build(
     if isinstance(known, datetime):
         events = upto(events, known, "ingested_at")
     built_at = periods.now(config)
+    origin = _origin(config, source_events, known)
+    for table in tables:
+        snapshots.drop_unreadable(config, table, digest())
+    if keep_current:
+        as_ofs = [
+            as_of
+            for as_of in as_ofs
+            if any(not snapshots.is_current(snapshot_path(config, t, as_of), origin) for t in tables)
+        ]
     report: dict[str, dict[str, int]] = {table: {"rows": 0, "files": 0, "bytes": 0} for table in tables}
     done, total = 0, len(as_ofs) * len(tables)
     (config.home / "tmp").mkdir(parents=True, exist_ok=True)
@@ -203,7 +217,9 @@ def build(
         with tempfile.TemporaryDirectory(prefix="tiles-", dir=config.home / "tmp") as scratch:
             tiles = Pass(known_events, group, _kept(connection, Path(scratch), len(group)))
             for table in tables:
-                for as_of, path, rows in _write(config, connection, table, tiles, group, built_at, Path(scratch)):
+                for as_of, path, rows in _write(
+                    config, connection, table, tiles, group, built_at, Path(scratch), origin
+                ):
                     done += 1
                     report[table]["rows"] += rows
                     report[table]["files"] += 1
@@ -211,6 +227,13 @@ def build(
                     if progress:
                         progress(f"{table} {as_of:%Y-%m-%d}", done / total)
     return BuildReport(report, tuple(as_ofs), time.monotonic() - started, int(events.count().execute()))
+
+
+def _origin(config: Config, source_events: ir.Table | None, known: Known) -> dict[str, str]:
+    """What a snapshot was made from, as its file's metadata say it: digests and an instant, no outside text."""
+    events = {} if source_events is not None else {"events": content_hash(config)}
+    instant = known.isoformat() if isinstance(known, datetime) else known
+    return {"catalogue_digest": digest(), "known": instant, **events}
 
 
 def _checked(config: Config, as_ofs: Sequence[datetime], tables: Sequence[str]) -> list[datetime]:
@@ -256,12 +279,12 @@ def _passes(
         yield [as_of for as_of in as_ofs if clock_of(as_of) == clock], events
 
 
-def _kept(connection: Any, scratch: Path, snapshots: int) -> Keep:
+def _kept(connection: Any, scratch: Path, count: int) -> Keep:
     """Store each tile table as Parquet: it is computed once, and memory holds none of it."""
 
     def keep(name: str, table: ir.Table) -> ir.Table:
         # Sorted by user, a snapshot costs a quarter less; the sort costs as much as three of them gain.
-        if snapshots > 3 and "user_no" in table.columns and name != "users":
+        if count > 3 and "user_no" in table.columns and name != "users":
             table = table.order_by("user_no", "tile")
         path = scratch / f"{name}.parquet"
         connection.to_parquet(table, path)
@@ -278,9 +301,11 @@ def _write(
     as_ofs: list[datetime],
     built_at: datetime,
     scratch: Path,
+    origin: dict[str, str],
 ) -> Iterator[tuple[datetime, Path, int]]:
     """Each snapshot's file: one query, compiled once, that reads its snapshot from a view of one row."""
     query = ""
+    metadata = ", ".join(f"{key}: '{value}'" for key, value in origin.items())
     for as_of in as_ofs:
         row = scratch / f"snapshot-{table}-{tile_of(as_of)}.parquet"
         pq.write_table(snapshots_arrow([as_of]), row)
@@ -294,7 +319,9 @@ def _write(
         whole = path.with_name(f".{path.name}.{os.getpid()}")
         target = str(whole).replace("'", "''")
         try:
-            connection.raw_sql(f"COPY ({query}) TO '{target}' (FORMAT parquet, COMPRESSION zstd)")
+            connection.raw_sql(
+                f"COPY ({query}) TO '{target}' (FORMAT parquet, COMPRESSION zstd, KV_METADATA {{{metadata}}})"
+            )
             count = pq.read_metadata(whole).num_rows
             if not count:
                 raise EventsError(

@@ -8,7 +8,7 @@ from pathlib import Path
 from configs import Config
 from configs.errors import CatalogueMismatch, FeatureError
 
-__all__ = ["check_catalogue", "newest", "snapshots"]
+__all__ = ["check_catalogue", "drop_unreadable", "is_current", "newest", "snapshots"]
 
 STEM = "%Y-%m-%dT%H%M%SZ"
 DIGEST_KEY = b"catalogue_digest"  # in a file's metadata
@@ -55,3 +55,22 @@ def check_catalogue(path: Path, names: tuple[str, ...], digest: str) -> None:
             expected=digest,
             run="userops features build",
         )
+
+
+def metadata(path: Path) -> dict[str, str]:
+    """What a snapshot file says of its making: ``catalogue_digest``, ``known`` and the hash of the ``events``."""
+    import pyarrow.parquet as pq
+
+    return {key.decode(): value.decode() for key, value in (pq.read_metadata(path).metadata or {}).items()}
+
+
+def is_current(path: Path, origin: dict[str, str]) -> bool:
+    """Whether the file was made from ``origin``; one that does not name its events never is."""
+    return "events" in origin and path.exists() and origin.items() <= metadata(path).items()
+
+
+def drop_unreadable(config: Config, table: str, digest: str) -> None:
+    """Remove the snapshots of another catalogue: nobody can read them any more."""
+    for _, path in snapshots(config, table):
+        if metadata(path).get(DIGEST_KEY.decode()) != digest:
+            path.unlink(missing_ok=True)

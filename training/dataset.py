@@ -62,7 +62,7 @@ def assemble(config: Config, origins: Sequence[datetime], progress: Progress | N
         When nobody is known at any origin.
     """
     origins = sorted({as_utc(origin) for origin in origins})
-    build(config, origins, progress=progress)
+    build(config, origins, keep_current=True, progress=progress)
     keys = _keys(config, origins)
     if keys.empty:
         raise TrainingError(

@@ -185,9 +185,9 @@ def fit_level(z: Floats, y: Floats, windows: Windows, today: float, horizon_days
         hessian = (a * (ROW_WEIGHT * p * (1 - p))[:, None]).T @ a + penalty + 1e-8 * np.eye(k + q)
         step = np.linalg.solve(hessian, gradient)
         # A step never moves anybody by more than 2 in log-odds, so that Newton cannot overshoot.
-        step *= min(1.0, 2.0 / max(float(np.abs(a @ step).max()), 1e-12))
-        theta += step
-        if np.abs(step).max() < 1e-4:
+        moved = float(np.abs(a @ step).max())
+        theta += step * min(1.0, 2.0 / max(moved, 1e-12))
+        if moved < 1e-4:
             break
     return Level(edges, theta[k:], theta[:k], mean, scale, longest)
 

@@ -4,7 +4,7 @@
 
     first event ── warm-up ──┬────┬────┬────┬──────────────── known until
                              learn from these   │
-                                              judge: its longest label window ends at the last known instant
+                                              judge: the last origin whose longest label window is over
 
 The booster that is judged sees only labels whose window was over at ``judge``. In production nobody could have known
 the others on that day: that is the gap between the last origin and the judged one.
@@ -14,13 +14,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from configs import OriginsConfig
 from configs.errors import TrainingError
 from features.periods import midnight
 
 __all__ = ["Split", "origins_before", "split_at"]
+
+
+MONDAY = datetime(1970, 1, 5, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,9 @@ class Split:
 
 
 def split_at(rule: OriginsConfig, horizons: Sequence[float], first_event: datetime, known_until: datetime) -> Split:
-    """Lay a grid through the judged origin, which is ``known_until`` less the longest horizon.
+    """Lay a grid over the history; the judged origin is the last on it whose longest label window is over.
+
+    The grid hangs on a fixed Monday and not on today, so that all models, and next week's training, share snapshots.
 
     Raises
     ------
@@ -54,13 +59,14 @@ def split_at(rule: OriginsConfig, horizons: Sequence[float], first_event: dateti
     Examples
     --------
     >>> from features.periods import as_utc
-    >>> split = split_at(OriginsConfig(every_days=30, most=12), [30, 90], as_utc("2024-01-01"), as_utc("2024-12-31"))
+    >>> split = split_at(OriginsConfig(every_days=28, most=12), [30, 90], as_utc("2024-01-01"), as_utc("2024-12-31"))
     >>> f"{split.judge:%m-%d}", len(split.origins), f"{split.origins[0]:%m-%d}", f"{split.origins[-1]:%m-%d}"
-    ('10-02', 10, '03-06', '12-01')
+    ('09-30', 10, '03-18', '11-25')
     """
     known_until = midnight(known_until)
-    judge = known_until - timedelta(days=max(horizons))
     step = timedelta(days=rule.every_days)
+    latest = known_until - timedelta(days=max(horizons))
+    judge = latest - (latest - MONDAY) % step
     before = origins_before(rule, judge, first_event)
     after: list[datetime] = []
     while (at := judge + (len(after) + 1) * step) <= known_until - timedelta(days=min(horizons)):
