@@ -1,7 +1,7 @@
 """How fast the user features are built, and what one more snapshot costs.
 
 The events are drawn by DuckDB before anything is measured: two years of sessions of users of very different activity,
-each a visit with views, perhaps a search, a basket, a purchase of one to four lines, now and then a return.
+each a visit with views in one or two categories, perhaps a search, a basket, a purchase of one to four lines, a return.
 Each build runs in a process of its own, so that its peak memory is its own.
 """
 
@@ -62,10 +62,10 @@ SELECT concat(session, kind, line) AS event_id,
        event_at AS ingested_at,
        list_value('app', 'web', 'store', 'wecom', 'mini')[1 + CAST(floor(d * 5) AS BIGINT)] AS channel,
        CASE WHEN kind <> 'visit'
-            THEN concat('c', (u * 7 + CAST(floor(pow(b, 3) * 20) AS BIGINT) * 3 + line) % $categories)
+            THEN concat('c', (u * 7 + CAST(floor(pow(b, 3) * 20) AS BIGINT) * 3 + line // 3) % $categories)
        END AS category_id,
        CASE WHEN kind NOT IN ('visit', 'search')
-            THEN concat('i', (u * 7 + CAST(floor(pow(b, 3) * 20) AS BIGINT) * 3 + line) % $categories, '-',
+            THEN concat('i', (u * 7 + CAST(floor(pow(b, 3) * 20) AS BIGINT) * 3 + line // 3) % $categories, '-',
                         CAST(floor(pow(random(), 2) * $items) AS BIGINT))
        END AS item_id,
        CASE WHEN d BETWEEN 0.4 AND 0.6 THEN concat('s', u % 50) END AS store_id,

@@ -6,12 +6,12 @@ The columns, all integers, money and pieces in the units of `features.tiles`:
   ``WINDOWS``: the sum over ``(as_of - w days, as_of]``.
 * ``since_<what>``: days with fractions from an instant to as_of; ``*_age``: whole days, 0 being the last before as_of.
 * ``gap*``: of the days between purchase days; ``affinity_*``: of the decayed interest in categories.
-* ``shop_*``, ``history_days`` and ``has_<part>``: equal for all users of one as_of.
+* ``shop_*``, ``history_days`` and ``has_<part>`` (1, or null where the source lacks it): equal for all users.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import ibis
 import ibis.expr.types as ir
@@ -67,9 +67,10 @@ def facts(tiles: Tiles, snapshots: ir.Table, wanted: Collection[str] | None = No
     )
     trades = aged(tiles.trades, snapshots)
     counts = [
-        trades.group_by(OWN).aggregate(**_instants(trades), **_lives(trades, TRADE_MEASURES, wanted)),
-        *_recent(tiles.days, snapshots, DAY_MEASURES, wanted),
-        *_recent(tiles.trades, snapshots, TRADE_MEASURES, wanted),
+        trades.group_by(OWN).aggregate(
+            **_instants(trades), **_lives(trades, TRADE_MEASURES, wanted), **_windows(trades, TRADE_MEASURES, wanted)
+        ),
+        *_recent(tiles.days, snapshots, wanted),
     ]
     for part in (*counts, _rhythm(tiles, snapshots), _affinity(tiles, snapshots)):
         rows = rows.left_join(part, OWN).drop("user_no_right", "tile_right")
@@ -98,22 +99,26 @@ def _lives(tiles: ir.Table, measures: tuple[str, ...], wanted: Collection[str] |
     return {name: tiles[m].sum() for name, m in names.items() if wanted is None or name in wanted}
 
 
-def _recent(
-    tiles: ir.Table, snapshots: ir.Table, measures: tuple[str, ...], wanted: Collection[str] | None
-) -> Iterator[ir.Table]:
-    """The windowed sums, one table per group of windows."""
+def _windows(
+    tiles: ir.Table, measures: Iterable[str], wanted: Collection[str] | None, windows: Iterable[int] = WINDOWS
+) -> dict[str, ir.Value]:
+    names = {f"{m}_{w}d": (m, w) for m in measures for w in windows}
+    # A sum of choices runs twice as fast as a filtered sum.
+    return {
+        name: ibis.ifelse(tiles.age < w, tiles[m], 0.0).sum()
+        for name, (m, w) in names.items()
+        if wanted is None or name in wanted
+    }
+
+
+def _recent(days: ir.Table, snapshots: ir.Table, wanted: Collection[str] | None) -> Iterator[ir.Table]:
+    """The windowed sums of days, one table per group of windows."""
     for windows in _REACHES:
-        names = {f"{m}_{w}d": (m, w) for m in measures for w in windows}
-        names = {name: pair for name, pair in names.items() if wanted is None or name in wanted}
-        used = sorted({measure for measure, _ in names.values()})
-        if names:
-            # The column `reach` keeps the groups apart: a shared subquery would be written out in full.
-            days = aged(tiles.select(*OWN, *used).mutate(reach=ibis.literal(max(windows))), snapshots)
-            days = days.filter(days.age < days.reach)
-            # A sum of choices runs twice as fast as a filtered sum.
-            yield days.group_by(OWN).aggregate(
-                **{name: ibis.ifelse(days.age < w, days[m], 0.0).sum() for name, (m, w) in names.items()}
-            )
+        used = [m for m in DAY_MEASURES if wanted is None or {f"{m}_{w}d" for w in windows} & set(wanted)]
+        # The column `reach` keeps the groups apart: a shared subquery would be written out in full.
+        recent = aged(days.select(*OWN, *used).mutate(reach=ibis.literal(max(windows))), snapshots)
+        recent = recent.filter(recent.age < recent.reach)
+        yield recent.group_by(OWN).aggregate(**_windows(recent, used, wanted, windows))
 
 
 def _rhythm(tiles: Tiles, snapshots: ir.Table) -> ir.Table:
@@ -160,7 +165,7 @@ def _shop(tiles: Tiles, snapshots: ir.Table) -> ir.Table:
         history_days=days.age.max() + 1,
         shop_orders_season=days.orders.sum(where=(days.age >= 275) & (days.age < 365)).fill_null(0),
         shop_orders_before=days.orders.sum(where=(days.age >= 365) & (days.age < 455)).fill_null(0),
-        **{f"has_{part}": days[part].max() > 0 for part in PARTS},
+        **{f"has_{part}": ibis.ifelse(days[part].max() > 0, 1.0, None) for part in PARTS},
     )
     last = _in_force(tiles.rhythm.select("tile", "until"), snapshots)
     buyers = last.group_by("tile").aggregate(

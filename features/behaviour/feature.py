@@ -95,7 +95,7 @@ def trend(measure: str, window: int, *, en: str, zh: str, needs: tuple[str, ...]
 
 
 def _scaled(facts: Facts, column: str, scale: int) -> Value:
-    return facts[column] / scale
+    return facts[column] / scale if scale > 1 else facts[column]
 
 
 def windowed(
