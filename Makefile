@@ -3,6 +3,7 @@ export TZ := UTC
 export BENTOML_DO_NOT_TRACK := True
 export MLFLOW_DISABLE_TELEMETRY := true
 export GIT_PYTHON_REFRESH := quiet
+export OMP_WAIT_POLICY := passive
 
 PYTHON ?= python3
 BIN := .venv/bin

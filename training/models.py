@@ -45,7 +45,7 @@ DEFAULTS: dict[str, Any] = {
     "verbose": -1,
 }
 TREES = 250
-MOST_ROWS = 100_000
+MOST_ROWS = 80_000
 LEVEL_ROWS = 40_000
 FOLD_ROWS = 30_000
 LEAST_ROWS = 200

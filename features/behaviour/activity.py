@@ -121,6 +121,6 @@ FEATURES: tuple[Feature, ...] = (
         0.0,
         None,
         ("activity",),
-        lambda t: t.since_active * (t.active_days_life - 1) / (t.first_active_age - t.last_active_age).nullif(0),
+        lambda t: t.since_active * (t.active_days_life - 1) / (t.first_active_age - t.since_active.floor()).nullif(0),
     ),
 )

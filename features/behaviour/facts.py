@@ -11,7 +11,7 @@ The columns, all integers, money and pieces in the units of `features.tiles`:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection
 
 import ibis
 import ibis.expr.types as ir
@@ -32,8 +32,6 @@ TRADE_MEASURES = (
 
 #: 275, 365 and 455 are the seams of the seasons of last year.
 WINDOWS = (7, 14, 30, 60, 90, 180, 275, 365, 455)
-#: Windows are summed in two groups, so that the many short ones meet only the few recent tiles.
-_REACHES = ((7, 14, 30, 60, 90), (180, 275, 365, 455))
 
 #: Ages in days with fractions, and the instants they are counted from.
 INSTANTS = {
@@ -57,28 +55,15 @@ def facts(tiles: Tiles, snapshots: ir.Table, wanted: Collection[str] | None = No
     wanted
         The windowed columns to compute; None computes all.
     """
-    days = aged(tiles.days, snapshots)
-    rows = days.group_by(OWN).aggregate(
-        first_active_age=days.age.max(where=days.active_days > 0),
-        last_active_age=days.age.min(where=days.active_days > 0),
-        **{f"last_{measure}_age": days.age.min(where=days[measure] > 0) for measure in ("visits", "views", "carts")},
-        **_instants(days),
-        **_lives(days, DAY_MEASURES, wanted),
-    )
-    trades = aged(tiles.trades, snapshots)
-    counts = [
-        trades.group_by(OWN).aggregate(
-            **_instants(trades), **_lives(trades, TRADE_MEASURES, wanted), **_windows(trades, TRADE_MEASURES, wanted)
-        ),
-        *_recent(tiles.days, snapshots, wanted),
-    ]
-    for part in (*counts, _rhythm(tiles, snapshots), _affinity(tiles, snapshots)):
+    rows = _totals(aged(tiles.days, snapshots), DAY_MEASURES, wanted)
+    bought = _totals(aged(tiles.trades, snapshots), TRADE_MEASURES, wanted)
+    for part in (bought, _rhythm(tiles, snapshots), _affinity(tiles, snapshots)):
         rows = rows.left_join(part, OWN).drop("user_no_right", "tile_right")
     rows = rows.inner_join(_shop(tiles, snapshots), "tile").inner_join(snapshots, "tile")
-    # Who did nothing of the sort has no row to join: the counts are 0 there.
-    sums = [c for part in counts for c in part.columns if c not in OWN and not c.endswith("_at")]
+    # Who never bought has no row to join: the counts are 0 there.
+    counts = [c for c in bought.columns if c not in OWN and not c.endswith("_at")]
     return rows.mutate(
-        **{c: rows[c].fill_null(0) for c in sums},
+        **{c: rows[c].fill_null(0) for c in counts},
         **{name: (rows.now_at - rows[column]) / DAY_US for name, column in INSTANTS.items()},
     )
 
@@ -89,36 +74,24 @@ def aged(table: ir.Table, snapshots: ir.Table) -> ir.Table:
     return crossed.filter(crossed.at_tile <= crossed.tile).mutate(age=crossed.tile - crossed.at_tile)
 
 
-def _instants(tiles: ir.Table) -> dict[str, ir.Value]:
-    columns = [c for c in INSTANTS.values() if c in tiles.columns]
-    return {c: tiles[c].min() if c.startswith("first") else tiles[c].max() for c in columns}
+def _totals(tiles: ir.Table, measures: tuple[str, ...], wanted: Collection[str] | None) -> ir.Table:
+    """Per (user_no, tile): the first and last instants, the ages of the last days, the windowed sums."""
 
+    def age(measure: str) -> ir.IntegerValue:
+        return ibis.ifelse(tiles[measure] > 0, tiles.age, None)
 
-def _lives(tiles: ir.Table, measures: tuple[str, ...], wanted: Collection[str] | None) -> dict[str, ir.Value]:
-    names = {f"{measure}_life": measure for measure in measures}
-    return {name: tiles[m].sum() for name, m in names.items() if wanted is None or name in wanted}
-
-
-def _windows(
-    tiles: ir.Table, measures: Iterable[str], wanted: Collection[str] | None, windows: Iterable[int] = WINDOWS
-) -> dict[str, ir.Value]:
-    names = {f"{m}_{w}d": (m, w) for m in measures for w in windows}
+    ages = {f"last_{m}_age": age(m).min() for m in ("visits", "views", "carts") if m in measures}
+    if "active_days" in measures:
+        ages["first_active_age"] = age("active_days").max()
+    instants = [c for c in INSTANTS.values() if c in tiles.columns]
+    sums: dict[str, ir.Value] = {f"{m}_life": tiles[m].sum() for m in measures}
     # A sum of choices runs twice as fast as a filtered sum.
-    return {
-        name: ibis.ifelse(tiles.age < w, tiles[m], 0.0).sum()
-        for name, (m, w) in names.items()
-        if wanted is None or name in wanted
-    }
-
-
-def _recent(days: ir.Table, snapshots: ir.Table, wanted: Collection[str] | None) -> Iterator[ir.Table]:
-    """The windowed sums of days, one table per group of windows."""
-    for windows in _REACHES:
-        used = [m for m in DAY_MEASURES if wanted is None or {f"{m}_{w}d" for w in windows} & set(wanted)]
-        # The column `reach` keeps the groups apart: a shared subquery would be written out in full.
-        recent = aged(days.select(*OWN, *used).mutate(reach=ibis.literal(max(windows))), snapshots)
-        recent = recent.filter(recent.age < recent.reach)
-        yield recent.group_by(OWN).aggregate(**_windows(recent, used, wanted, windows))
+    sums |= {f"{m}_{w}d": ibis.ifelse(tiles.age < w, tiles[m], 0.0).sum() for m in measures for w in WINDOWS}
+    return tiles.group_by(OWN).aggregate(
+        **{c: tiles[c].min() if c.startswith("first") else tiles[c].max() for c in instants},
+        **ages,
+        **{name: value for name, value in sums.items() if wanted is None or name in wanted},
+    )
 
 
 def _rhythm(tiles: Tiles, snapshots: ir.Table) -> ir.Table:
