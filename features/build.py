@@ -283,7 +283,7 @@ def _passes(
         yield [as_of for as_of in as_ofs if clock_of(as_of) == clock], events
 
 
-def _kept(connection: Any, scratch: Path, count: int) -> Keep:
+def _kept(connection: Any, scratch: Path) -> Keep:
     """Store each tile table as Parquet: it is computed once, and memory holds none of it."""
 
     def keep(name: str, table: ir.Table) -> ir.Table:
