@@ -7,27 +7,25 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import ibis
 import ibis.expr.types as ir
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from configs import Config
 from configs.errors import EventsError, FeatureError
 from features import engine, periods, snapshots
-from features.behaviour.facts import facts
-from features.behaviour.season import calendar_of
 from features.behaviour.tables import category_tiles, item_tiles, items, user_categories
-from features.catalog import USER_FEATURES, digest
+from features.behaviour.user import snapshots_arrow, user_features, user_vectors
+from features.catalog import digest
 from features.events import content_hash, read_events
 from features.periods import upto
 from features.profile import profiles
-from features.tiles import EPOCH, Keep, Tiles, clock_of, cut, in_tiles, tile_of
+from features.tiles import Keep, Tiles, clock_of, cut, in_tiles, tile_of
 
 __all__ = ["TABLES", "BuildReport", "Known", "build", "snapshot_path", "user_features"]
 
@@ -43,74 +41,6 @@ class BuildReport:
     as_ofs: tuple[datetime, ...]
     seconds: float
     events: int
-
-
-def snapshots_arrow(as_ofs: Sequence[datetime]) -> pa.Table:
-    """One row per snapshot: as_of, the tile that ends there, and its place in the year."""
-    clocks = {clock_of(as_of) for as_of in as_ofs}
-    if len(clocks) != 1:
-        raise FeatureError(
-            "the snapshots of one pass must be whole days apart",
-            got=sorted(map(str, clocks)),
-            expected="one time of day",
-        )
-    calendars = [calendar_of(as_of) for as_of in as_ofs]
-    return pa.table(
-        {
-            "as_of": pa.array(as_ofs, pa.timestamp("us", tz="UTC")),
-            "tile": pa.array([tile_of(as_of) for as_of in as_ofs], pa.int32()),
-            "now_at": pa.array([(as_of - EPOCH) // timedelta(microseconds=1) for as_of in as_ofs], pa.int64()),
-            **{name: pa.array([c[name] for c in calendars], pa.float64()) for name in calendars[0]},
-        }
-    )
-
-
-def user_features(events: ir.Table, as_ofs: Sequence[datetime]) -> ir.Table:
-    """The user vector at every ``as_of``, for each user with an event at or before it.
-
-    Parameters
-    ----------
-    events
-        The event tuple (`features.events.COLUMNS`).
-    as_ofs
-        Snapshots, whole days apart.
-
-    Returns
-    -------
-    ir.Table
-        user_id, as_of, then every feature of the catalogue as float64, absent as null.
-    """
-    return user_vectors(cut(upto(events, max(as_ofs)), clock_of(as_ofs[0])), ibis.memtable(snapshots_arrow(as_ofs)))
-
-
-def user_vectors(tiles: Tiles, as_ofs: ir.Table) -> ir.Table:
-    """`user_features` from tiles that are already cut."""
-    rows = facts(tiles, as_ofs, columns_read())
-    columns = {}
-    for feature in USER_FEATURES:
-        value = feature.value(rows).cast("float64")
-        for part in feature.needs:
-            value = value * rows[f"has_{part}"]
-        columns[feature.name] = value
-    values = rows.select("user_no", "as_of", **columns)
-    return tiles.users.inner_join(values, "user_no").drop("user_no")
-
-
-def columns_read() -> frozenset[str]:
-    """The columns of facts that the features of the catalogue read."""
-    read: set[str] = set()
-    column = ibis.table({"x": "float64"}, name="facts").x
-
-    class Reader:
-        def __getitem__(self, name: str) -> ir.Value:
-            read.add(name)
-            return column
-
-        __getattr__ = __getitem__
-
-    for feature in USER_FEATURES:
-        feature.value(Reader())
-    return frozenset(read)
 
 
 #: Filters and large dictionaries cost a third of the writing and save no bytes on columns of numbers.
@@ -322,9 +252,7 @@ def _write(
         whole = path.with_name(f".{path.name}.{os.getpid()}")
         target = str(whole).replace("'", "''")
         try:
-            connection.raw_sql(
-                f"COPY ({query}) TO '{target}' (FORMAT parquet, COMPRESSION zstd, KV_METADATA {{{metadata}}})"
-            )
+            connection.raw_sql(f"COPY ({query}) TO '{target}' ({_FORMAT}, KV_METADATA {{{metadata}}})")
             count = pq.read_metadata(whole).num_rows
             if not count:
                 raise EventsError(

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from features.behaviour.facts import WINDOWS
-from features.build import snapshots_arrow, user_features, user_vectors
+from features.behaviour.user import snapshots_arrow, user_features, user_vectors
 from features.catalog import NAMES, USER_FEATURES
 from features.events import COLUMNS
 from features.tiles import clock_of, cut

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from features.behaviour import activity, basket, habits, purchases, season, taste
 from features.behaviour.facts import WINDOWS
-from features.build import columns_read, user_features
+from features.behaviour.user import columns_read, user_features
 from features.catalog import NAMES, USER_FEATURES, digest
 from features.events import COLUMNS
 from features.periods import as_utc
