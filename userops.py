@@ -475,8 +475,19 @@ def print_answer(answer: dict[str, Any]) -> None:
             table.add_row(*map(str, row))
         console.print(table)
         if user.get("expected_next_order"):
-            expected = user["expected_next_order"]
-            console.print(expected["text"] or expected["status_reason"])
+            console.print(next_order(user), highlight=False)
+
+
+def next_order(user: dict[str, Any]) -> str:
+    """When the next order is expected, as a sentence."""
+    expected = user["expected_next_order"]
+    if user["expected_next_order_at"] is None:
+        return f"next order: {expected['text'] or expected['status_reason']}"
+    until = (
+        expected["high_at"][:10] if expected["high_at"] else f"later than {expected['horizon_days']:g} days from then"
+    )
+    low = expected["low_at"][:10] if expected["low_at"] else "then"
+    return f"next order expected {user['expected_next_order_at'][:10]} (80 %: {low} to {until})"
 
 
 @app.command()
@@ -494,21 +505,11 @@ def demo(
         )
     config = demo_home(load(), source)
     os.environ["USEROPS_HOME"] = str(config.home)
-    if data is None:
-        data = config.home / "shop"
-        step(1, "simulate a shop")
-        simulate(data)
-    step(2, f"ingest {source}")
-    ingest(source, data)
-    config = at_the_end_of_the_data(config)
-    step(3, "train, judge and register the models")
-    train()
-    step(4, "promote and release them")
-    promote()
-    release()
-    step(5, "compute and publish today's features")
-    features_build()
-    features_publish()
+    if keep_serving and (config.home / "releases" / "current").exists() and (config.home / "online.db").exists():
+        console.print(f"{config.home} holds a release and published features: serving them")
+        config = at_the_end_of_the_data(config)
+    else:
+        config = whole_way(config, source, data)
     step(6, "start the service and ask it")
     with service(config) as address:
         user = at_risk(config)
@@ -520,6 +521,28 @@ def demo(
         print_addresses(config, address, user, keep_serving)
         if keep_serving:
             signal_wait()
+
+
+def whole_way(config: Config, source: str, data: Path | None) -> Config:
+    """Everything before the service."""
+    simulated = data is None
+    data = data or config.home / "shop"
+    if simulated:
+        step(1, "simulate a shop")
+        simulate(data)
+    step(2, f"ingest {source}")
+    # A shop simulated on another day is another shop: its events take the place of the old ones.
+    ingest(source, data, replace_source=simulated)
+    config = at_the_end_of_the_data(config)
+    step(3, "train, judge and register the models")
+    train()
+    step(4, "promote and release them")
+    promote()
+    release()
+    step(5, "compute and publish today's features")
+    features_build()
+    features_publish()
+    return config
 
 
 def step(number: int, what: str) -> None:
