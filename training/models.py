@@ -1,10 +1,13 @@
-"""From rows to a calibrated booster: the level knows the season, trees know the users, intercepts join the two.
+"""From rows to a calibrated booster: a level knows the season, trees know the users, intercepts join the two.
 
-1. The level (`training.level`) is fitted to all rows: smooth in the user's covariates, explicit in the calendar.
+1. The level (`training.level`) is fitted to all rows: smooth in the user's covariates, among them what a mixture of
+   customers (`training.npmle`) expects of each, and explicit in the calendar.
 2. One booster is trained on rows stacked over origins and horizons, each starting from the level of its own calendar
    window, so that the trees explain users and not seasons.
-3. The slope of the calibrator comes from rows that no fit has seen: the whole procedure is repeated as of two earlier
-   origins and judged on what followed them. The intercepts make the mean over today's users equal the level's forecast.
+3. The whole procedure is repeated as of two earlier origins and judged on what followed them. From these rows, which no
+   fit has seen, come the slope of the calibrator and the weight of the level's opinion of each user. Where that is a
+   tenth or more, a second booster learns the level, and the two are merged into one (`training.boost`).
+4. The intercepts make the mean over today's users equal the level's forecast.
 """
 
 from __future__ import annotations
@@ -16,48 +19,36 @@ from typing import Any
 import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logit
+from scipy.special import expit, logit
 
 from configs.errors import TrainingError
-from training.calibrate import Platt, fit_slope, match_means
-from training.level import Level, Windows, covariates, fit_level
+from training.boost import DEFAULTS, STUDENT, learn_labels, learn_margin, merge, raw_scores
+from training.calibrate import Blend, Platt, fit_blend, match_means
 from training.stack import Family, Rows
+from training.teacher import Teacher, fit_teacher
 
 __all__ = ["DEFAULTS", "Fitted", "fit", "raw_scores"]
 
 Floats = NDArray[np.float64]
 
-DEFAULTS: dict[str, Any] = {
-    "objective": "binary",
-    # The level says where a row starts.
-    "boost_from_average": False,
-    "learning_rate": 0.04,
-    "num_leaves": 15,
-    "min_data_in_leaf": 100,
-    "feature_fraction": 0.4,
-    "bagging_fraction": 0.7,
-    "bagging_freq": 1,
-    "lambda_l2": 10.0,
-    "max_bin": 127,
-    # The same data and seed give the same bytes, on any number of threads.
-    "deterministic": True,
-    "force_row_wise": True,
-    "verbose": -1,
-}
-TREES = 250
 MOST_ROWS = 80_000
 LEVEL_ROWS = 40_000
 FOLD_ROWS = 30_000
 LEAST_ROWS = 200
+# Of each horizon's users of today, so many show the student what the teacher thinks of them.
+TODAY_ROWS = 8_000
+# A smaller say of the level is not worth a second booster.
+LEAST_WEIGHT = 0.1
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A booster, its calibrator, and how they came about."""
+    """A booster, its calibrator, and how they came about; ``blend`` is what past origins said."""
 
     family: Family
     booster: lgb.Booster
     platt: Platt
+    blend: Blend
     log: dict[str, Any]
 
     def probability(self, x: Floats, horizon: float | None) -> Floats:
@@ -68,7 +59,8 @@ class Fitted:
 @dataclass(frozen=True)
 class _Core:
     booster: lgb.Booster
-    level: Level
+    teacher: Teacher
+    taught: Rows
 
 
 def fit(
@@ -80,7 +72,7 @@ def fit(
     seed: int,
     threads: int,
     overrides: Mapping[str, Any] | None = None,
-    slope: float | None = None,
+    blend: Blend | None = None,
 ) -> Fitted:
     """Fit ``family``.
 
@@ -92,8 +84,8 @@ def fit(
         The cohort at the instant from which the model is to look ahead, at every horizon, unlabelled.
     start
         The day of the first event, in days since 1970: how long a history each origin looks back on.
-    slope
-        The calibrator's slope, when it is known from an earlier fit of the same procedure.
+    blend
+        The calibrator's slope and the level's weight, when they are known from an earlier fit of the same procedure.
 
     Raises
     ------
@@ -111,57 +103,66 @@ def fit(
     params = {**DEFAULTS, "seed": seed, "num_threads": threads, **(overrides or {})}
     core = _fit_core(rows.sampled(MOST_ROWS, seed), today, family, features, params, start)
     folds: list[str] = []
-    if slope is None:
-        slope, folds = _slope(rows, family, features, params, start)
-    forecast = core.level.probability(_covariates(today, family, features, start), _windows(today))
-    platt = match_means(raw_scores(core.booster, today.x), forecast, today.horizon, slope, family.direction)
+    if blend is None:
+        blend, folds = _blend(rows, family, features, params, start)
+    margin = core.teacher.margin(today)
+    forecast = np.asarray(expit(margin), dtype=np.float64)
+    booster = core.booster
+    if blend.weight >= LEAST_WEIGHT:
+        student = _fit_student(core, today, margin, family, features, params)
+        booster = merge([booster, student], [1 - blend.weight, blend.weight])
+    platt = match_means(raw_scores(booster, today.x), forecast, today.horizon, blend.slope, family.direction)
     log = {
         "rows": len(rows),
         "positives": int(rows.y.sum()),
         "users": len(set(rows.user)),
         "origins": len(np.unique(rows.as_of)),
-        "trees": TREES,
-        "slope": slope,
-        "slope_folds": folds,
+        "trees": booster.num_trees(),
+        "slope": blend.slope,
+        "level_weight": blend.weight,
+        "weight_losses": [round(loss, 6) for loss in blend.losses],
+        "folds": folds,
+        "mixture": core.teacher.mixture.log,
         "forecast_mean": {f"{h:g}": float(forecast[today.horizon == h].mean()) for h in np.unique(today.horizon)},
+        "student": STUDENT if blend.weight >= LEAST_WEIGHT else None,
         "params": {k: v for k, v in params.items() if k != "num_threads"},
     }
-    return Fitted(family, core.booster, platt, log)
-
-
-def raw_scores(booster: lgb.Booster, x: Floats) -> Floats:
-    """The booster's margins in log-odds."""
-    return np.asarray(booster.predict(x, raw_score=True), dtype=np.float64)
+    return Fitted(family, booster, platt, blend, log)
 
 
 def _fit_core(
     rows: Rows, today: Rows, family: Family, features: Sequence[str], params: Mapping[str, Any], start: float
 ) -> _Core:
     taught = rows.sampled(LEVEL_ROWS, params["seed"])
-    ahead = float(today.as_of.max())
-    level = fit_level(
-        _covariates(taught, family, features, start),
-        taught.y,
-        _windows(taught),
-        ahead,
-        float(today.end.max()) - ahead,
+    teacher = fit_teacher(taught, today, family, features, start, params["seed"])
+    offset = teacher.offset(rows) + float(logit(rows.y.mean()))
+    booster = learn_labels(rows.x, rows.y, offset, _columns(family, features), family.direction, params)
+    return _Core(booster, teacher, taught)
+
+
+def _fit_student(
+    core: _Core, today: Rows, margin: Floats, family: Family, features: Sequence[str], params: Mapping[str, Any]
+) -> lgb.Booster:
+    """A booster of what the teacher thinks of the rows it learned from, and of today's users."""
+    rng = np.random.default_rng(params["seed"])
+    shown = rng.random(len(today)) < TODAY_ROWS * len(np.unique(today.horizon)) / len(today)
+    ahead = today.where(shown)
+    return learn_margin(
+        np.concatenate([core.taught.x, ahead.x]),
+        np.concatenate([core.teacher.margin(core.taught), margin[shown]]),
+        np.concatenate([core.teacher.offset(core.taught), core.teacher.offset(ahead)]),
+        _columns(family, features),
+        family.direction,
+        params,
     )
-    offset = level.offset(_windows(rows)) + float(logit(rows.y.mean()))
-    names = [*features, *(["horizon_days"] if family.horizons else [])]
-    constraints = [0] * len(features) + ([family.direction] if family.horizons else [])
-    dataset = lgb.Dataset(rows.x, rows.y, init_score=offset, feature_name=names)
-    booster = lgb.train({**params, "monotone_constraints": constraints}, dataset, num_boost_round=TREES)
-    return _Core(booster, level)
 
 
-def _slope(
+def _blend(
     rows: Rows, family: Family, features: Sequence[str], params: Mapping[str, Any], start: float
-) -> tuple[float, list[str]]:
-    """How far raw scores should be stretched, judged on two past origins that the fits before them never saw."""
+) -> tuple[Blend, list[str]]:
+    """The level's weight and the slope, judged on two past origins that the fits before them never saw."""
     origins = np.unique(rows.as_of)
-    raws: list[Floats] = []
-    labels: list[Floats] = []
-    groups: list[NDArray[np.int_]] = []
+    found: list[tuple[Floats, Floats, Floats]] = []
     used: list[str] = []
     for horizon in list(np.unique(rows.horizon))[1:3] or [float(rows.horizon.max())]:
         candidates = np.unique(rows.as_of[rows.horizon == horizon])
@@ -173,18 +174,14 @@ def _slope(
         if len(past) < max(LEAST_ROWS, 10 * len(features)) or len(origins) < 4 or not 0 < past.y.mean() < 1:
             continue
         core = _fit_core(past.sampled(FOLD_ROWS, params["seed"]), present, family, features, params, start)
-        raws.append(raw_scores(core.booster, present.x))
-        labels.append(present.y)
-        groups.append(np.full(len(present), len(groups)))
+        found.append((raw_scores(core.booster, present.x), core.teacher.margin(present), present.y))
         used.append(f"{len(past)} rows before, {len(present)} at {np.datetime64(int(origin), 'D')}, {horizon:g} days")
-    if not raws:
-        return 1.0, used
-    return fit_slope(np.concatenate(raws), np.concatenate(labels), np.concatenate(groups)), used
+    if not found:
+        return Blend(0.0, 1.0), used
+    trees, level, label = (np.concatenate(columns) for columns in zip(*found, strict=True))
+    group = np.repeat(np.arange(len(found)), [len(one[2]) for one in found])
+    return fit_blend(trees, level, label, group), used
 
 
-def _windows(rows: Rows) -> Windows:
-    return Windows(rows.start, rows.end)
-
-
-def _covariates(rows: Rows, family: Family, features: Sequence[str], start: float) -> Floats:
-    return covariates(rows.x, features, family.label.startswith("repurchase"), rows.as_of - start)
+def _columns(family: Family, features: Sequence[str]) -> list[str]:
+    return [*features, *(["horizon_days"] if family.horizons else [])]

@@ -75,7 +75,7 @@ def train(config: Config, name: str, progress: Progress | None = None) -> TrainR
                 config.seed,
                 config.threads,
                 model.lightgbm,
-                slope=judged[family.name].platt.slope,
+                blend=judged[family.name].blend,
             )
             for family in families(model)
         ]
@@ -147,7 +147,9 @@ def _log(
     split, data = evidence["split"], evidence["data"]
     run.parameters({**split, **{f"data.{key}": value for key, value in data.items() if key != "origins"}})
     for name, log in evidence["fits"].items():
-        run.parameters({f"{name}.{key}": log[key] for key in ("rows", "positives", "users", "trees", "slope")})
+        run.parameters(
+            {f"{name}.{key}": log[key] for key in ("rows", "positives", "users", "trees", "slope", "level_weight")}
+        )
         run.parameters({f"{name}.{key}": value for key, value in log["params"].items()})
     for head, values in metrics.items():
         run.metrics({f"{head}.{name}": value["value"] for name, value in values.items()})

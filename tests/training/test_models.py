@@ -9,7 +9,7 @@ import pytest
 from configs import load
 from configs.errors import TrainingError
 from features.catalog import NAMES
-from training.calibrate import fit_slope, match_means
+from training.calibrate import Blend, fit_blend, fit_slope, match_means
 from training.evaluate import metrics_of
 from training.models import fit, raw_scores
 from training.stack import Family, families, stack
@@ -71,6 +71,31 @@ def test_the_same_data_and_seed_give_the_same_bytes(fitted):
     )
     assert first == second
     assert again.platt == model.platt
+
+
+def test_the_level_has_a_say_through_a_second_booster(fitted):
+    model, _, _, (rows, today) = fitted
+    trees, mixed = (fit(rows, today, FAMILY, NAMES, 19723.0, 1, 1, blend=Blend(w, 1.0)) for w in (0.0, 0.5))
+    assert model.log["level_weight"] == model.blend.weight
+    assert mixed.booster.num_trees() > trees.booster.num_trees() == 250
+    assert np.corrcoef(raw_scores(trees.booster, today.x), raw_scores(mixed.booster, today.x))[0, 1] < 0.999
+    short, long = (mixed.probability(today.x[today.horizon == h], h) for h in FAMILY.horizons)
+    assert (long >= short).all()
+    means = {h: mixed.log["forecast_mean"][f"{h:g}"] for h in FAMILY.horizons}
+    # Up to what levelling the intercepts costs.
+    assert short.mean() == pytest.approx(means[7.0], abs=0.02)
+    assert long.mean() == pytest.approx(means[30.0], abs=0.02)
+
+
+def test_the_weight_of_the_level_is_what_unseen_rows_say():
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=20_000)
+    y = (rng.uniform(size=truth.size) < 1 / (1 + np.exp(-truth))).astype(float)
+    one, noise = np.zeros(truth.size, int), rng.normal(size=(2, truth.size))
+    assert fit_blend(truth + noise[0], truth + noise[1], y, one).weight == pytest.approx(0.4, abs=0.11)
+    # Nothing to choose between the two: the trees, which are one booster, are enough.
+    assert fit_blend(truth, truth, y, one).weight == 0
+    assert fit_blend(truth, noise[0], y, one).weight == 0
 
 
 def test_only_known_labels_teach(fitted):
