@@ -365,6 +365,20 @@ def test_a_date_only_source_has_no_hours() -> None:
     assert row["purchase_gap_mean_days"] == 4.0
 
 
+def test_last_years_season_ends_where_the_coming_90_days_end(engine: Any) -> None:
+    as_of, run = engine
+    tick = 1e-6 / 86400
+    # Ahead: (365 d, 275 d] before as_of. Before it: (455 d, 365 d].
+    ahead, before, outside = (275, 364.9, 365 - 2 * tick), (365, 455 - 2 * tick), (275 - 2 * tick, 455)
+    lines = [_event(as_of, "purchase", days) for days in (*ahead, *before, *outside)]
+    vector = run(lines, as_of)["u", as_of]
+    assert vector["season_index"] == 3 / 2
+    assert vector["orders_same_season_last_year"] == 3
+    young = run([_event(as_of, "purchase", days) for days in (300, 400)], as_of)["u", as_of]
+    assert young["season_index"] is None
+    assert young["orders_same_season_last_year"] == 1
+
+
 def test_an_order_is_counted_once_and_at_its_first_line(engine: Any) -> None:
     as_of, run = engine
     lines = [_event(as_of, "purchase", d, order_id="o", amount=1.0) for d in (6.5, 7.5)]

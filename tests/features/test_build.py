@@ -46,7 +46,7 @@ def event(user: str, kind: str, days: float, *, learned: float | None = None, **
 
 EVENTS = [
     event("a", "register", 200),
-    event("a", "view", 20.5, item_id="i1", category_id="c1"),
+    event("a", "view", 21.5, item_id="i1", category_id="c1"),
     event("a", "purchase", 20, item_id="i1", category_id="c1", order_id="o1", quantity=2.0, amount=10.0),
     event("a", "purchase", 6, item_id="i1", category_id="c1", order_id="o2", quantity=1.0, amount=6.0),
     event("a", "return", 3, item_id="i1", category_id="c1", order_id="o2", quantity=1.0, amount=6.0),
@@ -142,13 +142,24 @@ def test_user_category_says_what_was_bought_and_when_it_is_due(config: Config) -
     rows = read(config, "user_category", AS_OF, "user_id", "category_id")
     assert set(rows) == {("a", "c1"), ("b", "c1"), ("b", "c2")}
     row = rows["a", "c1"]
-    assert row["interest"] == pytest.approx(1 * 0.5 ** (20 / 30) + 5 * 0.5 ** (20 / 30) + 5 * 0.5 ** (6 / 30), rel=1e-5)
+    assert row["interest"] == pytest.approx(1 * 0.5 ** (21 / 30) + 5 * 0.5 ** (20 / 30) + 5 * 0.5 ** (6 / 30), rel=1e-5)
     assert row["interest_share"] == 1.0
     assert (row["lines_90d"], row["lines_life"], row["spend_life"], row["events_30d"]) == (2, 2, 16.0, 3)
     assert (row["days_since_last_purchase"], row["days_since_last_event"]) == (6.0, 6.0)
     assert (row["purchase_gap_mean_days"], row["purchase_gap_ratio"]) == (14.0, pytest.approx(6 / 14))
     assert rows["b", "c2"]["purchase_gap_mean_days"] is None
     assert rows["b", "c1"]["interest_share"] + rows["b", "c2"]["interest_share"] == pytest.approx(1)
+
+
+def test_interest_is_forgotten_after_180_days_whatever_else_is_built(config: Config) -> None:
+    shown = [event("a", "view", days, category_id=f"c{days}") for days in (166, 179.5, 180, 187.5)]
+    as_ofs = [AS_OF - 14 * DAY, AS_OF]
+    build(config, as_ofs, tables=("user", "user_category"), source_events=table(shown))
+    rows = read(config, "user_category", AS_OF, "user_id", "category_id")
+    assert {c for (_, c), row in rows.items() if row["interest"] > 0} == {"c166", "c179.5"}
+    assert 0 < values(config, AS_OF)["a",]["affinity_second_share"] < 0.5
+    # 14 days earlier all four were younger than 180 days: the pass reaches back far enough for its first snapshot.
+    assert values(config, as_ofs[0])["a",]["affinity_entropy"] > 1.3
 
 
 def test_item_says_how_it_sells(config: Config) -> None:
