@@ -93,8 +93,10 @@ def test_the_weight_of_the_level_is_what_unseen_rows_say():
     y = (rng.uniform(size=truth.size) < 1 / (1 + np.exp(-truth))).astype(float)
     one, noise = np.zeros(truth.size, int), rng.normal(size=(2, truth.size))
     assert fit_blend(truth + noise[0], truth + noise[1], y, one).weight == pytest.approx(0.4, abs=0.11)
-    # Nothing to choose between the two: the trees, which are one booster, are enough.
-    assert fit_blend(truth, truth, y, one).weight == 0
+    # A gain too small to be told from noise is not worth a second booster.
+    slight = fit_blend(truth + 0.08 * noise[0], truth + 0.08 * noise[1], y, one)
+    assert min(slight.losses) < slight.losses[0]
+    assert slight.weight == 0
     assert fit_blend(truth, noise[0], y, one).weight == 0
 
 
