@@ -19,6 +19,8 @@ setup: .venv/installed  ## the environment: .venv from requirements.lock, and th
 	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else f"userops needs Python 3.11 to 3.13, got {sys.version.split()[0]}: make setup PYTHON=python3.12")'
 	$(PYTHON) -m venv .venv
 	@echo "Installing $$(grep -c '==' requirements.lock) locked packages (about two minutes) ..."
+	@awk '/^pip==/ {found = 1} found {print; if (!/\\$$/) exit}' requirements.lock > .venv/pip.lock
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement .venv/pip.lock
 	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
