@@ -225,6 +225,8 @@ def train(models: Models = None, json_file: JsonFile = None) -> None:
             report = fit(config, model, show)
         title = f"{model} version {report.version}, judged on what followed {report.judged_on}"
         print_metrics(title, report.metrics, report.baselines)
+        for label, reason in report.left_out.items():
+            console.print(f"left out {label}: {reason}", markup=False, highlight=False, soft_wrap=True)
         reports.append(asdict(report))
     write_json(json_file, reports)
 
@@ -587,7 +589,8 @@ def at_risk(config: Config) -> str:
     model = Bundle.load(current(config.home / "releases")).models["churn"]
     x = table[list(model.features)].to_numpy(float)
     p = model.probability(x, "p_inactive_30d")
-    worth = np.nan_to_num(table["spend_365d"].to_numpy(float)) * (table["orders_life"].to_numpy(float) >= 5)
+    spent = np.log1p(np.nan_to_num(table["spend_365d"].to_numpy(float)))
+    worth = spent * (table["orders_life"].to_numpy(float) >= 5)
     # Neither safe nor lost: p (1 - p) is largest where it is open whether he stays.
     open_and_worth = np.where(model.in_cohort(x, "p_inactive_30d"), p * (1 - p) * worth, -1)
     return str(table["user_id"][int(np.argmax(open_and_worth))])

@@ -14,10 +14,10 @@ from features.store import Store
 from serving.scoring import Bundle, current
 from training.dataset import assemble
 from training.evaluate import metrics_of
+from training.judge import horizons_of
 from training.models import fit, raw_scores
 from training.splits import split_at
 from training.stack import families, stack
-from training.train import horizons_of
 
 NOW = "2026-06-01T00:00:00+00:00"
 

@@ -11,7 +11,7 @@ import numpy as np
 from configs import ModelConfig
 from features.catalog import NAMES, digest
 from training.models import Fitted, raw_scores
-from training.stack import Family, Rows, families
+from training.stack import Family, Rows
 
 __all__ = ["describe"]
 
@@ -73,7 +73,7 @@ def describe(
             for one in fitted
         },
         "heads": heads,
-        "cohorts": {family.cohort: dict(family.rule) for family in families(model)},
+        "cohorts": {one.family.cohort: dict(one.family.rule) for one in fitted},
         "cold_start": cold_start,
         **({"timing": timing} if timing else {}),
         "maturity": _maturity(fitted),

@@ -32,7 +32,8 @@ def promote(config: Config, model: str, version: str) -> tuple[str, str | None]:
     """
     registry = Registry(config)
     candidate = registry.version(model, version)
-    required = [f"{head}.{metric}" for head in config.models[model].heads for metric in ("log_loss", "auroc")]
+    heads = candidate.tags.get("heads", "").split() or list(config.models[model].heads)
+    required = [f"{head}.{metric}" for head in heads for metric in ("log_loss", "auroc")]
     missing = [name for name in required if name not in candidate.metrics]
     if missing:
         raise RegistryError(

@@ -1,0 +1,96 @@
+"""Judge a model's procedure: fit it to what was known on a past day, and look at what followed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from configs import Config, ModelConfig
+from configs.errors import TrainingError
+from features.catalog import NAMES
+from training.baselines import baselines
+from training.dataset import TrainingSet
+from training.evaluate import calibration_curve, evaluate, lift, metrics_of
+from training.models import Fitted, fit, raw_scores
+from training.splits import Split
+from training.stack import Family, Rows, families, stack
+
+__all__ = ["Judged", "Numbers", "horizons_of", "judge"]
+
+Numbers = dict[str, dict[str, Any]]
+
+# The label windows of a calendar month are over after two months at the latest.
+MONTH_HORIZON = 62.0
+# With fewer of either kind no interval says anything.
+LEAST_OF_A_KIND = 5
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Metrics, baselines and calibration curves of each head; the fit of each family; why others were left out."""
+
+    metrics: Numbers = field(default_factory=dict)
+    baselines: Numbers = field(default_factory=dict)
+    curves: dict[str, Any] = field(default_factory=dict)
+    fits: dict[str, Fitted] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+
+
+def judge(config: Config, model: ModelConfig, data: TrainingSet, split: Split) -> Judged:
+    """Fit on what was known at ``split.judge`` and measure on what followed it.
+
+    A family that the data cannot teach, or cannot judge, is left out with the reason: a shop without visitors who
+    never bought has no first orders to foresee.
+
+    Raises
+    ------
+    TrainingError
+        When no family is left.
+    """
+    judged = Judged()
+    for family in families(model):
+        try:
+            _judge(config, model, data, split, family, judged)
+        except TrainingError as error:
+            judged.left_out[family.name] = str(error).replace("\n ", ";")
+    if not judged.fits:
+        raise TrainingError(f"{model.name}: nothing can be learned", got=judged.left_out, run="userops status")
+    return judged
+
+
+def horizons_of(model: ModelConfig) -> list[float]:
+    """How many days after an origin each head's label is known, at the latest."""
+    return [float(definition.get("horizon_days", MONTH_HORIZON)) for definition in model.heads.values()]
+
+
+def _judge(config: Config, model: ModelConfig, data: TrainingSet, split: Split, family: Family, judged: Judged) -> None:
+    past, present = data.frame[data.frame["as_of"] < split.judge], data.at([split.judge])
+    followed = {head: _followed(model, head, present, split, family) for head in family.heads}
+    rows, ahead = stack(past, family, NAMES, split.judge), stack(present, family, NAMES, None)
+    fitted = fit(rows, ahead, family, NAMES, data.first_day, config.seed, config.threads, model.lightgbm)
+    judged.fits[family.name] = fitted
+    for head, known in followed.items():
+        horizon = model.heads[head].get("horizon_days")
+        learned = rows.where(rows.horizon == (horizon or 0.0))
+        probability = fitted.probability(known.x, horizon)
+        raw = raw_scores(fitted.booster, known.x)
+        found = evaluate(known.y, probability, known.user, raw, seed=config.seed)
+        judged.metrics[head] = {name: interval.as_json() for name, interval in found.items()}
+        for percent in (5, 10, 20):
+            judged.metrics[head][f"lift@{percent}"] = {"value": lift(known.y, raw, percent / 100), "ci": None}
+        given = baselines(family, horizon, learned, known, NAMES)
+        judged.baselines[head] = {name: metrics_of(known.y, p) for name, p in given.items()}
+        judged.curves[head] = calibration_curve(known.y, probability)
+
+
+def _followed(model: ModelConfig, head: str, present: Any, split: Split, family: Family) -> Rows:
+    horizon = model.heads[head].get("horizon_days")
+    known = stack(present, family, NAMES, split.known_until, None if horizon is None else [horizon])
+    positives = int(known.y.sum())
+    if min(positives, len(known) - positives) < LEAST_OF_A_KIND:
+        raise TrainingError(
+            f"{head} cannot be judged",
+            got=f"{positives} of {len(known)} users positive after {split.judge:%Y-%m-%d}",
+            expected=f"at least {LEAST_OF_A_KIND} of either kind",
+        )
+    return known
