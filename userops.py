@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -387,17 +386,10 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port to listen on.", show_default="configs/project.yaml")] = None,
 ) -> None:
     """Serve the release in force until Ctrl-C."""
+    from serving.local import command
+
     config = load()
-    os.execvp(sys.executable, service_command(config, host, port))
-
-
-def service_command(config: Config, host: str | None = None, port: int | None = None) -> list[str]:
-    """How the service is started; the project's folder holds the service module."""
-    return [
-        *(sys.executable, "-m", "bentoml", "serve", "serving.service:UserOps"),
-        *("--host", host or config.serving.host, "--port", str(port or config.serving.port)),
-        *("--working-dir", str(Path(__file__).parent)),
-    ]
+    os.execvp(sys.executable, command(config, host, port))
 
 
 @app.command()
@@ -408,6 +400,8 @@ def score(
     json_file: JsonFile = None,
 ) -> None:
     """Answer as the service would: probabilities and reasons from the release in force."""
+    from serving.local import ask
+
     answer = ask(load(), model, users, {"level": "reason_codes", "top_n": 3, "lang": lang})
     print_answer(answer)
     write_json(json_file, answer)
@@ -422,6 +416,8 @@ def explain(
     json_file: JsonFile = None,
 ) -> None:
     """Add up one user's score: base value, every strong feature's share in log-odds, raw score, probability."""
+    from serving.local import ask
+
     answer = ask(load(), model, [user], {"level": "full", "top_n": top, "lang": lang})
     for name, head in answer["users"][0]["scores"].items():
         if head["explanation"] is None:
@@ -435,30 +431,6 @@ def explain(
         rows += [["calibrated probability", f"{head['p']:.4f}"]]
         print_table(name, ["", "log-odds"], rows)
     write_json(json_file, answer)
-
-
-def ask(config: Config, model: str, users: list[str], reasons: dict[str, object]) -> dict[str, Any]:
-    """The service's answer, computed in this process."""
-    import asyncio
-
-    from pydantic import ValidationError
-
-    from features.store import Store
-    from serving.errors.problem import Problem
-    from serving.live import Live
-    from serving.schemas import ScoreRequest
-
-    try:
-        request = ScoreRequest.model_validate({"user_ids": users, "explain": reasons})
-        live = Live(config, Store)
-        live.pickup.start()
-        answer: dict[str, Any] = asyncio.run(live.score(model, request, "userops"))
-    except Problem as problem:
-        raise UseropsError(problem.detail, run="userops status") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UseropsError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}", got=first["input"]) from None
-    return answer
 
 
 def print_answer(answer: dict[str, Any]) -> None:
@@ -501,6 +473,8 @@ def demo(
     keep_serving: Annotated[bool, typer.Option(help="Leave the service running until Ctrl-C.")] = False,
 ) -> None:
     """Go the whole way: events, features, models, registry, release, service, one customer's scores with reasons."""
+    from serving.local import post, running
+
     if data is None and source != "shop":
         raise UseropsError(
             f"demo needs the data of source {source!r}", run=f"userops demo --source {source} --data FILE"
@@ -513,7 +487,9 @@ def demo(
     else:
         config = whole_way(config, source, data)
     step(6, "start the service and ask it")
-    with service(config) as address:
+    with ExitStack() as stack:
+        with showing("starting the service") as show:
+            address = stack.enter_context(running(config, show))
         user = at_risk(config)
         body = json.dumps({"user_ids": [user], "explain": {"lang": "en"}})
         for model in config.models:
@@ -594,61 +570,6 @@ def at_risk(config: Config) -> str:
     # Neither safe nor lost: p (1 - p) is largest where it is open whether he stays.
     open_and_worth = np.where(model.in_cohort(x, "p_inactive_30d"), p * (1 - p) * worth, -1)
     return str(table["user_id"][int(np.argmax(open_and_worth))])
-
-
-@contextmanager
-def service(config: Config) -> Iterator[str]:
-    """The service in a process of its own, on the configured port or a free one; ended with the block."""
-    import socket
-
-    port = config.serving.port
-    with socket.socket() as probe:
-        if probe.connect_ex((config.serving.host, port)) == 0:
-            port = 0
-    if port == 0:
-        with socket.socket() as probe:
-            probe.bind((config.serving.host, 0))
-            port = probe.getsockname()[1]
-    address = f"http://{config.serving.host}:{port}"
-    log = config.home / "service.log"
-    with log.open("w", encoding="utf-8") as output:
-        process = subprocess.Popen(service_command(config, port=port), stdout=output, stderr=subprocess.STDOUT)
-        try:
-            with showing("starting the service") as show:
-                for tick in range(600):
-                    if process.poll() is not None:
-                        raise UseropsError("the service ended at once", because=f"see {log}", run="userops serve")
-                    if ready(address):
-                        break
-                    show("waiting for /readyz", tick / 600)
-                    time.sleep(0.2)
-                else:
-                    raise UseropsError("the service did not become ready within 2 minutes", because=f"see {log}")
-            yield address
-        finally:
-            process.terminate()
-            process.wait(timeout=60)
-
-
-def ready(address: str) -> bool:
-    """Whether the service says that it can answer."""
-    from urllib.error import URLError
-    from urllib.request import urlopen
-
-    try:
-        with urlopen(f"{address}/readyz", timeout=2) as reply:
-            return bool(reply.status == 200)
-    except (URLError, OSError):
-        return False
-
-
-def post(url: str, body: str) -> dict[str, Any]:
-    """The JSON answer to a POST of JSON."""
-    from urllib.request import Request, urlopen
-
-    with urlopen(Request(url, body.encode(), {"content-type": "application/json"}), timeout=30) as reply:
-        answer: dict[str, Any] = json.load(reply)
-    return answer
 
 
 def print_addresses(config: Config, address: str, user: str, running: bool) -> None:

@@ -1,0 +1,107 @@
+"""The service from the command line: its process, started and ended, and its answers without a process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+from urllib.request import Request, urlopen
+
+from pydantic import ValidationError
+
+from configs import Config
+from configs.errors import UseropsError
+
+__all__ = ["ask", "command", "post", "running"]
+
+READY_SECONDS = 120
+
+
+def command(config: Config, host: str | None = None, port: int | None = None) -> list[str]:
+    """How the service is started; the project's folder holds the service module."""
+    return [
+        *(sys.executable, "-m", "bentoml", "serve", "serving.service:UserOps"),
+        *("--host", host or config.serving.host, "--port", str(port or config.serving.port)),
+        *("--working-dir", str(Path(__file__).parent.parent)),
+    ]
+
+
+@contextmanager
+def running(config: Config, show: Callable[[str, float], None]) -> Iterator[str]:
+    """The address of a service in a process of its own, on the configured port or a free one; ended with the block."""
+    address_port = _port(config)
+    address = f"http://{config.serving.host}:{address_port}"
+    log = config.home / "service.log"
+    with log.open("w", encoding="utf-8") as output:
+        process = subprocess.Popen(command(config, port=address_port), stdout=output, stderr=subprocess.STDOUT)
+        try:
+            _wait(process, address, log, show)
+            yield address
+        finally:
+            process.terminate()
+            process.wait(timeout=60)
+
+
+def _port(config: Config) -> int:
+    with socket.socket() as probe:
+        if probe.connect_ex((config.serving.host, config.serving.port)) != 0:
+            return config.serving.port
+    with socket.socket() as probe:
+        probe.bind((config.serving.host, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _wait(process: subprocess.Popen[bytes], address: str, log: Path, show: Callable[[str, float], None]) -> None:
+    until = time.monotonic() + READY_SECONDS
+    while time.monotonic() < until:
+        if process.poll() is not None:
+            raise UseropsError("the service ended at once", because=f"see {log}", run="userops serve")
+        if _ready(address):
+            return
+        show("waiting for /readyz", 1 - (until - time.monotonic()) / READY_SECONDS)
+        time.sleep(0.2)
+    raise UseropsError(f"the service was not ready within {READY_SECONDS} s", because=f"see {log}", run="userops serve")
+
+
+def _ready(address: str) -> bool:
+    try:
+        with urlopen(f"{address}/readyz", timeout=2) as reply:
+            return bool(reply.status == 200)
+    except (URLError, OSError):
+        return False
+
+
+def post(url: str, body: str) -> dict[str, Any]:
+    """The JSON answer to a POST of JSON."""
+    with urlopen(Request(url, body.encode(), {"content-type": "application/json"}), timeout=30) as reply:
+        answer: dict[str, Any] = json.load(reply)
+    return answer
+
+
+def ask(config: Config, model: str, users: list[str], reasons: Mapping[str, object]) -> dict[str, Any]:
+    """The service's answer to a score request, computed in this process."""
+    from features.store import Store
+    from serving.errors.problem import Problem
+    from serving.live import Live
+    from serving.schemas import ScoreRequest
+
+    try:
+        request = ScoreRequest.model_validate({"user_ids": users, "explain": dict(reasons)})
+        live = Live(config, Store)
+        live.pickup.start()
+        answer: dict[str, Any] = asyncio.run(live.score(model, request, "userops"))
+    except Problem as problem:
+        raise UseropsError(problem.detail, got=problem.got, expected=problem.expected, run="userops status") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UseropsError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}", got=first["input"]) from None
+    return answer
