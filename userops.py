@@ -46,11 +46,27 @@ WIDTH = None if sys.stdout.isatty() else 120
 console = Console(width=WIDTH)
 errors = Console(stderr=True, width=WIDTH)
 
+
+def writable(file: Path | None) -> Path | None:
+    """The file, when it can be written: said before the work, not after."""
+    if file is not None:
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.open("a").close()
+        except OSError as error:
+            raise typer.BadParameter(str(error)) from None
+    return file
+
+
 JsonFile = Annotated[
-    Path | None, typer.Option("--json", help="Also write the numbers to this file.", show_default="no file")
+    Path | None,
+    typer.Option("--json", help="Also write the numbers to this file.", show_default="no file", callback=writable),
 ]
 Models = Annotated[list[str] | None, typer.Argument(help="Which models.", show_default="all of configs/models")]
 Lang = Annotated[str, typer.Option(help="Language of the reasons: zh or en.")]
+Newest = Annotated[
+    str | None, typer.Option(help="Publish the newest snapshot not after this, in UTC.", show_default="now")
+]
 AsOf = Annotated[
     str | None, typer.Option(help="The inclusive end of knowledge, in UTC.", show_default="the last midnight with data")
 ]
@@ -63,9 +79,11 @@ def main() -> None:
     except UseropsError as error:
         errors.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(1)
-    except KeyboardInterrupt:
-        errors.print("interrupted: finished steps are kept, the same command goes on", style="yellow")
-        sys.exit(130)
+    except SystemExit as end:
+        # Typer makes of Ctrl-C an exit of its own.
+        if end.code == 130:
+            errors.print("interrupted: finished steps are kept, the same command goes on", style="yellow")
+        raise
 
 
 @contextmanager
@@ -85,7 +103,6 @@ def showing(title: str) -> Iterator[Any]:
 def write_json(file: Path | None, content: object) -> None:
     """Write ``content`` when the user asked for a file."""
     if file is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(content, indent=1, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
 
 
@@ -129,7 +146,10 @@ def ingest(
     source: Annotated[str, typer.Argument(help="A name in configs/sources, or the path of a mapping.")],
     data: Annotated[Path, typer.Option(help="The file or folder to read.", show_default=False)],
     replace_source: Annotated[
-        bool, typer.Option("--replace", help="Put these events in the place of all earlier ones of this source.")
+        bool,
+        typer.Option(
+            "--replace", help="Put these events in the place of all earlier ones of this source.", show_default="off"
+        ),
     ] = False,
     json_file: JsonFile = None,
 ) -> None:
@@ -174,7 +194,7 @@ def features_build(
 
 
 @features_app.command("publish")
-def features_publish(as_of: AsOf = None, json_file: JsonFile = None) -> None:
+def features_publish(as_of: Newest = None, json_file: JsonFile = None) -> None:
     """Put the newest snapshot where the service reads it; readers see the old or the new one, whole."""
     from features.store import Store
 
@@ -470,7 +490,9 @@ def demo(
     data: Annotated[
         Path | None, typer.Option(help="The file or folder to read.", show_default="a shop simulated until today")
     ] = None,
-    keep_serving: Annotated[bool, typer.Option(help="Leave the service running until Ctrl-C.")] = False,
+    keep_serving: Annotated[
+        bool, typer.Option("--keep-serving", help="Leave the service running until Ctrl-C.", show_default="off")
+    ] = False,
 ) -> None:
     """Go the whole way: events, features, models, registry, release, service, one customer's scores with reasons."""
     from serving.local import post, running
@@ -529,10 +551,13 @@ def step(number: int, what: str) -> None:
 
 
 def demo_home(config: Config, source: str) -> Config:
-    """The home of a demo: the given one, or a folder in it when that holds another source's events."""
+    """The home of a demo: the given one, or a folder in it when that holds events which this demo did not bring."""
     name = Path(source).stem
+    from features.ledger import Ledger
+
     marker = config.home / "demo-source"
-    if marker.exists() and marker.read_text(encoding="utf-8") != name:
+    ours = marker.exists() and marker.read_text(encoding="utf-8") == name
+    if not ours and Ledger(config).batches():
         config = replace(config, home=config.home / f"demo-{name}")
         marker = config.home / "demo-source"
         console.print(f"this demo lives in {config.home}: go on with  export USEROPS_HOME={config.home}")

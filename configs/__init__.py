@@ -19,7 +19,7 @@ import yaml
 
 from configs.errors import ConfigError
 
-__all__ = ["Config", "ModelConfig", "OriginsConfig", "ServingConfig", "configs_folder", "load", "read_yaml"]
+__all__ = ["Config", "ModelConfig", "OriginsConfig", "ServingConfig", "configs_folder", "load", "model_of", "read_yaml"]
 
 _T = TypeVar("_T")
 
@@ -141,6 +141,13 @@ def load(home: Path | str | None = None, now: datetime | None = None) -> Config:
     if config.online_store != "sqlite":
         raise ConfigError("project.yaml: online_store", got=config.online_store, expected="sqlite")
     return config
+
+
+def model_of(config: Config, name: str) -> ModelConfig:
+    """The model of that name; an unknown one is named beside those there are."""
+    if name not in config.models:
+        raise ConfigError(f"there is no model {name!r}", got=name, expected=sorted(config.models))
+    return config.models[name]
 
 
 def _model(path: Path) -> ModelConfig:

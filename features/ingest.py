@@ -22,7 +22,7 @@ import duckdb
 
 from configs import Config
 from configs.errors import ConfigError, EventsError, SourceError
-from features import periods
+from features import periods, snapshots
 from features.engine import connect
 from features.entities import merge_entities
 from features.inputs import Input, find_inputs, pieces
@@ -98,6 +98,7 @@ def ingest(
             try:
                 batch, read_now = _take(staging, unread, tell)
                 examples = staging.examples()
+                _check_replacement(ledger, batch, replace)
                 merge_entities(connection, ledger, mapping, data, staging.folder)
                 if unread:
                     ledger.commit(batch, read_now, mapping.digest, staging.folder, replace)
@@ -106,6 +107,8 @@ def ingest(
                 raise EventsError("the ingest stopped; the store is as it was before", because=because) from error
             finally:
                 staging.discard()
+    if replace:
+        snapshots.drop_all(config)
     tell("done", 1.0)
     first, last = (_instant(us) for us in (batch.first_event_us, batch.last_event_us))
     return IngestReport(
@@ -198,10 +201,25 @@ def _session(config: Config, source: Source) -> Iterator[duckdb.DuckDBPyConnecti
     connection: duckdb.DuckDBPyConnection = backend.con
     now = periods.now(config)
     connection.execute("SET enable_progress_bar = true; SET enable_progress_bar_print = false")
+    # DuckDB computes a CAST that stands in two expressions once, outside of both try(): one bad value would end it all.
+    connection.execute("SET disabled_optimizers = 'common_subexpressions'")
     connection.execute("SET VARIABLE known_at = ?", [now])
     connection.execute("SET VARIABLE latest = ?", [now + periods.DAY])
     yield connection
     backend.disconnect()
+
+
+def _check_replacement(ledger: Ledger, batch: Batch, replace: bool) -> None:
+    """Refuse to put nothing in the place of something: one changed date format would cost the whole history."""
+    before = sum(one.accepted for one in ledger.batches(batch.source))
+    if replace and before and not batch.accepted:
+        raise EventsError(
+            f"nothing to replace the events of {batch.source} with",
+            got=f"0 accepted, {batch.quarantined} refused: {batch.by_rule}",
+            expected=f"something in the place of {before} events",
+            because="the mapping no longer fits the file",
+            run=f"userops ingest {batch.source} without --replace, and look at the refused lines",
+        )
 
 
 def _check_unchanged(mapping: Source, ledger: Ledger, replace: bool) -> None:

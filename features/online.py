@@ -130,6 +130,11 @@ def keep_prefix(connection: sqlite3.Connection, table: str, prefix: bytes) -> No
     connection.execute(f"DELETE FROM {_name(table)} WHERE substr(value, 1, ?) <> ?", (len(prefix), prefix))
 
 
+def drop_older(connection: sqlite3.Connection, table: str, event_ts: int) -> int:
+    """Delete the rows from before ``event_ts``; how many. A snapshot holds everybody, so these users are no more."""
+    return connection.execute(f"DELETE FROM {_name(table)} WHERE event_ts < ?", (event_ts,)).rowcount
+
+
 def record(connection: sqlite3.Connection, view: str, digest: str, as_of: int, published_at: int, rows: int) -> None:
     """Note which catalogue's rows this publication wrote."""
     connection.execute(

@@ -53,6 +53,8 @@ def publish(config: Config, as_of: datetime, progress: Progress | None = None) -
                 profiles_written += online.upsert(connection, table, rows)
                 if progress:
                     progress("profiles", profiles_written / total)
+        for name in (online.VECTOR_VIEW, *([online.PROFILE_VIEW] if profiles else [])):
+            online.drop_older(connection, online.table_of(name), int(at.timestamp()))
         if written:
             online.record(connection, online.VECTOR_VIEW, catalogue, int(at.timestamp()), int(time.time()), written)
     return Publication(

@@ -8,7 +8,7 @@ from pathlib import Path
 from configs import Config
 from configs.errors import CatalogueMismatch, FeatureError
 
-__all__ = ["check_catalogue", "drop_unreadable", "is_current", "newest", "snapshots"]
+__all__ = ["check_catalogue", "drop_all", "drop_unreadable", "is_current", "newest", "snapshots"]
 
 STEM = "%Y-%m-%dT%H%M%SZ"
 DIGEST_KEY = b"catalogue_digest"  # in a file's metadata
@@ -74,3 +74,9 @@ def drop_unreadable(config: Config, table: str, digest: str) -> None:
     for _, path in snapshots(config, table):
         if metadata(path).get(DIGEST_KEY.decode()) != digest:
             path.unlink(missing_ok=True)
+
+
+def drop_all(config: Config) -> None:
+    """Remove every snapshot: the events they were made from are no more."""
+    for path in (config.home / "features").glob("*/*.parquet"):
+        path.unlink(missing_ok=True)

@@ -87,7 +87,7 @@ class Pickup(Generic[_T]):
     def _try(self, target: str | None) -> _T | UseropsError:
         try:
             if target is None:
-                raise BundleError("there is no release yet", run="userops train && userops release")
+                raise BundleError("there is no release yet", run="userops train && userops promote && userops release")
             return self._load(self.releases)
         except UseropsError as error:
             return error

@@ -20,7 +20,7 @@ from features.build import build
 from features.catalog import NAMES, digest
 from features.engine import connect
 from features.events import content_hash, read_events, span
-from features.periods import as_utc, days_of, upto
+from features.periods import as_utc, days_of, now, upto
 from features.store import Store
 from features.tiles import ACTIVITY_KINDS
 from training.labels import month_after, waiting
@@ -84,7 +84,7 @@ def assemble(config: Config, origins: Sequence[datetime], progress: Progress | N
         "first_event_at": span(config)[0].isoformat(),
         "known_until": span(config)[1].isoformat(),
     }
-    return TrainingSet(frame, *span(config), log)
+    return TrainingSet(frame, span(config)[0], min(span(config)[1], now(config)), log)
 
 
 def _keys(config: Config, origins: Sequence[datetime]) -> pd.DataFrame:

@@ -6,7 +6,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from configs import Config
+from configs import Config, model_of
 from configs.errors import RegistryError
 from features.catalog import digest
 from features.periods import now
@@ -30,6 +30,7 @@ def promote(config: Config, model: str, version: str) -> tuple[str, str | None]:
 
     A version whose run lacks a required metric is refused, so that a broken training cannot reach customers.
     """
+    model_of(config, model)
     registry = Registry(config)
     candidate = registry.version(model, version)
     heads = candidate.tags.get("heads", "").split() or list(config.models[model].heads)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from configs import Config, ModelConfig
+from configs import Config, ModelConfig, model_of
 from features.catalog import NAMES, digest
 from features.events import span
 from features.periods import now
@@ -51,9 +51,11 @@ class TrainReport:
 
 def train(config: Config, name: str, progress: Progress | None = None) -> TrainReport:
     """Train ``name``, judge it on a later period, register the refitted version as challenger."""
-    model = config.models[name]
+    model = model_of(config, name)
     show = progress or (lambda message, fraction: None)
-    split = split_at(model.origins, horizons_of(model), *span(config))
+    first, last = span(config)
+    # A clock ahead of ours may have stamped an event with tomorrow: nothing after now is known.
+    split = split_at(model.origins, horizons_of(model), first, min(last, now(config)))
     show(f"{len(split.origins)} origins", 0.05)
     data = assemble(
         config, (*split.origins, split.known_until), lambda message, fraction: show(message, 0.05 + 0.3 * fraction)

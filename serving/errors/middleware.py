@@ -57,6 +57,9 @@ class ProblemMiddleware:
             body = await self._body(scope, receive)
             if body is None:  # the client went away
                 return
+            if scope["path"] == "/" or scope["path"].startswith("/static_content"):
+                # BentoML's own page loads scripts from other hosts.
+                raise Problem(404, "not-found", "there is no page here", expected="/docs.json")
             async with asyncio.timeout(self.answer_timeout_s):
                 await self.app(scope, _replay(body, receive), answer)
             if answer.replaced is not None:

@@ -91,7 +91,9 @@ def current(releases_folder: Path) -> Path:
         target = os.readlink(link)
     except OSError:
         raise BundleError(
-            f"{link}: no release yet", expected="a link to a release", run="userops train && userops release"
+            f"{link}: no release yet",
+            expected="a link to a release",
+            run="userops train && userops promote && userops release",
         ) from None
     folder = releases_folder / target
     if Path(target).name != target or target in ("", ".", "..") or folder.is_symlink() or not folder.is_dir():

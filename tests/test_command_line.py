@@ -1,0 +1,93 @@
+"""The command line where things go wrong, and what it promises about itself."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import userops
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(home, *words):
+    return subprocess.run(
+        [sys.executable, str(ROOT / "userops.py"), *words],
+        env={**os.environ, "USEROPS_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def verbs():
+    groups = {"features": userops.features_app, "benchmark": userops.benchmark_app}
+    single = [[command.name or command.callback.__name__] for command in userops.app.registered_commands]
+    return single + [[group, command.name] for group, app in groups.items() for command in app.registered_commands]
+
+
+@pytest.mark.parametrize("words", verbs(), ids=" ".join)
+def test_every_option_ends_with_its_default(words):
+    shown = CliRunner().invoke(userops.app, [*words, "--help"], env={"COLUMNS": "200", "TERMINAL_WIDTH": "200"})
+    assert shown.exit_code == 0
+    options = shown.output.split("Options:")[1]
+    entries = [" ".join(part.split()) for part in options.replace("\n  -", "\n\0-").split("\0")]
+    for entry in entries:
+        if entry.startswith("--") and "-h, --help" not in entry:
+            assert entry.endswith("]"), entry
+            assert "[default: " in entry or "[required]" in entry, entry
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("train", "foo"), "there is no model 'foo'"),
+        (("promote", "foo"), "there is no model 'foo'"),
+        (("status", "--json", "/"), "Is a directory"),
+        (("ingest", "nothing", "--data", "nowhere.csv"), "nothing"),
+        (("features", "build"), "error: "),
+        (("release",), "there is no champion to release"),
+    ],
+)
+def test_mistakes_end_with_a_sentence_and_no_traceback(tmp_path, words, said):
+    done = run(tmp_path, *words)
+    assert done.returncode in (1, 2)
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_demo_leaves_other_events_alone(tmp_path, monkeypatch):
+    (tmp_path / "till.yaml").write_text(
+        "about: a till\nread: {kind: csv}\ncolumns: {user_id: u, event_type: \"'purchase'\", event_at: t::TIMESTAMP}\n"
+        "dedup: exact\n",
+        encoding="utf-8",
+    )
+    (tmp_path / "till.csv").write_text("u,t\na,2024-01-01\n", encoding="utf-8")
+    done = run(tmp_path / "home", "ingest", str(tmp_path / "till.yaml"), "--data", str(tmp_path / "till.csv"))
+    assert done.returncode == 0, done.stderr
+    config = userops.load(tmp_path / "home")
+    assert userops.demo_home(config, "shop").home == tmp_path / "home" / "demo-shop"
+    assert userops.demo_home(userops.load(tmp_path / "empty"), "shop").home == tmp_path / "empty"
+    assert userops.demo_home(userops.load(tmp_path / "empty"), "shop").home == tmp_path / "empty"
+
+
+def test_ctrl_c_says_that_nothing_is_lost(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "userops.py"), "simulate", str(tmp_path / "shop"), "--users", "60000"],
+        env={**os.environ, "USEROPS_HOME": str(tmp_path)},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    time.sleep(6)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "the same command goes on" in said
+    assert not (tmp_path / "shop" / "events.parquet").exists()
