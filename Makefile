@@ -22,7 +22,7 @@ setup: .venv/installed  ## the environment: .venv from requirements.lock, and th
 	@awk '/^pip==/ {found = 1} found {print; if (!/\\$$/) exit}' requirements.lock > .venv/pip.lock
 	$(BIN)/python -m pip install --quiet --require-hashes --requirement .venv/pip.lock
 	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 demo: setup  ## simulate a shop, run the whole way, ask for one user's scores

@@ -462,7 +462,8 @@ def print_answer(answer: dict[str, Any]) -> None:
             rank = "-" if head["percentile"] is None else f"{head['percentile']:.0f}"
             why = [f"{r['direction']} {r['text']}" for r in head["reason_codes"]] or [head["status_reason"] or ""]
             rows.append([name, shown, rank, "\n".join(why)])
-        table = Table(title=f"{user['user_id']}   (features as of {user['as_of']})", title_justify="left")
+        basis = f"features as of {user['as_of']}" if user["known"] else "unknown: the base rates of everybody"
+        table = Table(title=f"{user['user_id']}   ({basis})", title_justify="left")
         for title, side in (("score", "left"), ("p", "right"), ("percentile", "right"), ("because", "left")):
             table.add_column(title, justify=side)  # type: ignore[arg-type]
         for row in rows:

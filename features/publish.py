@@ -37,24 +37,27 @@ class Publication:
 
 
 def publish(config: Config, as_of: datetime, progress: Progress | None = None) -> Publication:
-    """Put the newest snapshot at or before ``as_of``, and the newest profiles, into the online store."""
+    """Put the newest snapshot at or before ``as_of``, and the newest profiles, into the online store.
+
+    A snapshot holds everybody whose events we have: whoever is online from before it and not in it is gone, and goes.
+    """
     started = time.monotonic()
     catalogue = digest()
     at, path = snapshots.newest(config, "user", as_of)
     snapshots.check_catalogue(path, NAMES, catalogue)
-    profiles = [file for then, file in snapshots.snapshots(config, "profile") if then <= as_of][-1:]
+    profiles = [snapshot for snapshot in snapshots.snapshots(config, "profile") if snapshot[0] <= as_of][-1:]
     profiles_written = 0
     with online.publication(online.path_of(config.home)) as connection:
         users, written = write_vectors(config, connection, path, NAMES, catalogue, progress)
         table = online.table_of(online.PROFILE_VIEW)
         online.create(connection, table)
-        for file in profiles:
+        for then, file in profiles:
             for total, rows in _chunks(config, file, online.PROFILE, (online.PROFILE,), _texts):
                 profiles_written += online.upsert(connection, table, rows)
                 if progress:
                     progress("profiles", profiles_written / total)
-        for name in (online.VECTOR_VIEW, *([online.PROFILE_VIEW] if profiles else [])):
-            online.drop_older(connection, online.table_of(name), int(at.timestamp()))
+            online.drop_older(connection, table, int(then.timestamp()))
+        online.drop_older(connection, online.table_of(online.VECTOR_VIEW), int(at.timestamp()))
         if written:
             online.record(connection, online.VECTOR_VIEW, catalogue, int(at.timestamp()), int(time.time()), written)
     return Publication(

@@ -62,7 +62,7 @@ class Store:
     def publish(self, as_of: datetime | None = None, progress: Progress | None = None) -> Publication:
         """Put the newest snapshot at or before ``as_of`` (default: now) online, and tell Feast's registry of it.
 
-        Users of whom something newer is online keep it; users who are not in the snapshot keep what they have.
+        Users of whom something newer is online keep it; users who are in no newer snapshot any more go.
         """
         from features import periods
 

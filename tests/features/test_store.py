@@ -207,13 +207,22 @@ def test_a_snapshot_built_again_replaces_itself(quick):
     assert quick.publish(SECOND).skipped_older == 30
 
 
-def test_users_who_left_the_snapshot_keep_their_age(quick):
+def test_users_who_left_the_snapshot_go(quick):
     quick.publish(FIRST)
     write(quick.config.home, SECOND, users=USERS[:10], profiles=False)
     published = quick.publish(SECOND)
     assert (published.users, published.profiles) == (10, 30)
     served = quick.online([USERS[0], USERS[20]])
-    assert served.as_of.tolist() == [SECOND.replace(tzinfo=None), FIRST.replace(tzinfo=None)]
+    assert served.as_of.tolist() == [SECOND.replace(tzinfo=None), None]
+    assert served.found.tolist() == [True, False]
+    assert None not in quick.profiles([USERS[0], USERS[20]])  # the profiles are still those of the first snapshot
+
+
+def test_an_older_snapshot_takes_nobody_away(quick):
+    quick.publish(SECOND)
+    write(quick.config.home, FIRST, users=USERS[:10])
+    quick.publish(FIRST)
+    assert quick.online(USERS).found.all()
 
 
 def test_publication_goes_in_chunks(quick, monkeypatch):

@@ -139,7 +139,15 @@ def test_a_wrong_method_is_a_405_and_says_which_is_right(served, method, url):
 
 @pytest.mark.parametrize(
     "url",
-    ["/nowhere", "/v1", "/v1/score/value", "/v1/models/value/card", "/v1/models//card", "/static_content/nothing.js"],
+    [
+        "/",
+        "/nowhere",
+        "/v1",
+        "/v1/score/value",
+        "/v1/models/value/card",
+        "/v1/models//card",
+        "/static_content/nothing.js",
+    ],
 )
 def test_an_unknown_address_is_a_404(served, url):
     method = "POST" if "score" in url else "GET"
@@ -294,7 +302,7 @@ class Border:
         async def send(message):
             self.sent.append(message)
 
-        scope = {"type": "http", "method": "POST", "path": "/", "headers": list(headers)}
+        scope = {"type": "http", "method": "POST", "path": "/v1", "headers": list(headers)}
         asyncio.run(self.middleware(scope, receive, send))
         return self.sent[0]["status"] if self.sent else None
 
