@@ -3,13 +3,15 @@
 ``load()`` gives the whole configuration as frozen dataclasses; every reference is checked on the way.
 Environment: ``USEROPS_HOME`` (folder of everything generated, default ``var`` beside this package),
 ``USEROPS_NOW`` (an ISO instant at which the clock stands, for replays and historical data),
-``USEROPS_CONFIGS`` (another folder of YAML files, for an installation of your own).
+``USEROPS_CONFIGS`` (another folder of YAML files, for an installation of your own),
+``USEROPS_DECISIONS`` (the database of decisions, as SQLAlchemy writes it; it may hold a password, so no file does).
 """
 
 from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +21,17 @@ import yaml
 
 from configs.errors import ConfigError
 
-__all__ = ["Config", "ModelConfig", "OriginsConfig", "ServingConfig", "configs_folder", "load", "model_of", "read_yaml"]
+__all__ = [
+    "Config",
+    "ModelConfig",
+    "OriginsConfig",
+    "ServingConfig",
+    "configs_folder",
+    "line_of",
+    "load",
+    "model_of",
+    "read_yaml",
+]
 
 _T = TypeVar("_T")
 
@@ -86,6 +98,11 @@ class Config:
         """MLflow's database inside the home, as SQLAlchemy writes it."""
         return f"sqlite:///{self.home / 'mlflow.db'}"
 
+    @property
+    def decisions_uri(self) -> str:
+        """The database of decisions and feedback, as SQLAlchemy writes it: a file of the home unless told otherwise."""
+        return os.environ.get("USEROPS_DECISIONS") or f"sqlite:///{self.home / 'decisions.db'}"
+
 
 def configs_folder() -> Path:
     """The folder of YAML files in force: ``USEROPS_CONFIGS``, or the one of this package."""
@@ -103,6 +120,28 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ConfigError(f"{path} must hold a mapping", got=type(content).__name__, expected="key: value lines")
     return content
+
+
+def line_of(path: Path, keys: Sequence[str | int]) -> int:
+    """The line, from 1, on which the value under ``keys`` begins in a YAML file; of a missing one, its parent's line.
+
+    Examples
+    --------
+    >>> line_of(configs_folder() / "project.yaml", ["name"])
+    2
+    """
+    node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    for key in keys:
+        if isinstance(node, yaml.MappingNode):
+            below = {name.value: value for name, value in node.value}.get(str(key))
+        elif isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
+            below = node.value[key]
+        else:
+            below = None
+        if below is None:
+            break
+        node = below
+    return 1 if node is None else node.start_mark.line + 1
 
 
 def build(kind: type[_T], content: dict[str, Any], where: str) -> _T:
