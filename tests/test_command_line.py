@@ -28,8 +28,12 @@ def run(home, *words):
 
 def verbs():
     groups = {"features": userops.features_app, "benchmark": userops.benchmark_app}
-    single = [[command.name or command.callback.__name__] for command in userops.app.registered_commands]
-    return single + [[group, command.name] for group, app in groups.items() for command in app.registered_commands]
+    groups = [([], userops.app), *(([group.name], group.typer_instance) for group in userops.app.registered_groups)]
+    return [
+        [*words, command.name or command.callback.__name__]
+        for words, app in groups
+        for command in app.registered_commands
+    ]
 
 
 @pytest.mark.parametrize("words", verbs(), ids=" ".join)

@@ -1,0 +1,100 @@
+"""What every verb of the command line shares: progress, tables, JSON files, one width."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+__all__ = [
+    "JsonFile",
+    "Models",
+    "bracket",
+    "console",
+    "errors",
+    "plain",
+    "print_benchmark",
+    "print_table",
+    "showing",
+    "write_json",
+]
+
+# A pipe has no width of its own: wide enough for the tables.
+WIDTH = None if sys.stdout.isatty() else 120
+console = Console(width=WIDTH)
+errors = Console(stderr=True, width=WIDTH)
+
+
+def writable(file: Path | None) -> Path | None:
+    """The file, when it can be written: said before the work, not after."""
+    if file is not None:
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.open("a").close()
+        except OSError as error:
+            raise typer.BadParameter(str(error)) from None
+    return file
+
+
+JsonFile = Annotated[
+    Path | None,
+    typer.Option("--json", help="Also write the numbers to this file.", show_default="no file", callback=writable),
+]
+Models = Annotated[list[str] | None, typer.Argument(help="Which models.", show_default="all of configs/models")]
+
+
+@contextmanager
+def showing(title: str) -> Iterator[Any]:
+    """A progress bar; the body calls ``show(message, fraction)``."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=errors, transient=not errors.is_terminal) as progress:
+        task = progress.add_task(title, total=1.0)
+
+        def show(message: str, fraction: float) -> None:
+            progress.update(task, description=f"{title}: {message}", completed=fraction)
+
+        yield show
+        progress.update(task, description=title, completed=1.0)
+
+
+def write_json(file: Path | None, content: object) -> None:
+    """Write ``content`` when the user asked for a file."""
+    if file is not None:
+        file.write_text(json.dumps(content, indent=1, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
+
+
+def print_table(title: str, columns: list[str], rows: list[list[object]]) -> None:
+    """A table whose numbers stand right."""
+    table = Table(title=title, title_justify="left")
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="left" if index == 0 else "right")
+    for row in rows:
+        table.add_row(*(f"{cell:,.4f}" if isinstance(cell, float) else str(cell) for cell in row))
+    console.print(table)
+
+
+def plain(value: float | None) -> str:
+    """A number without needless digits; nothing where it is absent."""
+    return "" if value is None else f"{value:,.6g}"
+
+
+def bracket(interval: list[float] | None) -> str:
+    """An interval as people write it."""
+    return "" if interval is None else f"[{interval[0]:.3f}, {interval[1]:.3f}]"
+
+
+def print_benchmark(found: dict[str, Any], json_file: Path | None) -> None:
+    """Metrics, baselines and ratios of one benchmark."""
+    rows: list[list[object]] = [[name, plain(metric["value"])] for name, metric in found["metrics"].items()]
+    rows += [[f"{name}: {m}", plain(v)] for name, values in found["baselines"].items() for m, v in values.items()]
+    rows += [[name, f"{ratio:.1f} x"] for name, ratio in found["ratios"].items()]
+    print_table(f"{found['benchmark']} ({found['seconds']:.0f} s, {found['peak_mb']:.0f} MB)", ["", ""], rows)
+    write_json(json_file, found)
