@@ -10,7 +10,9 @@
     │   └── CatalogueMismatch    two parts were built from different feature catalogues
     ├── TrainingError            a training set or a fit is impossible (no positives, no mature labels, ...)
     ├── RegistryError            MLflow does not hold the model, version or alias that was asked for
-    └── BundleError              a release is missing, truncated, altered or of another catalogue
+    ├── BundleError              a release is missing, truncated, altered or of another catalogue
+    └── LogError                 the decision log cannot be reached, written or exported
+        └── IdempotencyConflict  a key came again with another body
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ __all__ = [
     "ConfigError",
     "EventsError",
     "FeatureError",
+    "IdempotencyConflict",
+    "LogError",
     "RegistryError",
     "SourceError",
     "TrainingError",
@@ -95,3 +99,11 @@ class RegistryError(UseropsError):
 
 class BundleError(UseropsError):
     """A release is missing, truncated, altered or of another catalogue."""
+
+
+class LogError(UseropsError):
+    """The decision log cannot be reached, written or exported."""
+
+
+class IdempotencyConflict(LogError):
+    """A key came again with another body."""
