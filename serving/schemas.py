@@ -15,6 +15,8 @@ __all__ = [
     "ProfileQuery",
     "ScoreRequest",
     "ScoreResponse",
+    "Strict",
+    "UserId",
 ]
 
 # One line of text: no control characters, no NUL, not a megabyte.
@@ -23,11 +25,13 @@ Language = Literal["zh", "en"]
 Level = Literal["none", "reason_codes", "full"]
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """A question: no field unheard of, no number in a string, no NaN."""
+
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
-class Explain(_Strict):
+class Explain(Strict):
     """How much of the why is answered: none, the ``top_n`` strongest reasons, or also every feature's contribution."""
 
     level: Level = "reason_codes"
@@ -35,7 +39,7 @@ class Explain(_Strict):
     lang: Language = "zh"
 
 
-class ScoreRequest(_Strict):
+class ScoreRequest(Strict):
     """Users to score; ``users[i]`` of the answer is ``user_ids[i]``, also where an id comes twice."""
 
     user_ids: list[UserId] = Field(min_length=1, examples=[["u_102938"]])

@@ -1,0 +1,1 @@
+"""The REST addresses, one file per group: parse, ask, answer."""

@@ -1,0 +1,55 @@
+"""The body of a request as the schema that it must be, or the problem with it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+from starlette.requests import Request
+
+from serving.errors.problem import Problem, from_validation, shown
+
+__all__ = ["digest_of", "plain_json", "read", "request_id_of"]
+
+_T = TypeVar("_T", bound=BaseModel)
+
+
+async def read(request: Request, schema: type[_T]) -> _T:
+    """The body of a request as `schema`."""
+    return parse(await plain_json(request), schema)
+
+
+async def plain_json(request: Request) -> bytes:
+    """The bytes of a body that claims to be JSON; anything else is a 415."""
+    media_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if media_type != "application/json" or encoding != "identity":
+        got = media_type if encoding == "identity" else f"content-encoding {encoding}"
+        detail = "the body must be plain JSON"
+        raise Problem(415, "unsupported-media-type", detail, expected="application/json", got=shown(got))
+    return await request.body()
+
+
+def parse(body: bytes, schema: type[_T]) -> _T:
+    """What the body says; a 400 names the first field that is wrong."""
+    try:
+        return schema.model_validate_json(body)
+    except ValidationError as error:
+        raise from_validation(error, request_id_of(body)) from None
+
+
+def request_id_of(body: bytes) -> str | None:
+    """The id of a request that is wrong in other ways, for its echo."""
+    try:
+        value = json.loads(body).get("request_id")
+    except (ValueError, AttributeError, RecursionError):
+        return None
+    return value if isinstance(value, str) and 0 < len(value) <= 128 and value.isprintable() else None
+
+
+def digest_of(asked: BaseModel) -> str:
+    """Equal for two requests that ask the same, in whatever order they name it and whatever default they spell out."""
+    content = json.dumps(asked.model_dump(mode="json"), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return "sha256:" + hashlib.sha256(content.encode("utf-8")).hexdigest()
