@@ -4,6 +4,8 @@
 
     UseropsError                 anything a user can act on; the command line prints it without a traceback
     ├── ConfigError              a file under configs/ (or the environment) says something impossible
+    │   └── RuleError            a rule of the decision (policy, offer, cap, expression) cannot be meant
+    ├── ObjectiveUnavailable     a decision was asked for an objective that no model in force can serve
     ├── SourceError              a data file cannot be read the way its mapping says
     ├── EventsError              the event store is missing, empty or damaged
     ├── FeatureError             a feature table, the catalogue or the store cannot give what was asked
@@ -25,7 +27,9 @@ __all__ = [
     "FeatureError",
     "IdempotencyConflict",
     "LogError",
+    "ObjectiveUnavailable",
     "RegistryError",
+    "RuleError",
     "SourceError",
     "TrainingError",
     "UseropsError",
@@ -71,6 +75,14 @@ class UseropsError(Exception):
 
 class ConfigError(UseropsError):
     """A file under ``configs/``, or the environment, says something impossible."""
+
+
+class RuleError(ConfigError):
+    """A rule of the decision (policy, offer, cap, expression) says something impossible."""
+
+
+class ObjectiveUnavailable(UseropsError):
+    """A decision was asked for an objective that no model in force can serve."""
 
 
 class SourceError(UseropsError):
