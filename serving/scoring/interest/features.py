@@ -1,0 +1,95 @@
+"""User x item features: one row for each pair, the same numbers in training, serving and the benchmark.
+
+"Days since" looks back from `as_of_us`; "orders since" is 1 for the latest order. NaN where a number does not exist:
+an item never bought has no days since its last purchase. Lines after `as_of_us` are never read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from configs.history import History
+from serving.scoring.interest.lines import Lines, lines_of
+from serving.scoring.interest.pairs import CATEGORY, LINKED, OWN, SEEN, USER, fill
+from serving.scoring.interest.statistics import ITEM_VALUES, ItemStatistics, places
+
+__all__ = ["NAMES", "Pairs", "featurise", "featurise_pairs"]
+
+Ints = NDArray[np.int64]
+
+NAMES: tuple[str, ...] = (*USER, *OWN, *CATEGORY, *SEEN, *LINKED, *ITEM_VALUES)
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """What to describe: e examples (a user at a moment), each with its items.
+
+    Items and categories are rows of the statistics (see `Lines.item`); a category of -1 is unknown.
+    """
+
+    user: Ints  # [e] row in `Lines`
+    as_of_us: Ints  # [e]
+    start: Ints  # [e + 1] example k's items are item[start[k] : start[k + 1]]
+    item: NDArray[np.int32]
+    category: NDArray[np.int32]
+
+
+def featurise_pairs(
+    statistics: ItemStatistics, lines: Lines, pairs: Pairs, dtype: type[np.floating] = np.float64
+) -> NDArray[np.floating]:
+    """Describe many examples at once: dtype[len(pairs.item), len(NAMES)]."""
+    out = np.empty((len(pairs.item), len(NAMES)), dtype)
+    s = statistics
+    fill(
+        out,
+        (pairs.user, pairs.as_of_us, pairs.start, pairs.item, pairs.category),
+        (lines.start, lines.item, lines.category, lines.at_us, lines.kind, lines.quantity, lines.order),
+        (s.item_values, s.category_values, s.hazard),
+        ((s.next_start, s.next_item, s.next_value), (s.later_start, s.later_item, s.later_value)),
+        (s.together_start, s.together_item, s.together_value),
+        (s.linear_place, s.linear),
+        len(s.items) + len(lines.unknown),
+        s.half_life_orders,
+    )
+    return out
+
+
+def featurise(
+    statistics: ItemStatistics,
+    histories: History | Sequence[History],
+    as_of_us: int | Ints,
+    items: Ints | Sequence[Ints],
+    categories: Ints | Sequence[Ints] | None = None,
+) -> NDArray[np.float64]:
+    """Describe codes: float64[n, len(NAMES)], the rows of the first user first.
+
+    Parameters
+    ----------
+    histories
+        One user, or many; with many, `items` holds one array of codes for each, `as_of_us` one number or one for each.
+    categories
+        Category codes of the items, for items the statistics do not know; default: what they know.
+    """
+    if isinstance(histories, History):
+        histories, items = [histories], [np.asarray(items)]
+        categories = None if categories is None else [np.asarray(categories)]
+    codes = np.concatenate([np.asarray(each, np.int64) for each in items]) if len(items) else np.empty(0, np.int64)
+    lines = lines_of(statistics, histories, codes)
+    start = np.zeros(len(histories) + 1, np.int64)
+    np.cumsum([len(each) for each in items], out=start[1:])
+    row = places(statistics.items, codes)
+    known = row >= 0
+    group = np.where(known, statistics.category_of[row], -1) if len(statistics.items) else np.full(len(codes), -1)
+    if categories is not None:
+        given = np.concatenate([np.asarray(each, np.int64) for each in categories])
+        group = np.where(known, group, places(statistics.categories, given))
+    row = np.where(known, row, np.where(codes == 0, -1, len(statistics.items) + places(lines.unknown, codes)))
+    as_of = np.broadcast_to(np.asarray(as_of_us, np.int64), len(histories))
+    pairs = Pairs(
+        np.arange(len(histories)), np.ascontiguousarray(as_of), start, row.astype(np.int32), group.astype(np.int32)
+    )
+    return np.asarray(featurise_pairs(statistics, lines, pairs), np.float64)
