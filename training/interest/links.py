@@ -95,7 +95,7 @@ def held_before(marks: Marks, size: int, half_life_orders: float) -> tuple[spars
     return sparse.csr_array((value, item, start), shape=(len(which), size)), which
 
 
-@njit(cache=True)
+@njit(cache=True)  # type: ignore[untyped-decorator]
 def _held(
     user_start: Ints, order_start: Ints, item: Ints, decay: float, size: int, bound: int
 ) -> tuple[Ints, NDArray[np.int32], NDArray[np.float32], Ints]:
@@ -200,7 +200,7 @@ def _strongest(
     return np.cumsum(np.concatenate(starts)), np.concatenate(items), np.concatenate(values)
 
 
-@njit(cache=True)
+@njit(cache=True)  # type: ignore[untyped-decorator]
 def _cut(
     start: Ints,
     item: NDArray[np.int32],

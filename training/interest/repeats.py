@@ -94,7 +94,7 @@ def hazard_of(
     return np.minimum(hazard, 1.0).astype(np.float32), overall, category
 
 
-@njit(cache=True)
+@njit(cache=True)  # type: ignore[untyped-decorator]
 def _count_hazard(
     pair_item: Ints, pair_user: Ints, pair_start: Ints, pair_order: Ints, user_start: Ints, size: int, width: int
 ) -> tuple[Floats, Floats]:
@@ -158,7 +158,7 @@ def _correlation(moments: Floats) -> Floats:
     return np.where(defined, covariance * np.abs(covariance) / np.where(defined, below, 1.0), 0.0)
 
 
-@njit(cache=True)
+@njit(cache=True)  # type: ignore[untyped-decorator]
 def _half_life_moments(
     users: Ints,
     user_start: Ints,

@@ -165,8 +165,16 @@ def _popularity(marks: Marks, age: Floats, size: int) -> tuple[Floats, Floats, f
 def _until(lines: Lines, until_us: int, size: int) -> Lines:
     kept = (lines.at_us <= until_us) & (lines.item < size) & (lines.item >= 0)
     start = np.concatenate([[0], np.cumsum(kept)])[lines.start]
-    columns = (lines.item, lines.category, lines.at_us, lines.kind, lines.quantity, lines.order)
-    return Lines(start, *(column[kept] for column in columns), lines.unknown)
+    return Lines(
+        start,
+        lines.item[kept],
+        lines.category[kept],
+        lines.at_us[kept],
+        lines.kind[kept],
+        lines.quantity[kept],
+        lines.order[kept],
+        lines.unknown,
+    )
 
 
 def _empty(known: Vocabulary) -> ItemStatistics:

@@ -76,7 +76,7 @@ def candidates_of(
         s.half_life_orders,
         TURN,
     )
-    return start, found  # fmt: skip
+    return start, found
 
 
 @njit(cache=True)

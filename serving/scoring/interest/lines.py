@@ -71,7 +71,7 @@ def lines_of(statistics: ItemStatistics, histories: Sequence[History], more_item
     )
 
 
-@njit(cache=True)
+@njit(cache=True)  # type: ignore[untyped-decorator]
 def number_orders(start: Ints, at_us: Ints, kind: NDArray[np.int8], order: Ints) -> NDArray[np.int32]:
     """Number each user's purchases by order: int32[n], -1 for lines that are no purchase."""
     number = np.full(len(at_us), -1, np.int32)

@@ -11,7 +11,7 @@ __all__ = ["reach", "reach_linear", "reach_together"]
 
 @njit(cache=True)
 def reach(links, own, own_item, n_own, n_items, orders, latest, score, touched):  # type: ignore[no-untyped-def]
-    """Mean strength over the latest order's items (`latest`) or all by decayed orders; returns how many were touched."""
+    """Mean strength over the latest order's items (`latest`) or all by decayed orders; returns how many it touched."""
     start, target, value = links
     total, n = 0.0, 0
     for k in range(n_own):
