@@ -6,6 +6,7 @@
       2026-11-21T101112Z-1f0c2e9ab310/
         release.json           {"format", "release_id", "created_at", "catalogue_digest", "models", "files", ...}
         churn/model.json ...   what training wrote
+        policy.json ...        documents that travel with the models, listed under "documents"
       current -> 2026-11-21T101112Z-1f0c2e9ab310
 
 The end of ``release_id`` is the digest of everything else that ``release.json`` says, so that no byte of a release
@@ -17,12 +18,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from configs.errors import BundleError
 from serving.scoring import verified
+from serving.scoring.interest.model import NAME as INTEREST
+from serving.scoring.interest.model import InterestModel
 from serving.scoring.model import Model
 
 __all__ = ["FORMAT", "Bundle", "current", "release_digest"]
@@ -32,7 +35,11 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Bundle:
-    """The models of one release, verified."""
+    """The models of one release, verified.
+
+    ``models`` holds those that score users, ``interest`` the one that scores items and categories for a user;
+    ``documents`` are the bytes of every other file, by its name: what the release was decided with.
+    """
 
     release_id: str
     created_at: str
@@ -40,6 +47,8 @@ class Bundle:
     models: dict[str, Model]
     digest: str
     meta: dict[str, Any]
+    interest: InterestModel | None = None
+    documents: dict[str, bytes] = field(default_factory=dict)
 
     @classmethod
     def load(cls, folder: Path, catalogue_digest: str | None = None) -> Bundle:
@@ -56,6 +65,7 @@ class Bundle:
         try:
             release_id, files, listed = meta["release_id"], dict(meta["files"]), dict(meta["models"])
             catalogue, created_at = meta["catalogue_digest"], meta["created_at"]
+            named = [str(name) for name in meta.get("documents", [])]
         except (KeyError, TypeError, ValueError) as error:
             raise BundleError(f"{path}: incomplete", got=sorted(meta), expected=str(error)) from None
         expected_id = release_digest(meta)
@@ -73,8 +83,21 @@ class Bundle:
                 because="features/catalog.py changed since the models were trained",
                 run="userops train && userops promote && userops release",
             )
+        if unlisted := sorted(set(named) - set(files)):
+            raise BundleError(f"{path}: a document is not among the files", got=unlisted, expected=sorted(files))
+        documents = {name: verified.read(folder, name, files[name]) for name in named}
         models = {name: _model(folder, name, one, files, catalogue) for name, one in listed.items()}
-        return cls(release_id, created_at, catalogue, models, verified.sha256(content), meta)
+        interest = models.pop(INTEREST, None)
+        return cls(
+            release_id=release_id,
+            created_at=created_at,
+            catalogue_digest=catalogue,
+            models={name: model for name, model in models.items() if isinstance(model, Model)},
+            digest=verified.sha256(content),
+            meta=meta,
+            interest=interest if isinstance(interest, InterestModel) else None,
+            documents=documents,
+        )
 
 
 def release_digest(meta: Mapping[str, Any]) -> str:
@@ -101,13 +124,16 @@ def current(releases_folder: Path) -> Path:
     return folder
 
 
-def _model(folder: Path, name: str, listed: Mapping[str, Any], files: Mapping[str, str], catalogue: str) -> Model:
+def _model(
+    folder: Path, name: str, listed: Mapping[str, Any], files: Mapping[str, str], catalogue: str
+) -> Model | InterestModel:
     manifest = f"{listed['folder']}/model.json"
     if manifest not in files or files[manifest] != listed["model_json_sha256"]:
         raise BundleError(
             f"{folder / 'release.json'}: {name}", got=files.get(manifest), expected=listed["model_json_sha256"]
         )
-    model = Model.load(folder / listed["folder"], listed["model_json_sha256"])
+    kind = InterestModel if name == INTEREST else Model
+    model = kind.load(folder / listed["folder"], listed["model_json_sha256"])
     for what, got, expected in (
         ("name", model.name, name),
         ("version", model.version, str(listed["version"])),

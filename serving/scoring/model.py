@@ -15,7 +15,6 @@ calibrator (one, or one per horizon) from which the waiting time until the next 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,17 +24,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs.errors import BundleError, FeatureError
-from serving.scoring import verified, waiting
+from serving.scoring import waiting
 from serving.scoring.calibrator import Calibrator, read_calibrator
+from serving.scoring.folder import FORMAT, read_folder, write_folder
 from serving.scoring.head import Cohort, Head, check_family, read_cohort, read_head
+from serving.scoring.treeshap import TreeShap
 
 __all__ = ["FORMAT", "LEVELS", "Model", "write_model"]
 
 Floats = NDArray[np.float64]
 
-FORMAT = 1
+KIND = "users"  # one row of user features per answer
 LEVELS = (0.1, 0.5, 0.9)  # median and 80 % interval of the waiting time
-_REQUIRED = ("name", "version", "run_id", "features", "catalogue_digest", "boosters", "heads", "created_at")
 
 
 class Model:
@@ -60,6 +60,7 @@ class Model:
             name: read_head(name, content, f"{where}: {name}") for name, content in meta["heads"].items()
         }
         self._boosters = dict(boosters)
+        self._shap: dict[str, TreeShap | None] = {}
         self._horizon = {name: bool(one.get("horizon_column")) for name, one in meta["boosters"].items()}
         self._grid = meta.get("timing", {}).get("head_grid")
         self.timing_cohort = self._timing_cohort(meta.get("timing", {}))
@@ -69,18 +70,13 @@ class Model:
     @classmethod
     def load(cls, folder: Path, expected_sha256: str | None = None) -> Model:
         """The model in ``folder``; every file is verified before it is parsed."""
-        path = folder / "model.json"
-        content = verified.read(folder, "model.json", expected_sha256)
-        meta = verified.read_json(content, path)
-        if meta.get("format") != FORMAT:
-            raise BundleError(f"{path}: unknown format", got=meta.get("format"), expected=FORMAT)
-        if missing := [key for key in _REQUIRED if key not in meta]:
-            raise BundleError(f"{path}: missing {missing[0]!r}", got=sorted(meta), expected=list(_REQUIRED))
+        read = read_folder(folder, expected_sha256)
+        if (kind := read.meta.get("kind", KIND)) != KIND:
+            raise BundleError(f"{read.where}: another kind of model", got=kind, expected=KIND)
         try:
-            boosters = {name: _booster(folder, one["file"], one["sha256"]) for name, one in meta["boosters"].items()}
-            return cls(meta, boosters, verified.sha256(content), str(path))
+            return cls(read.meta, read.boosters, read.digest, read.where)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise BundleError(f"{path} does not have the shape of a model", got=repr(error)) from None
+            raise BundleError(f"{read.where} does not have the shape of a model", got=repr(error)) from None
 
     def columns(self, names: Sequence[str]) -> NDArray[np.intp]:
         """Where each feature of this model stands among ``names``: ``vector[:, columns]`` is its ``x``."""
@@ -108,10 +104,17 @@ class Model:
         ``contributions.sum(axis=1) + base == raw`` up to rounding. The horizon is the question and not a reason: its
         share is part of the base value.
         """
-        one = self._head(head)
-        phi = self._predict(one.booster, x, one.horizon_days, threads, pred_contrib=True)
-        width = len(self.features)
-        return phi[:, :width], phi[:, width:].sum(axis=1)
+        one, width = self._head(head), len(self.features)
+        if (shap := self._explainer(one.booster)) is None:
+            phi = self._predict(one.booster, x, one.horizon_days, threads, pred_contrib=True)
+            return phi[:, :width], phi[:, width:].sum(axis=1)
+        phi, base = shap(self._asked(one.booster, x, one.horizon_days))
+        return phi[:, :width], phi[:, width:].sum(axis=1) + base
+
+    def prepare(self) -> None:
+        """Work out now what the first `contributions` of every booster would."""
+        for name in self._boosters:
+            self._explainer(name)
 
     def in_cohort(self, x: Floats, head: str) -> NDArray[np.bool_]:
         """For which rows the head has an answer: bool[n]."""
@@ -147,15 +150,22 @@ class Model:
         return np.ones(len(x), dtype=np.bool_) if cohort is None else self.cohorts[cohort].contains(x, self.features)
 
     def _predict(self, booster: str, x: Floats, horizon: float | None, threads: int, **how: bool) -> Floats:
-        if x.ndim != 2 or x.shape[1] != len(self.features):
-            raise FeatureError(f"model {self.name}: wrong width", got=x.shape, expected=f"[n, {len(self.features)}]")
-        if self._horizon[booster]:
-            x = np.column_stack([x, np.full(len(x), horizon)])
+        x = self._asked(booster, x, horizon)
         if len(x) == 0:
             width = x.shape[1] + 1
             return np.empty((0, width)) if "pred_contrib" in how else np.empty(0)
         answer = self._boosters[booster].predict(x, num_iteration=-1, num_threads=threads, **how)
         return np.asarray(answer, dtype=np.float64)
+
+    def _asked(self, booster: str, x: Floats, horizon: float | None) -> Floats:
+        if x.ndim != 2 or x.shape[1] != len(self.features):
+            raise FeatureError(f"model {self.name}: wrong width", got=x.shape, expected=f"[n, {len(self.features)}]")
+        return np.column_stack([x, np.full(len(x), horizon)]) if self._horizon[booster] else x
+
+    def _explainer(self, booster: str) -> TreeShap | None:
+        if booster not in self._shap:
+            self._shap[booster] = TreeShap.of(self._boosters[booster])
+        return self._shap[booster]
 
     def _head(self, name: str) -> Head:
         try:
@@ -220,14 +230,6 @@ class Model:
         self._grid_calibrators = [read_calibrator(one, f"{where}: timing.head_grid") for one in each]
 
 
-def _booster(folder: Path, file: str, sha256: str) -> lgb.Booster:
-    content = verified.read(folder, file, sha256)
-    try:
-        return lgb.Booster(model_str=content.decode("utf-8"))
-    except (lgb.basic.LightGBMError, UnicodeDecodeError) as error:
-        raise BundleError(f"{folder / file} is not a LightGBM model", got=str(error)) from None
-
-
 def write_model(folder: Path, meta: Mapping[str, Any], boosters: Mapping[str, str]) -> Model:
     """Write a model folder and read it back: what could not be served cannot be written.
 
@@ -241,18 +243,5 @@ def write_model(folder: Path, meta: Mapping[str, Any], boosters: Mapping[str, st
     boosters
         The LightGBM text (``Booster.model_to_string()``) of every booster.
     """
-    if set(boosters) != set(meta["boosters"]):
-        raise BundleError(f"{folder}: boosters", got=sorted(boosters), expected=sorted(meta["boosters"]))
-    folder.mkdir(parents=True, exist_ok=True)
-    described = {}
-    for name, text in boosters.items():
-        content = text.encode("utf-8")
-        verified.write(folder / f"{name}.txt", content)
-        described[name] = {**meta["boosters"][name], "file": f"{name}.txt", "sha256": verified.sha256(content)}
-    document = {"format": FORMAT, **meta, "boosters": described}
-    try:
-        text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise BundleError(f"{folder}/model.json: a value is not JSON", got=str(error)) from None
-    verified.write(folder / "model.json", text.encode("utf-8") + b"\n")
+    write_folder(folder, meta, boosters)
     return Model.load(folder)

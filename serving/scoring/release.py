@@ -14,7 +14,7 @@ from typing import Any
 from configs.errors import BundleError
 from serving.scoring import verified
 from serving.scoring.bundle import FORMAT, Bundle, release_digest
-from serving.scoring.model import Model
+from serving.scoring.folder import file_names
 
 __all__ = ["make_current", "write_release"]
 
@@ -25,12 +25,14 @@ def write_release(
     catalogue_digest: str,
     created_at: datetime,
     extra: Mapping[str, Any] | None = None,
+    documents: Mapping[str, bytes] | None = None,
 ) -> str:
-    """Copy the model folders into one release, verify it, make it current; return its id.
+    """Copy the model folders and documents into one release, verify it, make it current; return its id.
 
     The release is built beside its final place and renamed, and ``current`` is replaced, never rewritten: a crash at
     any point leaves the old release in force. The same content at the same instant is the same release.
-    ``extra`` entries are kept in ``release.json`` (aliases, policy, git revision, ...).
+    ``extra`` entries are kept in ``release.json`` (aliases, policy, git revision, ...); ``documents`` (``policy.json``,
+    ``offers.json``) lie beside it.
     """
     if created_at.tzinfo is None:
         raise BundleError("created_at of a release must be aware", got=created_at.isoformat())
@@ -39,7 +41,22 @@ def write_release(
     releases_folder.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(prefix=".building-", dir=releases_folder))
     try:
-        meta = _copy(building, models, catalogue_digest, created_at.astimezone(UTC), dict(extra or {}))
+        files, listed = _copy(building, models)
+        for name, content in sorted((documents or {}).items()):
+            if name == "release.json" or "/" in name or name in listed:
+                raise BundleError("a document of a release cannot have this name", got=name, expected="policy.json")
+            verified.write(building / name, content)
+            files[name] = verified.sha256(content)
+        meta = {
+            **(extra or {}),
+            "format": FORMAT,
+            "created_at": created_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+            "catalogue_digest": catalogue_digest,
+            "models": listed,
+            **({"documents": sorted(documents)} if documents else {}),
+            "files": files,
+        }
+        meta = {"release_id": f"{created_at.astimezone(UTC):%Y-%m-%dT%H%M%SZ}-{release_digest(meta)}", **meta}
         release_id = str(meta["release_id"])
         text = json.dumps(meta, indent=1, ensure_ascii=False, allow_nan=False)
         verified.write(building / "release.json", text.encode("utf-8") + b"\n")
@@ -72,27 +89,19 @@ def make_current(releases_folder: Path, release_id: str) -> None:
         os.close(descriptor)
 
 
-def _copy(
-    building: Path, models: Mapping[str, Path], catalogue_digest: str, created_at: datetime, extra: dict[str, Any]
-) -> dict[str, Any]:
+def _copy(building: Path, models: Mapping[str, Path]) -> tuple[dict[str, str], dict[str, Any]]:
+    """Copy every file of every model; the digest of each file, and what ``release.json`` says of each model."""
     files: dict[str, str] = {}
     listed: dict[str, Any] = {}
     for name, source in sorted(models.items()):
-        model = Model.load(source)
-        if model.name != name:
-            raise BundleError(f"{source} holds another model", got=model.name, expected=name)
+        meta = verified.read_json(verified.read(source, "model.json", None), source / "model.json")
+        if meta.get("name") != name:
+            raise BundleError(f"{source} holds another model", got=meta.get("name"), expected=name)
         (building / name).mkdir()
-        for file in ("model.json", *(one["file"] for one in model.meta["boosters"].values())):
+        for file in file_names(meta):
             content = verified.read(source, file, None)
             verified.write(building / name / file, content)
             files[f"{name}/{file}"] = verified.sha256(content)
-        listed[name] = {"folder": name, "version": model.version, "model_json_sha256": files[f"{name}/model.json"]}
-    meta = {
-        **extra,
-        "format": FORMAT,
-        "created_at": created_at.isoformat().replace("+00:00", "Z"),
-        "catalogue_digest": catalogue_digest,
-        "models": listed,
-        "files": files,
-    }
-    return {"release_id": f"{created_at:%Y-%m-%dT%H%M%SZ}-{release_digest(meta)}", **meta}
+        version = str(meta.get("version"))
+        listed[name] = {"folder": name, "version": version, "model_json_sha256": files[f"{name}/model.json"]}
+    return files, listed

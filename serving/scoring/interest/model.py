@@ -1,0 +1,322 @@
+"""The interest model of a release: candidates, probabilities, needs and reasons for one user's history.
+
+Two heads answer, each a booster with a calibrator: ``item``, P(the user buys the item within ``horizon_days``), and
+``category``, P(the user buys anything of the category within ``horizon_days``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import lightgbm as lgb
+import numpy as np
+from numpy.typing import NDArray
+
+from configs.errors import BundleError
+from configs.history import History
+from serving.scoring.calibrator import Calibrator, read_calibrator
+from serving.scoring.folder import Folder, read_folder, write_folder
+from serving.scoring.interest.because import strongest
+from serving.scoring.interest.candidates import candidates
+from serving.scoring.interest.features import NAMES, featurise
+from serving.scoring.interest.needs import Need, Needs
+from serving.scoring.interest.statistics import ItemStatistics, places
+
+__all__ = [
+    "FEATURES",
+    "HEADS",
+    "KIND",
+    "NAME",
+    "About",
+    "InterestHead",
+    "InterestModel",
+    "Names",
+    "Scored",
+    "as_head",
+    "need_columns",
+    "write_interest",
+]
+
+NAME = "interest"
+KIND = "interest"
+HEADS = ("item", "category")
+# Beside the columns of `features.NAMES`: days since the last purchase in the category over the usual gap; satisfied.
+NEEDS = ("need_place", "need_satisfied")
+FEATURES = (*NAMES, *NEEDS)
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What a head says of n items or categories.
+
+    ``raw`` is the margin in log-odds, by which to rank; ``p`` the calibrated probability with its 95 % interval
+    ``[p_low, p_high]``; ``x`` the features as scored, float64[n, f].
+    """
+
+    codes: Ints
+    raw: Floats
+    p: Floats
+    p_low: Floats
+    p_high: Floats
+    x: Floats
+    head: str
+    calibrated: bool
+
+
+@dataclass(frozen=True)
+class InterestHead:
+    """One head: its features in order, its booster, and how a margin becomes a probability with an interval.
+
+    ``interval`` is float64[b, 3]: at margins ``interval[:, 0]``, rising, by how much the log-odds of the calibrated
+    probability may be off, downwards (<= 0) and upwards (>= 0), with 95 % confidence.
+    """
+
+    name: str
+    features: tuple[str, ...]
+    booster: lgb.Booster
+    calibrator: Calibrator
+    quantiles: Floats
+    interval: Floats
+
+    def raw(self, x: Floats) -> Floats:
+        """The margin in log-odds, float64[n]."""
+        if len(x) == 0:
+            return np.empty(0)
+        return np.asarray(self.booster.predict(x, raw_score=True, num_threads=1), dtype=np.float64)
+
+    def probability(self, raw: Floats) -> tuple[Floats, Floats, Floats]:
+        """Calibrated probabilities and the ends of their intervals, float64[n] each."""
+        p = self.calibrator(raw)
+        with np.errstate(divide="ignore"):
+            odds = np.log(p) - np.log1p(-p)
+        low = np.interp(raw, self.interval[:, 0], self.interval[:, 1])
+        high = np.interp(raw, self.interval[:, 0], self.interval[:, 2])
+        return p, 1.0 / (1.0 + np.exp(-(odds + low))), 1.0 / (1.0 + np.exp(-(odds + high)))
+
+    def percentile(self, raw: Floats) -> Floats:
+        """The share of the reference pairs of user and candidate, in [0, 100], below each margin."""
+        return np.asarray(np.interp(raw, self.quantiles, np.linspace(0.0, 100.0, len(self.quantiles))))
+
+
+@dataclass(frozen=True)
+class About:
+    """What an answer says of the model that gave it."""
+
+    name: str
+    version: str
+    run_id: str
+    digest: str
+    maturity: str | None
+    calibrators: dict[str, Calibrator]
+    meta: dict[str, Any]
+
+
+class InterestModel:
+    """One per release; its arrays are memory-mapped and never written to."""
+
+    def __init__(self, folder: Folder) -> None:
+        meta, where = folder.meta, folder.where
+        self.meta = meta
+        self.digest = folder.digest
+        self.name: str = meta["name"]
+        self.version = str(meta["version"])
+        self.run_id = str(meta["run_id"])
+        self.catalogue_digest: str = meta["catalogue_digest"]
+        self.horizon_days = float(meta["horizon_days"])
+        self.heads = {name: _head(name, meta, folder, where) for name in HEADS}
+        self.statistics = {
+            name: ItemStatistics(**{f.name: folder.arrays[f"{name}_{f.name}"] for f in fields(ItemStatistics)})
+            for name in HEADS
+        }
+        self._needs = Needs(
+            folder.arrays["needs_categories"],
+            folder.arrays["needs_gap_days"],
+            folder.arrays["needs_window"],
+            float(meta["needs"]["prior_gaps"]),
+        )
+        self._names = Names(folder.arrays["names_code"], folder.arrays["names_end"], folder.arrays["names_text"])
+        calibrators = {name: head.calibrator for name, head in self.heads.items()}
+        self.model = About(
+            self.name, self.version, self.run_id, self.digest, meta.get("maturity"), calibrators, self.meta
+        )
+
+    @classmethod
+    def load(cls, folder: Path, expected_sha256: str | None = None) -> InterestModel:
+        """The model in ``folder``; every file is verified before it is parsed."""
+        read = read_folder(folder, expected_sha256)
+        if (kind := read.meta.get("kind")) != KIND:
+            raise BundleError(f"{read.where}: another kind of model", got=kind, expected=KIND)
+        try:
+            return cls(read)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise BundleError(f"{read.where} does not have the shape of an interest model", got=repr(error)) from None
+
+    def candidates(self, history: History, as_of_us: int, most: int = 200, allowed: Ints | None = None) -> Ints:
+        """Codes of the items worth a score, none twice, the most promising sources first.
+
+        ``allowed`` are the codes, rising, of what can be had at all (in stock, in this store); the answer is filled up
+        from them, also with items that nobody bought yet.
+        """
+        return candidates(self.statistics["item"], history, as_of_us, most, allowed)
+
+    def score_items(self, history: History, as_of_us: int, items: Ints, categories: Ints | None = None) -> Scored:
+        """P(the user buys the item within ``horizon_days``) of each item code.
+
+        An unknown item is scored by the user's own lines and by its category, where ``categories`` gives it.
+        """
+        return self._scored("item", history, as_of_us, items, categories)
+
+    def score_categories(self, history: History, as_of_us: int, categories: Ints | None = None) -> Scored:
+        """P(the user buys anything of the category within ``horizon_days``); of all known categories by default."""
+        asked = self.statistics["category"].items if categories is None else categories
+        return self._scored("category", history, as_of_us, asked, None)
+
+    def contributions(self, head: str, x: Floats) -> tuple[Floats, Floats]:
+        """Exact TreeSHAP values of the margin, float64[n, f], and the base values, float64[n]."""
+        if len(x) == 0:
+            return np.empty(x.shape), np.empty(0)
+        phi = np.asarray(self.heads[head].booster.predict(x, pred_contrib=True, num_threads=1), dtype=np.float64)
+        return phi[:, :-1], phi[:, -1]
+
+    def needs(self, history: History, as_of_us: int) -> dict[int, Need]:
+        """Per category bought before, by code: days since, the usual gap, and whether the need is satisfied."""
+        return self._needs.of(history, as_of_us)
+
+    def neighbours(self, item: int, most: int = 20) -> list[tuple[int, float]]:
+        """Similar items, (code, similarity in [0, 1]), the most similar first."""
+        return self.statistics["item"].neighbours(item, most)
+
+    def category_of(self, item: int) -> int:
+        """The category of an item, by code; 0 when unknown."""
+        return int(self._categories(np.array([item], dtype=np.int64))[0])
+
+    def because(self, history: History, as_of_us: int, code: int) -> tuple[str, float] | None:
+        """What of the user's past speaks most for an item or a category: its id, and how many days ago; or None."""
+        found = strongest(self.statistics["item"], history, as_of_us, code)
+        if found is None:
+            return None
+        line, days = found
+        name = self.text(int(history.item[line])) or self.text(int(history.category[line]))
+        return None if name is None else (name, days)
+
+    def _categories(self, items: Ints) -> Ints:
+        statistics = self.statistics["item"]
+        place = places(statistics.items, items)
+        row = np.where(place >= 0, statistics.category_of[place], -1)
+        return np.where(row >= 0, statistics.categories[row], 0)
+
+    def _scored(self, head: str, history: History, as_of_us: int, codes: Ints, categories: Ints | None) -> Scored:
+        one = self.heads[head]
+        codes = np.asarray(codes, dtype=np.int64)
+        x = featurise(self.statistics[head], as_head(history, head), as_of_us, codes, categories)
+        if head == "item":
+            group = self._categories(codes)
+            group = group if categories is None else np.where(group != 0, group, categories)
+        else:
+            group = codes
+        x = np.column_stack([x, need_columns(self.needs(history, as_of_us), group)])
+        raw = one.raw(x)
+        p, low, high = one.probability(raw)
+        return Scored(codes, raw, p, low, high, x, head, True)
+
+    def text(self, code: int) -> str | None:
+        """The id of an item or category; None when the model does not know the code."""
+        return self._names.text(code)
+
+
+def as_head(history: History, head: str) -> History:
+    """The history as a head reads it: to the category head, categories are the items."""
+    return history if head == "item" else replace(history, item=history.category)
+
+
+def need_columns(needs: Mapping[int, Need], categories: Ints) -> Floats:
+    """The columns `NEEDS` of pairs whose categories are given by code: float64[n, 2], NaN where never bought."""
+    nothing = (np.nan, np.nan)
+    known = {code: (need.days_since / need.usual_days, float(need.satisfied)) for code, need in needs.items()}
+    return np.array([known.get(code, nothing) for code in categories.tolist()], dtype=np.float64).reshape(-1, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Ids by code, in three arrays: codes rising, where each id ends, and all ids in UTF-8, one after the other.
+
+    Examples
+    --------
+    >>> names = Names.of({7: "tea", 3: "milk"})
+    >>> names.text(7), names.text(8)
+    ('tea', None)
+    """
+
+    code: Ints
+    end: Ints
+    utf8: NDArray[np.uint8]
+
+    @classmethod
+    def of(cls, names: Mapping[int, str]) -> Names:
+        """The arrays of ``names``."""
+        ordered = sorted(names.items())
+        texts = [name.encode("utf-8") for _, name in ordered]
+        end = np.cumsum([len(text) for text in texts], dtype=np.int64)
+        codes = np.array([code for code, _ in ordered], dtype=np.int64)
+        return cls(codes, end, np.frombuffer(b"".join(texts), dtype=np.uint8))
+
+    def text(self, code: int) -> str | None:
+        """The id behind a code."""
+        place = int(np.searchsorted(self.code, code))
+        if place == len(self.code) or self.code[place] != code:
+            return None
+        start = int(self.end[place - 1]) if place else 0
+        return self.utf8[start : int(self.end[place])].tobytes().decode("utf-8")
+
+
+def write_interest(
+    folder: Path,
+    meta: Mapping[str, Any],
+    boosters: Mapping[str, str],
+    statistics: Mapping[str, ItemStatistics],
+    needs: Needs,
+    names: Mapping[int, str],
+) -> InterestModel:
+    """Write an interest model's folder and read it back: what could not be served cannot be written.
+
+    ``meta`` is ``model.json`` without ``format``, ``kind``, files and hashes; ``names`` are the ids of items and
+    categories by code.
+    """
+    ids = Names.of(names)
+    arrays = {f"{head}_{f.name}": getattr(one, f.name) for head, one in statistics.items() for f in fields(one)}
+    arrays |= {
+        "needs_categories": needs.categories,
+        "needs_gap_days": needs.gap_days,
+        "needs_window": needs.window,
+        "names_code": ids.code,
+        "names_end": ids.end,
+        "names_text": ids.utf8,
+    }
+    document = {**meta, "kind": KIND, "needs": {"prior_gaps": needs.prior_gaps}}
+    write_folder(folder, document, boosters, arrays)
+    return InterestModel.load(folder)
+
+
+def _head(name: str, meta: Mapping[str, Any], folder: Folder, where: str) -> InterestHead:
+    content, booster = meta["heads"][name], folder.boosters[meta["heads"][name]["booster"]]
+    features = tuple(meta["features"][name])
+    if booster.feature_name() != list(features):
+        raise BundleError(
+            f"{where}: booster {name!r} was trained on other columns",
+            got=booster.num_feature(),
+            expected=len(features),
+        )
+    quantiles = np.asarray(content["raw_percentiles"], dtype=np.float64)
+    interval = np.asarray(content["interval"], dtype=np.float64)
+    rising = interval.ndim == 2 and interval.shape[1] == 3 and len(interval) > 0 and (np.diff(interval[:, 0]) > 0).all()
+    if not rising or not np.isfinite(interval).all() or (interval[:, 1] > 0).any() or (interval[:, 2] < 0).any():
+        raise BundleError(f"{where}: {name}: interval", got=interval.shape, expected="rows of margin, <= 0, >= 0")
+    if quantiles.shape != (101,) or not np.isfinite(quantiles).all() or (np.diff(quantiles) < 0).any():
+        raise BundleError(f"{where}: {name}: raw_percentiles", got=quantiles.shape, expected="101 numbers, rising")
+    return InterestHead(name, features, booster, read_calibrator(content["calibrator"], where), quantiles, interval)
