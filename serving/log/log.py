@@ -8,7 +8,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from serving.log import counts, decisions, feedback, live, people
+from serving.log.database import Database, connect
+from serving.log.migrate import ensure
 from serving.log.rows import (
+    ALL_CHANNELS,
     DAY_US,
     DecisionRow,
     EventsAnswer,
@@ -23,36 +27,45 @@ from serving.log.rows import (
 
 __all__ = ["DecisionLog"]
 
+EXPIRE_EVERY_US = DAY_US // 24
+KEEP_DRAINED_US = 100 * DAY_US
+
 
 class DecisionLog:
     """One log; an instance serves all threads of a process, and each process opens its own."""
 
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._expire_at_us = 0
+
     @classmethod
     def open(cls, uri: str) -> DecisionLog:
         """The log at ``uri``, created or brought to this version's schema if need be, by one process at a time."""
-        raise NotImplementedError
+        database = connect(uri)
+        ensure(database)
+        return cls(database)
 
     def close(self) -> None:
         """Close the connections of the calling thread."""
-        raise NotImplementedError
+        self._database.close()
 
     # decisions
 
     def request(self, request_id: str, since_us: int) -> Logged | None:
         """What was answered to ``request_id`` at or after ``since_us``."""
-        raise NotImplementedError
+        return decisions.request(self._database, request_id, since_us)
 
     def record(self, row: DecisionRow, *, idempotent_us: int = DAY_US) -> Logged | None:
         """None when the decision was written; what is there when its request id came in the last ``idempotent_us``."""
-        raise NotImplementedError
+        return decisions.record(self._database, row, idempotent_us)
 
     def decision(self, decision_id: str) -> DecisionRow | None:
         """The decision as it was recorded."""
-        raise NotImplementedError
+        return decisions.decision(self._database, decision_id)
 
     def decisions(self, since_us: int, until_us: int) -> Iterator[DecisionRow]:
         """Every decision in [since_us, until_us), oldest first, in constant memory."""
-        raise NotImplementedError
+        return decisions.decisions(self._database, since_us, until_us)
 
     def export(
         self,
@@ -64,21 +77,23 @@ class DecisionLog:
         attribution_us: int = 7 * DAY_US,
     ) -> int:
         """Write the offers of the decisions in [since_us, until_us) to Parquet under Open Bandit's names; how many."""
-        raise NotImplementedError
+        from serving.log.export import export  # pyarrow, which a worker does not load
+
+        return export(self._database, path, since_us, until_us, frozenset(reward_types), attribution_us)
 
     # what the next decision must know
 
     def state(self, user_id: str, at_us: int, *, after_us: int) -> UserState:
         """What is known of a user: actions in (at_us - 93 days, at_us], live events in (after_us, at_us]."""
-        raise NotImplementedError
+        return people.state(self._database, user_id, at_us, after_us)
 
     def global_counts(self, offer_ids: Collection[str], since_us: int) -> list[GlobalCount]:
         """Actions over all users per offer, event, UTC day and placement, from the day of ``since_us`` on."""
-        raise NotImplementedError
+        return counts.offer_counts(self._database, offer_ids, since_us)
 
     def response_counts(self, since_us: int = 0) -> dict[str, tuple[int, int]]:
         """``channel: (shown, responded)``: offers decided, and those of them with a response, by day of decision."""
-        raise NotImplementedError
+        return counts.channel_counts(self._database, since_us)
 
     # what came of it
 
@@ -98,70 +113,77 @@ class DecisionLog:
         IdempotencyConflict
             ``key`` came in the last 24 h with another body.
         """
-        raise NotImplementedError
+        return feedback.take(self._database, events, key, at_us, body_digest, windows_us)
 
     # live behaviour
 
     def events(self, events: Sequence[LiveEvent], *, at_us: int) -> EventsAnswer:
         """Queue live events, once per event id; ``at_us`` is now."""
-        raise NotImplementedError
+        return live.add(self._database, events, at_us)
 
     def pending_events(self, after_seq: int | None = None, most: int = 1000) -> list[ReceivedEvent]:
         """The next events of the queue after ``after_seq``; None: after the last one refreshed."""
-        raise NotImplementedError
+        return live.pending(self._database, after_seq, most)
 
     def mark_refreshed(self, seq: int, *, at_us: int) -> None:
         """Note that the online store knows every event up to ``seq``; a smaller one than before moves only the time."""
-        raise NotImplementedError
+        live.mark_refreshed(self._database, seq, at_us)
 
     def undrained_events(
         self, user_ids: Collection[str] | None = None, after_seq: int = 0, most: int = 100_000
     ) -> list[ReceivedEvent]:
         """Live events that the event store does not hold yet, of these users or of all, in order of ``seq``."""
-        raise NotImplementedError
+        return live.undrained(self._database, user_ids, after_seq, most)
 
     def mark_drained(self, seqs: Collection[int]) -> int:
         """Note that the event store holds these events; how many were news."""
-        raise NotImplementedError
+        return live.mark_drained(self._database, seqs)
 
     # people
 
     def set_personalization(self, user_id: str, on: bool, at_us: int) -> None:
         """Rank with or without knowledge of the person from now on; the newest ``at_us`` wins."""
-        raise NotImplementedError
+        people.set_value(self._database, user_id, people.PERSONALIZATION, "", on, at_us)
 
     def set_consent(self, user_id: str, purpose: str, on: bool, at_us: int) -> None:
         """Note a consent given or withdrawn."""
-        raise NotImplementedError
+        people.set_value(self._database, user_id, people.CONSENT, purpose, on, at_us)
 
     def set_opted_out(self, user_id: str, channel: str | None, on: bool, at_us: int) -> None:
         """Note that a user is not to be approached on ``channel``, None: on any; or is again."""
-        raise NotImplementedError
+        people.set_value(self._database, user_id, people.OPTED_OUT, channel or ALL_CHANNELS, on, at_us)
 
     def delete_tag(self, user_id: str, tag: str, at_us: int) -> None:
         """Note that ``tag`` is not to be used of this user any more."""
-        raise NotImplementedError
+        people.set_value(self._database, user_id, people.DELETED_TAG, tag, True, at_us)
 
     def resolve(self, namespace: str, id: str) -> str | None:
         """The user behind an identity of another system."""
-        raise NotImplementedError
+        return people.resolve(self._database, namespace, id)
 
     def identify(self, rows: Iterable[tuple[str, str, str]]) -> int:
         """Write ``(namespace, id, user_id)`` rows, each replacing what was said of that identity; how many."""
-        raise NotImplementedError
+        return people.identify(self._database, rows)
 
     def erase(self, user_id: str) -> int:
         """Remove a person: decisions, feedback, actions, live events, settings, identities; how many decisions.
 
         Counts over all users stay. Feedback on what is gone is then `UNKNOWN_DECISION`.
         """
-        raise NotImplementedError
+        return people.erase(self._database, user_id)
 
     # upkeep
 
     def maintain(self, at_us: int) -> None:
         """Move the write-ahead log into the database and forget what has expired; some process calls it every second.
 
-        Gone are request ids and Idempotency-Keys after 2 days, and actions and drained events after 93 days.
+        Gone are, looked for once an hour, Idempotency-Keys after 24 h and live events that the event store has had for
+        100 days.
         """
-        raise NotImplementedError
+        self._database.checkpoint()
+        if at_us < self._expire_at_us:
+            return
+        self._expire_at_us = at_us + EXPIRE_EVERY_US
+        with self._database.write() as inside:
+            feedback.expire(inside, at_us)
+            live.expire(inside, at_us - KEEP_DRAINED_US)

@@ -1,0 +1,85 @@
+"""Counters over all users, kept up to date by whoever writes: per offer and per channel, by UTC day."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+
+from serving.log.database import Database, Transaction, marks
+from serving.log.rows import DAY_US, GlobalCount
+
+__all__ = ["add_offer_counts", "add_responded", "add_shown", "channel_counts", "day_of", "offer_counts"]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MOST_PARAMETERS = 30_000  # SQLite takes 32,766 in one statement
+
+_OFFER = (
+    "INSERT INTO offer_counts (offer_id, day, event, placement, n) VALUES (?, ?, ?, ?, ?) "
+    "ON CONFLICT (offer_id, day, event, placement) DO UPDATE SET n = offer_counts.n + excluded.n"
+)
+_CHANNEL = (
+    "INSERT INTO channel_counts (day, channel, shown, responded) VALUES (?, ?, ?, ?) ON CONFLICT (day, channel) "
+    "DO UPDATE SET shown = channel_counts.shown + excluded.shown, "
+    "responded = channel_counts.responded + excluded.responded"
+)
+
+
+def day_of(at_us: int) -> str:
+    """The UTC day of an instant.
+
+    Examples
+    --------
+    >>> day_of(0), day_of(-1), day_of(DAY_US)
+    ('1970-01-01', '1969-12-31', '1970-01-02')
+    """
+    return _day(at_us // DAY_US)
+
+
+@lru_cache(maxsize=512)
+def _day(days: int) -> str:
+    return (_EPOCH + timedelta(days=days)).strftime("%Y-%m-%d")
+
+
+def add_offer_counts(inside: Transaction, actions: Iterable[tuple[str, str, str, str | None]]) -> None:
+    """Count ``(offer_id, day, event, placement)`` rows."""
+    counted = Counter((offer, day, event, placement or "") for offer, day, event, placement in actions)
+    # In one order everywhere, so that two transactions in PostgreSQL cannot wait for each other.
+    inside.many(_OFFER, [(*key, n) for key, n in sorted(counted.items())])
+
+
+def add_shown(inside: Transaction, day: str, channels: Iterable[str | None]) -> None:
+    """Count offers that went to a channel."""
+    counted = Counter(channel for channel in channels if channel is not None)
+    inside.many(_CHANNEL, [(day, channel, n, 0) for channel, n in sorted(counted.items())])
+
+
+def add_responded(inside: Transaction, rows: Iterable[tuple[str, str | None]]) -> None:
+    """Count ``(day, channel)`` of offers that got their first response."""
+    counted = Counter((day, channel) for day, channel in rows if channel is not None)
+    inside.many(_CHANNEL, [(day, channel, 0, n) for (day, channel), n in sorted(counted.items())])
+
+
+def offer_counts(database: Database, offer_ids: Collection[str], since_us: int) -> list[GlobalCount]:
+    """The counters of these offers from the day of ``since_us`` on."""
+    asked, counts = list(dict.fromkeys(offer_ids)), list[GlobalCount]()
+    for start in range(0, len(asked), MOST_PARAMETERS):
+        part = asked[start : start + MOST_PARAMETERS]
+        rows = database.read(
+            "SELECT offer_id, event, day, placement, n FROM offer_counts "
+            f"WHERE offer_id IN ({marks(part)}) AND day >= ? ORDER BY offer_id, day, event, placement",
+            (*part, day_of(since_us)),
+        )
+        counts += [GlobalCount(offer, event, day, placement or None, n) for offer, event, day, placement, n in rows]
+    return counts
+
+
+def channel_counts(database: Database, since_us: int) -> dict[str, tuple[int, int]]:
+    """``channel: (shown, responded)`` of the decisions from the day of ``since_us`` on."""
+    rows = database.read(
+        "SELECT channel, CAST(sum(shown) AS BIGINT), CAST(sum(responded) AS BIGINT) FROM channel_counts "
+        "WHERE day >= ? GROUP BY channel ORDER BY channel",
+        (day_of(since_us),),
+    )
+    return {channel: (shown, responded) for channel, shown, responded in rows}

@@ -1,0 +1,130 @@
+"""What the log knows of one person: their state for the next decision, their wishes, their other names, and erasure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from serving.log.database import Database, Row, Transaction
+from serving.log.rows import DAY_US, Action, Health, LiveEvent, UserState
+
+__all__ = [
+    "CONSENT",
+    "DELETED_TAG",
+    "NOT_INTERESTED",
+    "OPTED_OUT",
+    "PERSONALIZATION",
+    "erase",
+    "identify",
+    "note",
+    "resolve",
+    "set_value",
+    "state",
+]
+
+ACTIONS_US = 93 * DAY_US  # the longest window of a cap is three months
+MOST_FRESH = 256  # the lines that a history holds
+
+# The kinds of what is kept of a person under a name.
+PERSONALIZATION, CONSENT, OPTED_OUT, DELETED_TAG = "personalization", "consent", "opted_out", "deleted_tag"
+NOT_INTERESTED = "not_interested"
+ON, OFF = "on", "off"
+
+_TEXT, _REAL = "CAST(NULL AS TEXT)", "CAST(NULL AS DOUBLE PRECISION)"
+_ABSENT = ", ".join([*[_TEXT] * 5, *[_REAL] * 2, _TEXT])
+_NOTHING = f"{_TEXT}, {_TEXT}, {_TEXT}, {_ABSENT}"
+# One statement, so that all of it is of one instant, and one round to a server far away.
+_STATE = f"""
+SELECT 0, at_us, kind, name, value, {_ABSENT} FROM user_settings WHERE user_id = ?
+UNION ALL SELECT 1, at_us, offer_id, event, placement, {_ABSENT} FROM actions
+WHERE user_id = ? AND at_us > ? AND at_us <= ?
+UNION ALL SELECT 2, event_at_us, event_id, user_id, event_type, channel, category_id, item_id, store_id, order_id,
+quantity, amount, props FROM (SELECT * FROM live_events
+WHERE user_id = ? AND event_at_us > ? AND event_at_us <= ? ORDER BY event_at_us DESC, seq DESC LIMIT {MOST_FRESH}) AS n
+UNION ALL SELECT 3, coalesce(max(seq), 0), {_NOTHING} FROM live_events
+UNION ALL SELECT 4, seq, {_NOTHING} FROM progress WHERE name = 'refreshed'
+UNION ALL SELECT 5, at_us, {_NOTHING} FROM progress WHERE name = 'refreshed'
+"""
+_SET = (
+    "INSERT INTO user_settings (user_id, kind, name, value, at_us) VALUES (?, ?, ?, ?, ?) "
+    "ON CONFLICT (user_id, kind, name) DO UPDATE SET value = excluded.value, at_us = excluded.at_us "
+    "WHERE user_settings.at_us <= excluded.at_us"
+)
+
+
+def state(database: Database, user_id: str, at_us: int, after_us: int) -> UserState:
+    """Wishes as they are now, actions in (at_us - 93 days, at_us], live events in (after_us, at_us], newest 256."""
+    values = (user_id, user_id, at_us - ACTIONS_US, at_us, user_id, after_us, at_us)
+    settings: list[Row] = []
+    actions: list[Action] = []
+    fresh: list[LiveEvent] = []
+    health = [0, 0, 0]
+    for row in database.read(_STATE, values):
+        part = row[0]
+        if part == 1:
+            actions.append(Action(row[2], row[3], row[4], row[1]))
+        elif part == 2:
+            fresh.append(LiveEvent(row[2], row[3], row[4], row[1], *row[5:]))
+        elif part == 0:
+            settings.append(row)
+        else:
+            health[part - 3] = row[1]
+    actions.sort(key=lambda action: action.at_us)
+    fresh.reverse()
+    on = {(kind, name) for _, _, kind, name, value, *_ in settings if value == ON}
+    return UserState(
+        user_id,
+        personalization=(PERSONALIZATION, OFF) not in {(row[2], row[4]) for row in settings},
+        consent={row[3]: row[4] == ON for row in settings if row[2] == CONSENT},
+        opted_out=frozenset(name for kind, name in on if kind == OPTED_OUT),
+        deleted_tags=frozenset(name for kind, name in on if kind == DELETED_TAG),
+        not_interested={row[3]: row[1] for row in settings if row[2] == NOT_INTERESTED and row[4] == ON},
+        actions=tuple(actions),
+        fresh=tuple(fresh),
+        health=Health(*health),
+    )
+
+
+def set_value(database: Database, user_id: str, kind: str, name: str, on: bool, at_us: int) -> None:
+    """Note a wish of a person; an older one than what is there changes nothing."""
+    with database.write() as inside:
+        note(inside, [(user_id, kind, name, on, at_us)])
+
+
+def note(inside: Transaction, wishes: Iterable[tuple[str, str, str, bool, int]]) -> None:
+    """Write ``(user_id, kind, name, on, at_us)`` rows; the newest per name stands, of two equally new the last."""
+    inside.many(_SET, sorted((who, kind, name, ON if on else OFF, at_us) for who, kind, name, on, at_us in wishes))
+
+
+def resolve(database: Database, namespace: str, id: str) -> str | None:
+    """The user behind an identity of another system."""
+    rows = database.read("SELECT user_id FROM identities WHERE namespace = ? AND id = ?", (namespace, id))
+    return str(rows[0][0]) if rows else None
+
+
+def identify(database: Database, rows: Iterable[tuple[str, str, str]]) -> int:
+    """Write ``(namespace, id, user_id)`` rows, the last of equal identities; how many."""
+    latest = {(namespace, id): user_id for namespace, id, user_id in rows}
+    with database.write() as inside:
+        inside.many(
+            "INSERT INTO identities (namespace, id, user_id) VALUES (?, ?, ?) "
+            "ON CONFLICT (namespace, id) DO UPDATE SET user_id = excluded.user_id",
+            [(*key, user_id) for key, user_id in sorted(latest.items())],
+        )
+    return len(latest)
+
+
+def erase(database: Database, user_id: str) -> int:
+    """Remove a person; how many of their decisions there were. Counts over all users stay."""
+    mine = "(SELECT decision_id FROM decisions WHERE user_id = ?)"
+    with database.write() as inside:
+        inside.run(
+            "DELETE FROM requests WHERE request_id IN (SELECT request_id FROM decisions WHERE user_id = ?) "
+            f"AND decision_id IN {mine}",
+            (user_id, user_id),
+        )
+        inside.run(f"DELETE FROM decision_offers WHERE decision_id IN {mine}", (user_id,))
+        erased = inside.run("DELETE FROM decisions WHERE user_id = ?", (user_id,))
+        for table in ("feedback", "contents", "actions", "live_events", "user_settings", "identities"):
+            inside.run(f"DELETE FROM {table} WHERE user_id = ?", (user_id,))
+    database.scrub()
+    return erased
