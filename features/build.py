@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import ibis
 import ibis.expr.types as ir
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from configs import Config
@@ -23,6 +24,7 @@ from features.behaviour.tables import category_tiles, item_tiles, items, user_ca
 from features.behaviour.user import snapshots_arrow, user_features, user_vectors
 from features.catalog import digest
 from features.events import content_hash, read_events
+from features.history import Coder, code_table, histories, history_lines, ids_of
 from features.periods import upto
 from features.profile import profiles
 from features.tiles import Keep, Tiles, clock_of, cut, in_tiles, tile_of
@@ -50,8 +52,8 @@ _FORMAT = "FORMAT parquet, COMPRESSION zstd, WRITE_BLOOM_FILTER false, DICTIONAR
 class Pass:
     """One pass over the events for snapshots that share a time of day: the tiles, each cut when first asked for."""
 
-    def __init__(self, events: ir.Table, as_ofs: Sequence[datetime], keep: Keep) -> None:
-        self.events, self.clock, self.keep = upto(events, max(as_ofs)), clock_of(as_ofs[0]), keep
+    def __init__(self, events: ir.Table, as_ofs: Sequence[datetime], keep: Keep, coder: Coder) -> None:
+        self.events, self.clock, self.keep, self.coder = upto(events, max(as_ofs)), clock_of(as_ofs[0]), keep, coder
         self.first = tile_of(min(as_ofs))
 
     @cached_property
@@ -66,6 +68,10 @@ class Pass:
     def items(self) -> ir.Table:
         return self.keep("items", item_tiles(in_tiles(self.events, self.clock)))
 
+    @cached_property
+    def codes(self) -> ir.Table:
+        return self.coder(ids_of(history_lines(self.events)))
+
 
 def _profiles(tiles: Pass, as_ofs: ir.Table) -> ir.Table:
     categories = user_categories(tiles.categories, as_ofs)
@@ -78,6 +84,7 @@ TABLES: dict[str, Callable[[Pass, ir.Table], ir.Table]] = {
     "user_category": lambda tiles, as_ofs: user_categories(tiles.categories, as_ofs),
     "item": lambda tiles, as_ofs: items(tiles.items, as_ofs),
     "profile": _profiles,
+    "history": lambda tiles, as_ofs: histories(history_lines(tiles.events), tiles.codes, as_ofs),
 }
 
 
@@ -150,11 +157,10 @@ def build(
         if progress:
             progress("cutting events into daily tiles", done / total)
         with tempfile.TemporaryDirectory(prefix="tiles-", dir=config.home / "tmp") as scratch:
-            tiles = Pass(known_events, group, _kept(connection, Path(scratch)))
+            folder = Path(scratch)
+            tiles = Pass(known_events, group, _kept(connection, folder), _coder(connection, folder))
             for table in tables:
-                for as_of, path, rows in _write(
-                    config, connection, table, tiles, group, built_at, Path(scratch), origin
-                ):
+                for as_of, path, rows in _write(config, connection, table, tiles, group, built_at, folder, origin):
                     done += 1
                     report[table]["rows"] += rows
                     report[table]["files"] += 1
@@ -225,6 +231,19 @@ def _kept(connection: Any, scratch: Path) -> Keep:
         return connection.read_parquet(path)
 
     return keep
+
+
+def _coder(connection: Any, scratch: Path) -> Coder:
+    """Store the codes of ids beside the tiles, a batch of ids at a time."""
+
+    def coded(ids: ir.Table) -> ir.Table:
+        path = scratch / "codes.parquet"
+        with pq.ParquetWriter(path, code_table(pa.array([], pa.string())).schema) as writer:
+            for batch in connection.to_pyarrow_batches(ids, chunk_size=1 << 16):
+                writer.write_table(code_table(batch.column(0)))
+        return connection.read_parquet(path)
+
+    return coded
 
 
 def _write(

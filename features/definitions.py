@@ -3,6 +3,7 @@
 user_behaviour   every catalogue feature as a column: training sets, through the point-in-time join
 user_vector      the same features as one vector, the catalogue's number in front: published and served
 user_profile     what a person looks at: state, last events, top categories, as JSON text
+user_history     the newest things seen, put into the cart and bought, as one array: configs/history.py
 one feature service per model of ``configs/models``: the columns of ``user_behaviour`` that it learns from
 """
 
@@ -18,9 +19,10 @@ from feast.data_format import ParquetFormat
 from feast.types import Array, Float64, String
 
 from configs import load
+from configs.history import COLUMNS, HISTORY_LINES, WIDTH
 from features.asof_store import PACKED_TAG
 from features.catalog import NAMES, USER_FEATURES, digest
-from features.online import PROFILE, PROFILE_VIEW, PROJECT, VECTOR, VECTOR_VIEW
+from features.online import HISTORY, HISTORY_VIEW, PROFILE, PROFILE_VIEW, PROJECT, VECTOR, VECTOR_VIEW
 
 __all__ = ["BEHAVIOUR_VIEW", "TTL", "Declarations", "declare"]
 
@@ -37,6 +39,7 @@ class Declarations:
     user_behaviour: FeatureView
     user_vector: FeatureView
     user_profile: FeatureView
+    user_history: FeatureView
     services: tuple[FeatureService, ...]
 
     def all(self) -> list[Project | Entity | FeatureView | FeatureService]:
@@ -47,6 +50,7 @@ class Declarations:
             self.user_behaviour,
             self.user_vector,
             self.user_profile,
+            self.user_history,
             *self.services,
         ]
 
@@ -85,11 +89,19 @@ def declare(home: Path, models: Iterable[str]) -> Declarations:
         source=_source("user_profiles", home / "features" / "profile"),
         description="lifecycle state, last events, top categories, value: JSON",
     )
+    user_history = FeatureView(
+        name=HISTORY_VIEW,
+        entities=[user],
+        ttl=TTL,
+        schema=[key, Field(name=HISTORY, dtype=Array(Float64))],
+        source=_source("user_histories", home / "features" / "history"),
+        description=f"the newest {HISTORY_LINES} lines, {WIDTH} numbers each ({', '.join(COLUMNS)}), oldest first",
+    )
     services = tuple(
         FeatureService(name=name, features=[user_behaviour], description=f"what the {name} model learns from")
         for name in sorted(models)
     )
-    return Declarations(Project(name=PROJECT), user, user_behaviour, user_vector, user_profile, services)
+    return Declarations(Project(name=PROJECT), user, user_behaviour, user_vector, user_profile, user_history, services)
 
 
 def _source(name: str, folder: Path, tags: dict[str, str] | None = None) -> FileSource:
@@ -107,5 +119,6 @@ def _source(name: str, folder: Path, tags: dict[str, str] | None = None) -> File
 _config = load()
 _declared = declare(_config.home, _config.models)
 project, user = _declared.project, _declared.user
-user_behaviour, user_vector, user_profile = _declared.user_behaviour, _declared.user_vector, _declared.user_profile
+user_behaviour, user_vector = _declared.user_behaviour, _declared.user_vector
+user_profile, user_history = _declared.user_profile, _declared.user_history
 globals().update({f"{service.name}_features": service for service in _declared.services})

@@ -1,4 +1,4 @@
-"""Optional tables of attributes beside the events: users, items, stores. One row per key, the last one read wins."""
+"""Optional tables of attributes beside the events (`features.events.ENTITIES`); of one key the last row read wins."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from features.sources import EntityMapping, Source
 
 __all__ = ["merge_entities"]
 
+KEYS = {key for keys in ENTITIES.values() for key in keys}
+
 
 def merge_entities(
     connection: duckdb.DuckDBPyConnection, ledger: Ledger, source: Source, data: Path, staged: Path
@@ -25,15 +27,16 @@ def merge_entities(
         parts = _parts(connection, source, name, mapping, data, staged)
         if not parts:
             continue
-        key = ENTITIES[name]
+        key = ", ".join(ENTITIES[name])
+        absent = " OR ".join(f"{one} IS NULL" for one in ENTITIES[name])
         target = ledger.folder / "entities" / f"{name}.parquet"
         target.parent.mkdir(parents=True, exist_ok=True)
         new = f"read_parquet([{', '.join(literal(part) for part in parts)}], filename = true, union_by_name = true)"
-        missing = connection.execute(f"SELECT min(line), count(*) FROM {new} WHERE {key} IS NULL").fetchall()[0]
+        missing = connection.execute(f"SELECT min(line), count(*) FROM {new} WHERE {absent}").fetchall()[0]
         if missing[1]:
             raise SourceError(
                 f"{name}: {missing[1]} lines without {key}, the first is line {missing[0]}",
-                run=f"change {source.entry('entities', name, 'columns', key)}",
+                run=f"change {source.entry('entities', name, 'columns')}",
             )
         last = f"QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY filename DESC, line DESC) = 1"
         query = f"SELECT * EXCLUDE (line, filename) FROM (SELECT * FROM {new} {last})"
@@ -68,7 +71,7 @@ def _parts(
             for column, expression in mapping.columns.items():
                 kind = bind(connection, expression, piece.columns, f"{where}.columns.{column}", one.name)
                 value = f"({expression}\n)"
-                if column in ENTITIES.values():
+                if column in KEYS:
                     value = f"nullif(trim({key_text(expression, kind)}), '')"
                 columns.append(f"{value} AS {identifier(column)}")
             part = staged / f"{name}-{len(parts):06d}.parquet"

@@ -67,13 +67,24 @@ KINDS: tuple[str, ...] = (
     "survey",
 )
 
-# Optional tables of attributes, and the key of each.
-ENTITIES: dict[str, str] = {"users": "user_id", "items": "item_id", "stores": "store_id"}
+# Optional tables of attributes, and the key of each: ``store_items`` says what a store carries, with its ``stock``.
+ENTITIES: dict[str, tuple[str, ...]] = {
+    "users": ("user_id",),
+    "items": ("item_id",),
+    "stores": ("store_id",),
+    "store_items": ("store_id", "item_id"),
+}
 
 
-def read_events(connection: Backend, config: Config) -> ir.Table:
-    """All committed events, lazily, with exactly ``COLUMNS``; nothing of an unfinished ingest."""
-    files = Ledger(config).event_files()
+def read_events(
+    connection: Backend, config: Config, first: datetime | None = None, last: datetime | None = None
+) -> ir.Table:
+    """All committed events, lazily, with exactly ``COLUMNS``; nothing of an unfinished ingest.
+
+    With ``first`` or ``last`` only files of their dates (UTC) and those between are read.
+    """
+    span_of = ("" if first is None else f"{first:%Y-%m-%d}", "9999-99-99" if last is None else f"{last:%Y-%m-%d}")
+    files = Ledger(config).event_files(*span_of)
     if not files:
         raise _nothing(config)
     for stored in files:
@@ -111,7 +122,7 @@ def content_hash(config: Config) -> str:
 
 
 def read_entities(connection: Backend, config: Config, name: str) -> ir.Table | None:
-    """The attributes of ``users``, ``items`` or ``stores``, one row per key; None when no source gave any."""
+    """The attributes of one of `ENTITIES`, one row per key; None when no source gave any."""
     if name not in ENTITIES:
         raise EventsError("no such entity table", got=name, expected=sorted(ENTITIES))
     path = config.home / "events" / "entities" / f"{name}.parquet"

@@ -26,11 +26,13 @@ from configs.errors import FeatureError
 from features import vectors
 
 __all__ = [
+    "HISTORY_VIEW",
     "PROFILE_VIEW",
     "PROJECT",
     "VECTOR_VIEW",
     "OnlineReader",
     "OnlineVectors",
+    "check_publication",
     "create",
     "drop",
     "keep_prefix",
@@ -46,6 +48,7 @@ __all__ = [
 PROJECT = "userops"
 VECTOR_VIEW, VECTOR = "user_vector", "vector"
 PROFILE_VIEW, PROFILE = "user_profile", "profile"
+HISTORY_VIEW, HISTORY = "user_history", "history"
 WAIT_SECONDS = 120.0  # how long a publication waits for the one before it
 MOST_PARAMETERS = 30_000  # SQLite takes 32,766 in one statement
 
@@ -170,7 +173,7 @@ class OnlineReader:
                     f"file:{quote(str(self.path))}?mode=ro", uri=True, isolation_level=None, timeout=30.0
                 )
             except sqlite3.OperationalError as error:
-                raise self._nothing(str(error)) from None
+                raise self.nothing(str(error)) from None
             self._local.pid = os.getpid()
         connection: sqlite3.Connection = self._local.connection
         return connection
@@ -204,7 +207,7 @@ class OnlineReader:
             return connection.execute(sql, (*keys, *(() if feature is None else (feature,)))).fetchall()
         except sqlite3.OperationalError as error:
             if "no such table" in str(error):
-                raise self._nothing(str(error)) from None
+                raise self.nothing(str(error)) from None
             raise
 
     def close(self) -> None:
@@ -213,7 +216,8 @@ class OnlineReader:
             self._local.connection.close()
             self._local.pid = None
 
-    def _nothing(self, got: str) -> FeatureError:
+    def nothing(self, got: str) -> FeatureError:
+        """The refusal to read where nothing was published."""
         return FeatureError(f"nothing is published in {self.path}", got=got, run="userops features publish")
 
 
@@ -242,12 +246,17 @@ def read_vectors(reader: OnlineReader, user_ids: Sequence[str], features: int, d
     found = places < len(rows)
     if not found.all():
         # Not there means unknown, unless what is there belongs to another catalogue.
-        last = last_publication(reader.connection, VECTOR_VIEW)
-        if last is not None and last["digest"] != digest:
-            raise vectors.mismatch(str(last["digest"]), digest)
+        check_publication(reader.connection, digest)
     values = np.vstack([values, np.full((1, features), np.nan)])
     as_of = np.append(as_of, np.datetime64("NaT"))
     return OnlineVectors(values[places], found, as_of[places])
+
+
+def check_publication(connection: sqlite3.Connection, digest: str) -> None:
+    """Refuse when the vectors were published last from another catalogue."""
+    last = last_publication(connection, VECTOR_VIEW)
+    if last is not None and last["digest"] != digest:
+        raise vectors.mismatch(str(last["digest"]), digest)
 
 
 def _name(identifier: str) -> str:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from configs import Config
 from features import online, snapshots, vectors
+from features.assortment import read_assortment, write_assortment
 from features.catalog import NAMES, digest
 
 __all__ = ["Progress", "Publication", "publish", "write_vectors"]
@@ -32,12 +34,14 @@ class Publication:
     values_written: int
     skipped_older: int
     profiles: int
+    histories: int
+    items: int
     seconds: float
     digest: str
 
 
 def publish(config: Config, as_of: datetime, progress: Progress | None = None) -> Publication:
-    """Put the newest snapshot at or before ``as_of``, and the newest profiles, into the online store.
+    """Put the newest snapshot at or before ``as_of``, the newest profiles, histories and assortment, online.
 
     A snapshot holds everybody whose events we have: whoever is online from before it and not in it is gone, and goes.
     """
@@ -45,31 +49,56 @@ def publish(config: Config, as_of: datetime, progress: Progress | None = None) -
     catalogue = digest()
     at, path = snapshots.newest(config, "user", as_of)
     snapshots.check_catalogue(path, NAMES, catalogue)
-    profiles = [snapshot for snapshot in snapshots.snapshots(config, "profile") if snapshot[0] <= as_of][-1:]
-    profiles_written = 0
+    offered = read_assortment(config, at)  # before the transaction: nobody waits for it
+    beside = {}
     with online.publication(online.path_of(config.home)) as connection:
         users, written = write_vectors(config, connection, path, NAMES, catalogue, progress)
-        table = online.table_of(online.PROFILE_VIEW)
-        online.create(connection, table)
-        for then, file in profiles:
-            for total, rows in _chunks(config, file, online.PROFILE, (online.PROFILE,), _texts):
-                profiles_written += online.upsert(connection, table, rows)
-                if progress:
-                    progress("profiles", profiles_written / total)
-            online.drop_older(connection, table, int(then.timestamp()))
+        for one in _BESIDE:
+            beside[one.table] = _write_beside(config, connection, one, as_of, progress)
+        write_assortment(connection, offered, int(at.timestamp()))
         online.drop_older(connection, online.table_of(online.VECTOR_VIEW), int(at.timestamp()))
         if written:
             online.record(connection, online.VECTOR_VIEW, catalogue, int(at.timestamp()), int(time.time()), written)
     return Publication(
         as_of=at,
         users=users,
-        rows_written=written + profiles_written,
-        values_written=written * len(NAMES) + profiles_written,
+        rows_written=written + sum(beside.values()),
+        values_written=written * len(NAMES) + sum(beside.values()),
         skipped_older=users - written,
-        profiles=profiles_written,
+        profiles=beside["profile"],
+        histories=beside["history"],
+        items=len(offered.items),
         seconds=time.monotonic() - started,
         digest=catalogue,
     )
+
+
+@dataclass(frozen=True)
+class _Beside:
+    """A view beside the vectors: its name and feature online, its snapshots' table, and how a column becomes bytes."""
+
+    view: str
+    feature: str
+    table: str
+    told: str
+    serialise: Callable[[Any], list[bytes]]
+    chunk: int
+
+
+def _write_beside(
+    config: Config, connection: sqlite3.Connection, one: _Beside, as_of: datetime, progress: Progress | None
+) -> int:
+    """How many rows of the newest snapshot at or before ``as_of`` were written; older rows of nobody in it go."""
+    table, written, behind = online.table_of(one.view), 0, 0
+    online.create(connection, table)
+    for then, file in [found for found in snapshots.snapshots(config, one.table) if found[0] <= as_of][-1:]:
+        for total, rows in _chunks(config, file, one.feature, (one.feature,), one.serialise, one.chunk):
+            written += online.upsert(connection, table, rows)
+            behind += len(rows)
+            if progress:
+                progress(one.told, behind / total)
+        online.drop_older(connection, table, int(then.timestamp()))
+    return written
 
 
 def write_vectors(
@@ -97,7 +126,12 @@ def write_vectors(
 
 
 def _chunks(
-    config: Config, path: Path, feature: str, columns: tuple[str, ...], serialise: Callable[[Any], list[bytes]]
+    config: Config,
+    path: Path,
+    feature: str,
+    columns: tuple[str, ...],
+    serialise: Callable[[Any], list[bytes]],
+    chunk: int | None = None,
 ) -> Iterator[tuple[int, list[online.Row]]]:
     """How many rows a snapshot has, and its rows in key order (a B-tree grows twice as fast), a chunk at a time."""
     from features import asof
@@ -109,7 +143,7 @@ def _chunks(
             "SELECT user_id, epoch_us(as_of::TIMESTAMPTZ) // 1000000, epoch_us(built_at::TIMESTAMPTZ) // 1000000, "
             f"{selected} FROM read_parquet(?) ORDER BY user_id",
             [str(path)],
-        ).to_arrow_reader(CHUNK)
+        ).to_arrow_reader(chunk or CHUNK)
         for batch in batches:
             ids, ats, builts = (_list(batch.column(number)) for number in range(3))
             keys, values = vectors.entity_keys(ids), serialise(batch.select(range(3, batch.num_columns)))
@@ -130,3 +164,16 @@ def _vectors(batch: Any, catalogue: str) -> list[bytes]:
 
 def _texts(batch: Any) -> list[bytes]:
     return [vectors.pack_text(text) for text in batch.column(0).to_pylist()]
+
+
+def _lists(batch: Any) -> list[bytes]:
+    column = batch.column(0)
+    doubles = column.values.to_numpy(zero_copy_only=False)
+    places = column.offsets.to_pylist()
+    return [vectors.pack_list(doubles[start:end].tobytes()) for start, end in pairwise(places)]
+
+
+_BESIDE = (
+    _Beside(online.PROFILE_VIEW, online.PROFILE, "profile", "profiles", _texts, CHUNK),
+    _Beside(online.HISTORY_VIEW, online.HISTORY, "history", "histories", _lists, CHUNK // 10),
+)

@@ -266,8 +266,10 @@ def _entities(content: Any, where: str) -> dict[str, EntityMapping]:
     for name, entry in content.items():
         entity = build(EntityMapping, entry if isinstance(entry, dict) else {}, f"{where}.{name}")
         columns = _expressions(entity.columns, f"{where}.{name}.columns")
-        if ENTITIES[name] not in columns:
-            raise ConfigError(f"{where}.{name}.columns", got=sorted(columns), expected=f"the key {ENTITIES[name]}")
+        if not set(ENTITIES[name]) <= set(columns):
+            raise ConfigError(
+                f"{where}.{name}.columns", got=sorted(columns), expected=f"the key {', '.join(ENTITIES[name])}"
+            )
         read = _read(entity.read, f"{where}.{name}.read") if entity.read is not None else None
         checked[name] = EntityMapping(columns=columns, read=read)
     return checked

@@ -17,7 +17,9 @@ import numpy as np
 from configs import Config, read_yaml
 from configs.errors import FeatureError
 from features import online, snapshots, vectors
+from features.assortment import Assortment, assortment_stamp, load_assortment
 from features.catalog import NAMES, digest
+from features.decision_row import DecisionRow, read_decision_row
 from features.online import OnlineVectors
 from features.parity import Inspection, Parity, inspect, parity
 from features.publish import Progress, Publication, publish
@@ -57,6 +59,24 @@ class Store:
         found = {key: json.loads(vectors.unpack_text(value)) for key, _, value, _ in rows}
         return [found.get(key) for key in keys]
 
+    def decision_row(self, user_id: str) -> DecisionRow:
+        """Everything published of one user, in one statement: vector, history and profile of one state of the store.
+
+        Raises
+        ------
+        CatalogueMismatch
+            When the vector was published from another catalogue.
+        """
+        return read_decision_row(self.reader, user_id, len(NAMES), self.digest)
+
+    def assortment(self) -> Assortment:
+        """The published items, and what each store carries, in compact arrays; raises when nothing is published."""
+        return load_assortment(self.reader)
+
+    def assortment_stamp(self) -> str | None:
+        """The `Assortment.stamp` of what is published now: one indexed read; None before the first publication."""
+        return assortment_stamp(self.reader)
+
     # ── publication ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def publish(self, as_of: datetime | None = None, progress: Progress | None = None) -> Publication:
@@ -68,7 +88,8 @@ class Store:
 
         published = publish(self.config, as_of or periods.now(self.config), progress)
         if published.rows_written:
-            self._tell_feast(published.as_of, with_profiles=published.profiles > 0)
+            wrote = {online.PROFILE_VIEW: published.profiles, online.HISTORY_VIEW: published.histories}
+            self._tell_feast(published.as_of, [online.VECTOR_VIEW, *(view for view, rows in wrote.items() if rows)])
         return published
 
     # ── Feast ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -100,23 +121,23 @@ class Store:
         """Register the entity, views and services of `features.definitions` for this home folder."""
         from features.definitions import declare
 
-        for folder in ("user", "profile"):
+        for folder in ("user", "profile", "history"):
             (self.config.home / "features" / folder).mkdir(parents=True, exist_ok=True)
         self._feast.apply(declare(self.config.home, self.config.models).all())
 
-    def _tell_feast(self, at: datetime, with_profiles: bool) -> None:
-        """Record the publication as the materialization that it is."""
+    def _tell_feast(self, at: datetime, views: Sequence[str]) -> None:
+        """Record the publication as the materialization of these views that it is."""
         self._applied()
         registry = self._feast.registry
-        for name in (online.VECTOR_VIEW, *([online.PROFILE_VIEW] if with_profiles else [])):
+        for name in views:
             view = registry.get_feature_view(name, online.PROJECT)
             registry.apply_materialization(view, online.PROJECT, at, at)
 
     def _applied(self) -> None:
-        """Register the definitions unless those of this catalogue are registered."""
+        """Register the definitions unless those of this catalogue, and all views of it, are registered."""
         views = {view.name: view for view in self._feast.registry.list_feature_views(online.PROJECT)}
         view = views.get("user_behaviour")
-        if view is None or view.tags.get("catalogue") != self.digest:
+        if view is None or view.tags.get("catalogue") != self.digest or online.HISTORY_VIEW not in views:
             self.apply()
 
     def historical(

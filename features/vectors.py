@@ -20,10 +20,13 @@ __all__ = [
     "entity_keys",
     "mismatch",
     "pack",
+    "pack_list",
     "pack_text",
     "packed_sql",
     "prefix",
     "unpack",
+    "unpack_list",
+    "unpack_one",
     "unpack_text",
 ]
 
@@ -112,6 +115,33 @@ def unpack(values: Sequence[bytes], features: int, digest: str) -> Matrix:
     return doubles.reshape(len(values), features)
 
 
+def pack_list(doubles: bytes) -> bytes:
+    """A serialised ``Array(Float64)`` of any length, from its little-endian doubles.
+
+    Examples
+    --------
+    >>> pack_list(np.array([1.5]).tobytes()).hex(), unpack_list(pack_list(b"")).tolist()
+    ('7a0a0a08000000000000f83f', [])
+    """
+    return _header(len(doubles) // 8) + doubles if doubles else DOUBLE_LIST + b"\x00"
+
+
+def unpack_list(value: bytes) -> npt.NDArray[np.float64]:
+    """The doubles of a serialised ``Array(Float64)``: a view of its bytes."""
+    start = _end_of_varint(value, 1)
+    if start == len(value):
+        return np.empty(0)
+    return np.frombuffer(value, "<f8", offset=_end_of_varint(value, start + 1))
+
+
+def unpack_one(value: bytes, features: int, digest: str) -> npt.NDArray[np.float64]:
+    """The vector of one value that ``pack`` laid out, as a view of its bytes; refuses any other catalogue's."""
+    first = prefix(features, digest)
+    if len(value) != len(first) + 8 * features or not value.startswith(first):
+        raise mismatch("vectors that begin otherwise", digest)
+    return np.frombuffer(value, "<f8", offset=len(first))
+
+
 @lru_cache(maxsize=16)
 def prefix(features: int, digest: str) -> bytes:
     """How every vector of this catalogue begins."""
@@ -150,7 +180,10 @@ def pack_text(text: str) -> bytes:
 
 def unpack_text(value: bytes) -> str:
     """The text of a serialised ``String``."""
-    end = 1
-    while value[end] & 0x80:
-        end += 1
-    return value[end + 1 :].decode()
+    return value[_end_of_varint(value, 1) :].decode()
+
+
+def _end_of_varint(value: bytes, start: int) -> int:
+    while value[start] & 0x80:
+        start += 1
+    return start + 1

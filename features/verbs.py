@@ -83,6 +83,7 @@ def build(
     json_file: JsonFile = None,
 ) -> None:
     """Compute the features of everybody at one or more instants, in one pass."""
+    from features.build import TABLES
     from features.build import build as make
 
     config = load()
@@ -91,7 +92,7 @@ def build(
         report = make(
             config,
             grid(last, every_days, count),
-            tables=("user", "user_category", "item", "profile"),
+            tables=tuple(TABLES),
             progress=show,
         )
     for table, made in report.tables.items():

@@ -15,6 +15,7 @@ import pytest
 from feast.repo_operations import get_repo_files
 
 from configs import load
+from configs.history import WIDTH
 from features import online, vectors
 from features.catalog import NAMES, digest
 from features.definitions import BEHAVIOUR_VIEW, declare
@@ -22,6 +23,7 @@ from features.store import Store
 
 ROOT = Path(__file__).parents[2]
 AS_OF = datetime(2024, 2, 1, tzinfo=UTC)
+HISTORIES = [[float(number) for number in range(2 * WIDTH)], []]
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +31,8 @@ def home(tmp_path_factory):
     home = tmp_path_factory.mktemp("home")
     stamps = {name: pa.array([AS_OF] * 2, pa.timestamp("us", "UTC")) for name in ("as_of", "built_at")}
     columns = {name: [float(number), None] for number, name in enumerate(NAMES)}
-    for table, content in (("user", columns), ("profile", {"profile": ["{}", "{}"]})):
+    tables = {"user": columns, "profile": {"profile": ["{}", "{}"]}, "history": {"history": HISTORIES}}
+    for table, content in tables.items():
         (home / "features" / table).mkdir(parents=True)
         path = home / "features" / table / "2024-02-01T000000Z.parquet"
         pq.write_table(pa.table({"user_id": ["a", "b"], **stamps, **content}), path)
@@ -77,9 +80,13 @@ def test_apply_and_materialize_from_the_command_line(home):
     by_feast = sorted(reader.read(table, keys))
     expected = np.array([np.arange(len(NAMES), dtype=float), np.full(len(NAMES), np.nan)])
     assert [value for _, _, value, _ in by_feast] == vectors.pack(expected, digest())
-    assert store.publish().rows_written == 4
+    lists = sorted(reader.read(online.table_of(online.HISTORY_VIEW), keys))
+    assert [value for _, _, value, _ in lists] == [vectors.pack_list(np.array(one).tobytes()) for one in HISTORIES]
+    assert store.publish().rows_written == 6
     assert sorted(reader.read(table, keys)) == by_feast
+    assert sorted(reader.read(online.table_of(online.HISTORY_VIEW), keys)) == lists
     assert store.profiles(["a"]) == [{}]
+    assert store.decision_row("a").history.tolist() == HISTORIES[0]
 
 
 def test_apply_twice_changes_nothing(tmp_path, caplog):
@@ -92,7 +99,9 @@ def test_apply_twice_changes_nothing(tmp_path, caplog):
             views = registry.list_feature_views(online.PROJECT)
             services = registry.list_feature_services(online.PROJECT)
             names.append(sorted(one.name for one in [*views, *services]))
-    assert names[0] == names[1] == ["churn", "repurchase", BEHAVIOUR_VIEW, "user_profile", "user_vector"]
+    assert (
+        names[0] == names[1] == ["churn", "repurchase", BEHAVIOUR_VIEW, "user_history", "user_profile", "user_vector"]
+    )
 
 
 def test_declarations_are_made_from_the_catalogue(tmp_path):
