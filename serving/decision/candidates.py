@@ -1,0 +1,121 @@
+"""Which offers compete: those of the request, or those of the catalogue that its columns allow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.decision.eligibility import screen
+from serving.decision.moment import Moment
+from serving.decision.offers import Catalogue, Offer
+from serving.decision.result import Dropped
+
+__all__ = ["Drops", "candidates"]
+
+
+class Drops:
+    """What was dropped: always counted per rule, named one by one if ``detail``, at most ``most`` of them."""
+
+    def __init__(self, *, detail: bool, most: int) -> None:
+        self._counts: dict[tuple[str, str], int] = {}
+        self._named: list[Dropped] = []
+        self._room = most if detail else 0
+
+    def add(self, offer_id: str, stage: str, rule: str, events: int | None = None) -> None:
+        """One offer."""
+        self._counts[stage, rule] = self._counts.get((stage, rule), 0) + 1
+        if len(self._named) < self._room:
+            self._named.append(Dropped(offer_id, stage, rule, events))
+
+    def add_places(self, catalogue: Catalogue, places: NDArray[np.int64], stage: str, rule: str) -> None:
+        """Many offers of the catalogue under one rule."""
+        if len(places):
+            self._counts[stage, rule] = self._counts.get((stage, rule), 0) + len(places)
+            room = self._room - len(self._named)
+            offers = catalogue.offers
+            self._named += [Dropped(offers[k].offer_id, stage, rule) for k in places[: max(room, 0)].tolist()]
+
+    @property
+    def named(self) -> tuple[Dropped, ...]:
+        """One by one, in the order of the stages."""
+        return tuple(self._named)
+
+    @property
+    def counts(self) -> tuple[tuple[str, str, int], ...]:
+        """(stage, rule, offers)."""
+        return tuple((stage, rule, n) for (stage, rule), n in self._counts.items())
+
+
+def candidates(moment: Moment, catalogue: Catalogue, most: int, drops: Drops) -> tuple[int, list[Offer]]:
+    """How many compete, and those left after the column conditions: in the order in which they are to be looked at."""
+    asked = moment.inputs.candidates
+    if asked is None:
+        return _of_catalogue(moment, catalogue, most, drops)
+    return len(asked), list(_of_request(moment, catalogue, asked, drops))
+
+
+def _of_catalogue(moment: Moment, catalogue: Catalogue, most: int, drops: Drops) -> tuple[int, list[Offer]]:
+    collection = (moment.inputs.candidate_source or {}).get("collection")
+    mask = catalogue.ranked
+    if collection is not None:
+        mask = mask & catalogue.collections.naming(collection)
+    places = np.flatnonzero(mask)
+    total = len(places)
+    places, dropped = screen(moment, catalogue, places)
+    for rule, of_rule in dropped:
+        drops.add_places(catalogue, of_rule, "eligibility", rule)
+    if len(places) > most:
+        places = catalogue.rough_order(places, moment.interests)
+    offers = catalogue.offers
+    return total, [offers[place] for place in places.tolist()]
+
+
+def _of_request(moment: Moment, catalogue: Catalogue, asked: list[dict[str, Any]], drops: Drops) -> Iterator[Offer]:
+    """Known offers as the catalogue has them, but for what the request says; unknown ones as the request has them."""
+    known = np.asarray(sorted({catalogue.place.get(one["offer_id"], -1) for one in asked} - {-1}), dtype=np.int64)
+    _, dropped = screen(moment, catalogue, known)
+    rules = {place: rule for rule, places in dropped for place in places.tolist()}
+    seen = set()
+    for one in asked:
+        offer_id = one["offer_id"]
+        place = catalogue.place.get(offer_id)
+        if offer_id in seen:
+            drops.add(offer_id, "eligibility", "duplicate_offer_id")
+        elif place in rules:
+            drops.add(offer_id, "eligibility", rules[place])
+        else:
+            yield _asked(one, Offer(offer_id) if place is None else catalogue.offers[place])
+        seen.add(offer_id)
+
+
+def _asked(one: Mapping[str, Any], offer: Offer) -> Offer:
+    attributes, levers = one.get("attributes"), one.get("levers")
+    value, margin, cost = one.get("value"), one.get("margin"), one.get("cost")
+    merged = {**offer.attributes, **attributes} if attributes else offer.attributes
+    items, categories = offer.item_ids, offer.category_ids
+    if not items and not categories:
+        item_id, category_id = merged.get("item_id"), merged.get("category_id")
+        if isinstance(item_id, str):
+            items = (item_id,)
+        elif isinstance(category_id, str):
+            categories = (category_id,)
+    return Offer(
+        offer.offer_id,
+        items,
+        categories,
+        offer.value if value is None else value,
+        offer.margin if margin is None else margin,
+        offer.cost if cost is None else cost,
+        offer.prior_p,
+        offer.channels,
+        {**offer.levers, **levers} if levers else offer.levers,
+        offer.caps,
+        offer.valid_to_us,
+        offer.ignore_need,
+        offer.when,
+        merged,
+        offer.fallback_rule,
+    )
