@@ -26,8 +26,9 @@ _NUMBERS = {"value", "margin", "cost", "prior_p"}
 
 
 def compile_policy(config: Config, folder: Path | None = None) -> tuple[bytes, bytes]:
-    """``policy.json`` and ``offers.json`` of a release, from ``policy.yaml`` in ``folder`` (default: the configs in
-    force) and the offers that it names.
+    """The bytes of ``policy.json`` and ``offers.json`` of a release.
+
+    They come from ``policy.yaml`` in ``folder`` (default: the configs in force) and the offers that it names.
 
     Raises
     ------
