@@ -41,9 +41,9 @@ def candidates(
         row = places(statistics.items, allowed)
         mask[row[row >= 0]] = True
     _, found = candidates_of(statistics, lines, np.zeros(1, np.int64), np.array([as_of_us]), most, mask)
-    codes = np.concatenate([statistics.items, lines.unknown])[found]
+    codes: Ints = np.concatenate([statistics.items, lines.unknown])[found]
     if allowed is None:
-        return np.asarray(codes, np.int64)
+        return codes
     codes = codes[places(allowed, codes) >= 0]
     rest = allowed[~np.isin(allowed, codes)]
     return np.concatenate([codes, rest])[:most]
@@ -60,6 +60,8 @@ def candidates_of(
     """Rows for many examples: example k has found[start[k] : start[k + 1]] (see `Lines.item`)."""
     s = statistics
     mask = np.ones(len(s.items), np.bool_) if allowed is None else allowed
+    start: Ints
+    found: NDArray[np.int32]
     start, found = _gather(
         user,
         as_of_us,
