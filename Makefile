@@ -31,8 +31,8 @@ demo: setup  ## simulate a shop, run the whole way, ask for one user's scores
 serve: setup  ## the same, and leave the service running
 	$(BIN)/userops demo --keep-serving
 
-test: setup  ## all tests
-	$(BIN)/python -m pytest
+test: setup  ## all tests, one process per core
+	$(BIN)/python -m pytest -n auto --dist loadgroup
 
 check: setup  ## lint, format, types
 	$(BIN)/ruff check .
