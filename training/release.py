@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from configs import Config, model_of
 from configs.errors import RegistryError
 from features.catalog import digest
 from features.periods import now
+from serving.scoring import verified
 from serving.scoring.release import write_release
 from training.registry import CHAMPION, PREVIOUS, Registry
 
@@ -51,8 +54,12 @@ def promote(config: Config, model: str, version: str) -> tuple[str, str | None]:
     return candidate.version, before
 
 
-def release(config: Config) -> Release:
-    """Copy every champion into a new release and make it current; a crash at any point leaves the old one in force."""
+def release(config: Config, documents: Mapping[str, bytes] | None = None) -> Release:
+    """Copy every champion into a new release and make it current; a crash at any point leaves the old one in force.
+
+    ``documents`` travel with the models: ``policy.json`` and ``offers.json``, compiled and checked by whoever decides.
+    ``release.json`` says of a policy its version and the digest of its bytes.
+    """
     registry = Registry(config)
     versions = {name: registry.aliased(name, CHAMPION) for name in config.models}
     champions = {name: version for name, version in versions.items() if version is not None}
@@ -63,5 +70,15 @@ def release(config: Config) -> Release:
     releases = config.home / "releases"
     with tempfile.TemporaryDirectory() as scratch:
         folders = {name: registry.folder(name, version, Path(scratch) / name) for name, version in champions.items()}
-        release_id = write_release(releases, folders, digest(), now(config), {"alias": CHAMPION})
+        extra = {"alias": CHAMPION, **_policy(documents or {})}
+        release_id = write_release(releases, folders, digest(), now(config), extra, documents)
     return Release(release_id, champions, releases / release_id)
+
+
+def _policy(documents: Mapping[str, bytes]) -> dict[str, Any]:
+    """What a release says of its policy."""
+    content = documents.get("policy.json")
+    if content is None:
+        return {}
+    read = verified.read_json(content, Path("policy.json"))
+    return {"policy": {"version": read.get("version"), "digest": verified.sha256(content)}}

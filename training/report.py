@@ -1,12 +1,33 @@
-"""Pictures of a training run."""
+"""What a training run found, in numbers and pictures."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from matplotlib.figure import Figure
 
-__all__ = ["calibration_figure"]
+from training.judge import Numbers
+
+__all__ = ["TrainReport", "calibration_figure"]
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """What a training run found: ``metrics[head][metric] = {"value", "ci"}``, ``baselines[head][name][metric]``.
+
+    ``left_out`` says of each label that could not be learned or judged why not; its heads are not in the version.
+    """
+
+    model: str
+    version: str
+    run_id: str
+    judged_on: str
+    metrics: Numbers
+    baselines: Numbers
+    left_out: dict[str, str]
+    evidence: dict[str, Any]
 
 
 def calibration_figure(curves: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,15 @@ from configs import Config, ModelConfig, model_of
 from features.catalog import NAMES, digest
 from features.events import span
 from features.periods import now
+from serving.scoring.interest.model import NAME as INTEREST
 from serving.scoring.model import write_model
 from training.artifact import describe
 from training.dataset import assemble
-from training.judge import Judged, Numbers, horizons_of, judge
+from training.interest.train import train_interest
+from training.judge import Judged, horizons_of, judge
 from training.models import fit
 from training.registry import CHALLENGER, Registry, Run
-from training.report import calibration_figure
+from training.report import TrainReport, calibration_figure
 from training.splits import split_at
 from training.stack import families, stack
 
@@ -32,27 +33,12 @@ __all__ = ["TrainReport", "train"]
 Progress = Callable[[str, float], None]
 
 
-@dataclass(frozen=True)
-class TrainReport:
-    """What a training run found: ``metrics[head][metric] = {"value", "ci"}``, ``baselines[head][name][metric]``.
-
-    ``left_out`` says of each label that could not be learned or judged why not; its heads are not in the version.
-    """
-
-    model: str
-    version: str
-    run_id: str
-    judged_on: str
-    metrics: Numbers
-    baselines: Numbers
-    left_out: dict[str, str]
-    evidence: dict[str, Any]
-
-
 def train(config: Config, name: str, progress: Progress | None = None) -> TrainReport:
     """Train ``name``, judge it on a later period, register the refitted version as challenger."""
     model = model_of(config, name)
     show = progress or (lambda message, fraction: None)
+    if name == INTEREST:
+        return train_interest(config, show)
     first, last = span(config)
     # A clock ahead of ours may have stamped an event with tomorrow: nothing after now is known.
     split = split_at(model.origins, horizons_of(model), first, min(last, now(config)))

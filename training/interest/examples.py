@@ -66,6 +66,21 @@ class Asked:
         """The user of each pair: int64[n]."""
         return np.repeat(self.user, np.diff(self.start))
 
+    def thinned(self, negatives: float, rng: np.random.Generator) -> Asked:
+        """The same with about ``negatives`` pairs without a purchase for each with one."""
+        keep = min(1.0, negatives * self.y.sum() / max(len(self) - self.y.sum(), 1.0))
+        kept = (self.y > 0) | (rng.random(len(self)) < keep)
+        example = np.repeat(np.arange(len(self.user)), np.diff(self.start))[kept]
+        return Asked(
+            self.head,
+            self.user,
+            np.searchsorted(example, np.arange(len(self.user) + 1)).astype(np.int64),
+            self.code[kept],
+            self.x[kept],
+            self.y[kept],
+            self.offset[kept] - np.log(max(keep, 1e-9)),
+        )
+
     @staticmethod
     def joined(parts: Sequence[Asked]) -> Asked:
         """The examples of several origins, one after the other."""
@@ -92,14 +107,10 @@ def ask(
     horizon_days: float,
     users: Ints,
     rng: np.random.Generator,
-    keep: float = 1.0,
     most: int = CANDIDATES,
     blind: int = BLIND,
 ) -> Asked:
-    """The pairs of ``users`` (positions; each with at least one line) at the instant of ``known``.
-
-    ``keep`` is the share of pairs without a purchase that is kept.
-    """
+    """The pairs of ``users`` (positions; each with at least one line) at the instant of ``known``."""
     statistics, as_of = known.statistics[head], known.as_of_us
     past = histories.at(as_of, users)
     lines = lines_of(statistics, [as_head(one, head) for one in past])
@@ -113,16 +124,14 @@ def ask(
     place, which = places(statistics.items, followed.code), _positions(users, followed.user)
     bought = (which * np.int64(width) + place)[(place >= 0) & (which >= 0)]
     y = np.isin(key, bought)
-    kept = y | (rng.random(len(key)) < keep)
-    key, y = key[kept], y[kept]
     example, row = key // width, (key % width).astype(np.int32)
     start = np.searchsorted(example, np.arange(e + 1)).astype(np.int64)
     pairs = Pairs(np.arange(e), np.full(e, as_of), start, row, statistics.category_of[row])
     x = featurise_pairs(statistics, lines, pairs, np.float32)
     category = statistics.items[row] if head == "category" else statistics.categories[statistics.category_of[row]]
     needs = _needs(known.needs, past, as_of, start, category)
-    offset = np.full(len(y), -np.log(keep))
-    return Asked(head, users, start, statistics.items[row], np.column_stack([x, needs]), y.astype(float), offset)
+    x = np.column_stack([x, needs])
+    return Asked(head, users, start, statistics.items[row], x, y.astype(np.float64), np.zeros(len(y)))
 
 
 def _positions(users: Ints, asked: Ints) -> Ints:

@@ -1,0 +1,138 @@
+"""From pairs to one head: a booster, a calibrator fitted on a later origin, and how far probabilities may be off."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import lightgbm as lgb
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import expit
+
+from configs.errors import TrainingError
+from serving.scoring.calibrator import Calibrator, Sigmoid
+from serving.scoring.interest.model import FEATURES
+from training.interest.examples import Asked
+
+__all__ = ["DEFAULTS", "TREES", "FittedHead", "fit_head"]
+
+Floats = NDArray[np.float64]
+
+DEFAULTS: dict[str, Any] = {
+    "objective": "binary",
+    "boost_from_average": False,
+    "learning_rate": 0.06,
+    "num_leaves": 15,
+    "min_data_in_leaf": 100,
+    "feature_fraction": 0.5,
+    "bagging_fraction": 0.7,
+    "bagging_freq": 1,
+    "lambda_l2": 10.0,
+    "max_bin": 127,
+    "deterministic": True,
+    "force_row_wise": True,
+    "verbose": -1,
+}
+TREES = 120
+LEAST_POSITIVES = 30
+# A head is right on average; by how much it may be off is measured in so many groups of equal numbers of buyers.
+GROUPS, RESAMPLES = 8, 200
+
+
+@dataclass(frozen=True)
+class FittedHead:
+    """A booster and its calibrator; ``interval`` is what `serving.scoring.interest.model.InterestHead` reads."""
+
+    head: str
+    booster: lgb.Booster
+    calibrator: Sigmoid
+    interval: list[list[float]]
+    log: dict[str, Any]
+
+    def raw(self, x: NDArray[np.floating[Any]]) -> Floats:
+        """The booster's margins in log-odds."""
+        return np.asarray(self.booster.predict(x, raw_score=True), dtype=np.float64)
+
+
+def fit_head(
+    learn: Asked, later: Asked, seed: int, threads: int, overrides: Mapping[str, Any] | None = None
+) -> FittedHead:
+    """Learn from ``learn``, calibrate on ``later``, whose origin lies after every label that was learned.
+
+    Raises
+    ------
+    TrainingError
+        When either holds fewer than 30 purchases.
+    """
+    for what, pairs in (("learn from", learn), ("calibrate on", later)):
+        if pairs.y.sum() < LEAST_POSITIVES:
+            raise TrainingError(
+                f"{learn.head}: too few purchases to {what}",
+                got=f"{pairs.y.sum():.0f} of {len(pairs)} pairs",
+                expected=f"at least {LEAST_POSITIVES}",
+                run="userops status",
+            )
+    chosen = dict(overrides or {})
+    trees = int(chosen.pop("trees", TREES))
+    params = {**DEFAULTS, "seed": seed, "num_threads": threads, **chosen}
+    # Dropping negatives raised the odds of every pair alike: the booster starts from there and learns the rest.
+    rate = float(np.average(learn.y, weights=np.where(learn.y > 0, 1.0, np.exp(learn.offset))))
+    start = learn.offset + np.log(rate / (1 - rate))
+    data = lgb.Dataset(learn.x, learn.y, init_score=start, feature_name=list(FEATURES))
+    booster = lgb.train(params, data, num_boost_round=trees)
+    raw = np.asarray(booster.predict(later.x, raw_score=True), dtype=np.float64)
+    calibrator = _platt(raw, later.y)
+    log = {
+        "rows": len(learn),
+        "positives": int(learn.y.sum()),
+        "users": len(np.unique(learn.user)),
+        "trees": booster.num_trees(),
+        "calibrated_on": {"rows": len(later), "positives": int(later.y.sum()), "users": len(later.user)},
+        "slope": calibrator.slope,
+        "params": {key: value for key, value in params.items() if key != "num_threads"},
+    }
+    return FittedHead(learn.head, booster, calibrator, _interval(raw, calibrator, later, seed), log)
+
+
+def _platt(raw: Floats, y: Floats) -> Sigmoid:
+    """The slope and intercept of least log-loss; the slope has a normal prior around 1."""
+
+    def loss(theta: Floats) -> tuple[float, Floats]:
+        margin = theta[0] * raw + theta[1]
+        error = expit(margin) - y
+        value = np.logaddexp(0.0, margin).sum() - (y * margin).sum() + (theta[0] - 1) ** 2 / (2 * 0.1**2)
+        gradient = np.array([(error * raw).sum() + (theta[0] - 1) / 0.1**2, error.sum()])
+        return float(value) / len(y), gradient / len(y)
+
+    start = np.array([1.0, float(np.log(y.mean() / (1 - y.mean())) - np.median(raw))])
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[(0.3, 3.0), (-30.0, 30.0)])
+    return Sigmoid(float(found.x[0]), float(found.x[1]))
+
+
+def _interval(raw: Floats, calibrator: Calibrator, pairs: Asked, seed: int) -> list[list[float]]:
+    """By how much the log-odds may be off, down and up, at rising margins: users are drawn again, 95 % of the draws."""
+    order = np.argsort(raw, kind="stable")
+    bought = np.cumsum(pairs.y[order])
+    group = np.empty(len(raw), dtype=np.int64)
+    group[order] = np.minimum((bought - pairs.y[order]) * GROUPS / bought[-1], GROUPS - 1).astype(np.int64)
+    users, user = np.unique(pairs.user_of, return_inverse=True)
+    sums = np.hstack(
+        [
+            np.bincount(user * GROUPS + group, weight, len(users) * GROUPS).reshape(len(users), GROUPS)
+            for weight in (pairs.y, calibrator(raw), np.ones(len(raw)))
+        ]
+    )
+    rng = np.random.default_rng(seed)
+    drawn = rng.multinomial(len(users), np.full(len(users), 1 / len(users)), size=RESAMPLES) @ sums
+    seen, expected, count = (drawn[:, k * GROUPS : (k + 1) * GROUPS] + 0.5 for k in range(3))
+    off = np.log(seen / (count + 0.5 - seen)) - np.log(expected / (count + 0.5 - expected))
+    low, high = np.quantile(off, [0.025, 0.975], axis=0)
+    at = np.bincount(group, raw, GROUPS) / np.maximum(np.bincount(group, minlength=GROUPS), 1)
+    rows: list[list[float]] = []
+    for margin, down, up in sorted(zip(at.tolist(), low.tolist(), high.tolist(), strict=True)):
+        if not rows or margin > rows[-1][0]:
+            rows.append([margin, min(down, 0.0), max(up, 0.0)])
+    return rows

@@ -1,0 +1,237 @@
+"""Train the interest model: judge the procedure as of a past day, fit it to everything, register a challenger."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from configs import Config, ModelConfig, model_of
+from configs.errors import TrainingError
+from features.catalog import digest
+from features.events import content_hash, span
+from features.periods import midnight, now
+from serving.scoring.interest.model import FEATURES, HEADS, NAME, write_interest
+from training.interest.examples import Known
+from training.interest.fit import fit_head
+from training.interest.histories import Histories, read_histories
+from training.interest.judge import RHYTHM, JudgedHead, judge_head, satisfied_share, without
+from training.interest.procedure import Fitted, Learner
+from training.interest.ranking import scattered
+from training.registry import CHALLENGER, Registry, Run
+from training.report import TrainReport, calibration_figure
+
+__all__ = ["learner_of", "left_out", "train_interest"]
+
+Floats = NDArray[np.float64]
+Progress = Callable[[str, float], None]
+
+LEAST_MATURE, LEAST_YOUNG = 1000, 100
+
+
+def left_out(histories: Histories) -> str | None:
+    """Why no interest can be learned from these histories; None when it can."""
+    lines = histories.lines
+    bought = lines.kind == 0
+    for column in ("item", "category"):
+        if not (bought & (getattr(lines, column) != 0)).any():
+            return f"no purchase in the events names its {column}: the source maps no {column}_id"
+    return None
+
+
+def learner_of(
+    config: Config, model: ModelConfig, histories: Histories, first_event: datetime, progress: Progress
+) -> Learner:
+    """The procedure with a model's settings."""
+    horizons = {float(definition["horizon_days"]) for definition in model.heads.values()}
+    if tuple(model.heads) != HEADS or len(horizons) != 1:
+        raise TrainingError("models/interest.yaml: heads", got=model.heads, expected=f"{HEADS} with one horizon_days")
+    return Learner(
+        histories,
+        HEADS,
+        horizons.pop(),
+        model.origins,
+        first_event,
+        config.seed,
+        config.threads,
+        model.lightgbm,
+        progress,
+    )
+
+
+def train_interest(config: Config, progress: Progress | None = None) -> TrainReport:
+    """Train both heads, judge them on what followed, register the refitted version as challenger.
+
+    A source that names no items or categories teaches no interest: the report then has no version, and says why.
+
+    Raises
+    ------
+    TrainingError
+        When the history is too short, or holds too few purchases.
+    """
+    show = progress or (lambda message, fraction: None)
+    model = model_of(config, NAME)
+    first, last = span(config)
+    # A clock ahead of ours may have stamped an event with tomorrow: nothing after now is known.
+    known_until = min(last, now(config))
+    show("reading", 0.02)
+    histories = read_histories(config, known_until)
+    if (reason := left_out(histories)) is not None:
+        return TrainReport(NAME, "", "", "", {}, {}, {NAME: reason}, {})
+    steps = iter(np.linspace(0.05, 0.95, 40))
+    learner = learner_of(config, model, histories, first, lambda message, _: show(message, float(next(steps, 0.95))))
+    judge_at = learner.grid_before(midnight(known_until))
+    day = f"{judge_at:%Y-%m-%d}"
+    registry = Registry(config)
+    with registry.run(NAME, "train", {"judged_on": day}) as run:
+        past = learner.fit(judge_at)
+        judged = judge(learner, past, judge_at)
+        fitted = learner.fit(midnight(known_until))
+        show("counting", 0.9)
+        known = learner.known(known_until)
+        metrics = {head: one.metrics for head, one in judged.items()}
+        tags = {"judged_on": day, "catalogue": digest(), "heads": " ".join(HEADS)}
+        version = registry.new_version(NAME, run, tags)
+        evidence = _evidence(config, learner, fitted, histories, day)
+        try:
+            with tempfile.TemporaryDirectory() as scratch:
+                folder = Path(scratch) / "model"
+                meta = describe(model, learner, fitted, metrics, evidence, version, run.run_id, now(config))
+                _write(folder, meta, fitted, known, histories)
+                run.folder(folder, "model")
+        except BaseException:
+            registry.withdraw(NAME, version)
+            raise
+        baselines = {head: one.baselines for head, one in judged.items()}
+        _log(run, metrics, baselines, {head: one.curve for head, one in judged.items()}, evidence)
+        registry.alias(NAME, CHALLENGER, version)
+    show("registered", 1.0)
+    return TrainReport(NAME, version, run.run_id, day, metrics, baselines, {}, evidence)
+
+
+def judge(learner: Learner, past: Fitted, judge_at: datetime) -> dict[str, JudgedHead]:
+    """Every head on what followed ``judge_at``, and how many of its lists lie in a satisfied window."""
+    known, users = learner.known(judge_at), learner.users(judge_at)
+    judged = {
+        head: judge_head(
+            learner.histories, known, past.heads[head], past.later[head], learner.horizon_days, users, learner.seed
+        )
+        for head in learner.heads
+    }
+    item = judged["item"]
+    blind = fit_head(
+        without(past.learned["item"], RHYTHM),
+        without(past.later["item"], RHYTHM),
+        learner.seed,
+        learner.threads,
+        learner.lightgbm,
+    )
+    wide = without(item.asked, RHYTHM)
+    scores = scattered(wide, blind.raw(wide.x), known.statistics["item"].items, item.task)
+    shares = {
+        "before": satisfied_share(learner.histories, known, item.task, scores),
+        "after": satisfied_share(learner.histories, known, item.task, item.scores["ours"]),
+    }
+    for name, share in shares.items():
+        item.metrics[f"satisfied_share@10_{name}"] = {"value": share, "ci": None}
+    for name in item.baselines:
+        share = satisfied_share(learner.histories, known, item.task, item.scores[name])
+        item.baselines[name]["satisfied_share@10"] = share
+    return judged
+
+
+def describe(
+    model: ModelConfig,
+    learner: Learner,
+    fitted: Fitted,
+    metrics: Mapping[str, Mapping[str, Any]],
+    evidence: Mapping[str, Any],
+    version: str,
+    run_id: str,
+    created_at: datetime,
+) -> dict[str, Any]:
+    """``model.json`` without files: what `InterestModel` reads, and what a reviewer needs to trust it."""
+    heads = {}
+    for name, one in fitted.heads.items():
+        raw = one.raw(fitted.later[name].x)
+        heads[name] = {
+            "booster": name,
+            "horizon_days": learner.horizon_days,
+            "calibrator": {"kind": "sigmoid", "slope": one.calibrator.slope, "intercept": one.calibrator.intercept},
+            "interval": one.interval,
+            "raw_percentiles": np.quantile(raw, np.linspace(0, 1, 101)).tolist(),
+        }
+    least = min(one.log["positives"] for one in fitted.heads.values())
+    return {
+        "name": NAME,
+        "version": version,
+        "run_id": run_id,
+        "purpose": model.purpose,
+        "horizon_days": learner.horizon_days,
+        "features": {name: list(FEATURES) for name in HEADS},
+        "catalogue_digest": digest(),
+        "boosters": {name: {} for name in HEADS},
+        "heads": heads,
+        "cold_start": {head: float(metrics[head]["base_rate"]["value"]) for head in HEADS},
+        "maturity": "mature" if least >= LEAST_MATURE else "young" if least >= LEAST_YOUNG else "prior",
+        "metrics": metrics,
+        "training": dict(evidence),
+        "created_at": created_at.isoformat(),
+    }
+
+
+def _write(folder: Path, meta: Mapping[str, Any], fitted: Fitted, known: Known, histories: Histories) -> None:
+    boosters = {name: one.booster.model_to_string() for name, one in fitted.heads.items()}
+    names = {**histories.category_names, **histories.item_names}
+    write_interest(folder, meta, boosters, known.statistics, known.needs, names)
+
+
+def _evidence(config: Config, learner: Learner, fitted: Fitted, histories: Histories, judged_on: str) -> dict[str, Any]:
+    return {
+        "split": {
+            "origins": len(fitted.origins),
+            "first_origin": fitted.origins[0],
+            "last_origin": fitted.origins[-1],
+            "calibrated_at": fitted.calibrated_at,
+            "judged_at": judged_on,
+        },
+        "data": {
+            "users": len(histories.users),
+            "lines": len(histories.lines),
+            "items": len(histories.item_names),
+            "categories": len(histories.category_names),
+            "data_hash": content_hash(config),
+            "catalogue_digest": digest(),
+        },
+        "fits": {name: one.log for name, one in fitted.heads.items()},
+    }
+
+
+def _log(
+    run: Run,
+    metrics: Mapping[str, Mapping[str, Any]],
+    baselines: Mapping[str, Mapping[str, Mapping[str, float]]],
+    curves: Mapping[str, Any],
+    evidence: Mapping[str, Any],
+) -> None:
+    run.parameters({**evidence["split"], **{f"data.{key}": value for key, value in evidence["data"].items()}})
+    for name, log in evidence["fits"].items():
+        run.parameters({f"{name}.{key}": log[key] for key in ("rows", "positives", "users", "trees", "slope")})
+        run.parameters({f"{name}.{key}": value for key, value in log["params"].items()})
+    for head, values in metrics.items():
+        run.metrics({f"{head}.{name}": value["value"] for name, value in values.items()})
+        intervals = {name: value["ci"] for name, value in values.items() if value["ci"]}
+        run.metrics({f"{head}.{name}.low": low for name, (low, _) in intervals.items()})
+        run.metrics({f"{head}.{name}.high": high for name, (_, high) in intervals.items()})
+        for baseline, numbers in baselines[head].items():
+            run.metrics({f"{head}.baseline.{baseline}.{name}": value for name, value in numbers.items()})
+    run.tags({"feature_service": NAME, "catalogue_digest": str(evidence["data"]["catalogue_digest"])})
+    run.json({"metrics": metrics, "baselines": baselines, "calibration": curves}, "evaluation.json")
+    run.json(json.loads(json.dumps(evidence, default=str)), "evidence.json")
+    run.figure(calibration_figure(curves), "calibration.png")
