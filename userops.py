@@ -248,6 +248,9 @@ for name, benchmark in {
     "features": features.verbs.benchmark_features,
     "pit": features.verbs.benchmark_pit,
     "publish": features.verbs.benchmark_publish,
+    "nextbasket": training.verbs.benchmark_nextbasket,
+    "uplift": training.verbs.benchmark_uplift,
+    "explain": serving.verbs.benchmark_explain,
 }.items():
     benchmark_app.command(name)(benchmark)
 

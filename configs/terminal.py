@@ -83,7 +83,7 @@ def print_table(title: str, columns: list[str], rows: list[list[object]]) -> Non
 
 def plain(value: float | None) -> str:
     """A number without needless digits; nothing where it is absent."""
-    return "" if value is None else f"{value:,.6g}"
+    return "" if value is None else f"{value:,.4g}"
 
 
 def bracket(interval: list[float] | None) -> str:
@@ -92,9 +92,14 @@ def bracket(interval: list[float] | None) -> str:
 
 
 def print_benchmark(found: dict[str, Any], json_file: Path | None) -> None:
-    """Metrics, baselines and ratios of one benchmark."""
-    rows: list[list[object]] = [[name, plain(metric["value"])] for name, metric in found["metrics"].items()]
-    rows += [[f"{name}: {m}", plain(v)] for name, values in found["baselines"].items() for m, v in values.items()]
-    rows += [[name, f"{ratio:.1f} x"] for name, ratio in found["ratios"].items()]
-    print_table(f"{found['benchmark']} ({found['seconds']:.0f} s, {found['peak_mb']:.0f} MB)", ["", ""], rows)
+    """One line per metric: ours with its interval, each baseline beside it; then the ratios, above 1 ours is better."""
+    names = list(dict.fromkeys([*found["metrics"], *(m for values in found["baselines"].values() for m in values)]))
+    rows: list[list[object]] = []
+    for name in names:
+        ours = found["metrics"].get(name, {})
+        own = [plain(ours.get("value")), bracket(ours.get("ci"))]
+        rows.append([name, *own, *(plain(values.get(name)) for values in found["baselines"].values())])
+    rows += [[name, f"{ratio:.1f} x"] + [""] * (1 + len(found["baselines"])) for name, ratio in found["ratios"].items()]
+    title = f"{found['benchmark']} ({found['seconds']:.0f} s, {found['peak_mb']:.0f} MB)"
+    print_table(title, ["", "ours", "95 %", *found["baselines"]], rows)
     write_json(json_file, found)

@@ -10,9 +10,9 @@ import typer
 from rich.table import Table
 
 from configs import load
-from configs.terminal import JsonFile, console, print_table, write_json
+from configs.terminal import JsonFile, console, print_benchmark, print_table, showing, write_json
 
-__all__ = ["explain", "print_answer", "score", "serve"]
+__all__ = ["benchmark_explain", "explain", "print_answer", "score", "serve"]
 
 Lang = Annotated[str, typer.Option(help="Language of the reasons: zh or en.")]
 
@@ -97,3 +97,12 @@ def next_order(user: dict[str, Any]) -> str:
     )
     low = expected["low_at"][:10] if expected["low_at"] else "then"
     return f"next order expected {user['expected_next_order_at'][:10]} (80 %: {low} to {until})"
+
+
+def benchmark_explain(json_file: JsonFile = None) -> None:
+    """Measure exact reasons beside LightGBM's own recursion and the shap package; all must agree."""
+    from serving.benchmark_explain import benchmark_explain as run
+
+    with showing("benchmark explain") as show:
+        found = run(load(), show)
+    print_benchmark(found, json_file)

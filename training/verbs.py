@@ -9,10 +9,20 @@ from typing import Annotated, Any
 import typer
 
 from configs import load
-from configs.terminal import JsonFile, Models, bracket, console, errors, print_table, showing, write_json
+from configs.terminal import (
+    JsonFile,
+    Models,
+    bracket,
+    console,
+    errors,
+    print_benchmark,
+    print_table,
+    showing,
+    write_json,
+)
 from features.periods import as_utc
 
-__all__ = ["benchmark_repurchase", "compare", "promote", "train"]
+__all__ = ["benchmark_nextbasket", "benchmark_repurchase", "benchmark_uplift", "compare", "promote", "train"]
 
 
 def train(models: Models = None, json_file: JsonFile = None) -> None:
@@ -100,3 +110,27 @@ def benchmark_repurchase(
     )
     print_metrics(title, {"ours": found["metrics"]}, {"ours": found["baselines"]})
     write_json(json_file, found)
+
+
+def benchmark_nextbasket(
+    sets: Annotated[Path, typer.Option(help="A JSON file of train, validate and test users and their sets in order.")],
+    json_file: JsonFile = None,
+) -> None:
+    """Judge interest prediction on the next basket: recall, NDCG and PHR beside frequency, popularity and counts."""
+    from training.benchmark_nextbasket import benchmark_nextbasket as run
+
+    with showing("benchmark nextbasket") as show:
+        found = run(load(), sets, show)
+    print_benchmark(found, json_file)
+
+
+def benchmark_uplift(
+    data: Annotated[Path, typer.Option(help="Hillstrom's e-mail test, as a CSV file.")], json_file: JsonFile = None
+) -> None:
+    """Judge S-, T- and X-learner beside sending the same e-mail to everyone, and say whether any is better."""
+    from training.benchmark_uplift import benchmark_uplift as run
+
+    with showing("benchmark uplift") as show:
+        found = run(load(), data, show)
+    print_benchmark(found, json_file)
+    console.print(found["verdict"]["en"])
