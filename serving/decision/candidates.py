@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from serving.decision.eligibility import screen
 from serving.decision.moment import Moment
@@ -30,13 +30,12 @@ class Drops:
         if len(self._named) < self._room:
             self._named.append(Dropped(offer_id, stage, rule, events))
 
-    def add_places(self, catalogue: Catalogue, places: NDArray[np.int64], stage: str, rule: str) -> None:
-        """Many offers of the catalogue under one rule."""
-        if len(places):
-            self._counts[stage, rule] = self._counts.get((stage, rule), 0) + len(places)
-            room = self._room - len(self._named)
-            offers = catalogue.offers
-            self._named += [Dropped(offers[k].offer_id, stage, rule) for k in places[: max(room, 0)].tolist()]
+    def add_all(self, n: int, offers: Iterable[Offer], stage: str, rule: str) -> None:
+        """``n`` offers under one rule; no more of them are taken than there is room to name."""
+        if n:
+            self._counts[stage, rule] = self._counts.get((stage, rule), 0) + n
+            room = max(self._room - len(self._named), 0)
+            self._named += [Dropped(offer.offer_id, stage, rule) for offer in islice(offers, room)]
 
     @property
     def named(self) -> tuple[Dropped, ...]:
@@ -49,15 +48,16 @@ class Drops:
         return tuple((stage, rule, n) for (stage, rule), n in self._counts.items())
 
 
-def candidates(moment: Moment, catalogue: Catalogue, most: int, drops: Drops) -> tuple[int, list[Offer]]:
-    """How many compete, and those left after the column conditions: in the order in which they are to be looked at."""
+def candidates(moment: Moment, catalogue: Catalogue, most: int, drops: Drops) -> tuple[int, int, Iterator[Offer]]:
+    """How many compete, how many the column conditions leave, and these in the order in which to look at them."""
     asked = moment.inputs.candidates
     if asked is None:
         return _of_catalogue(moment, catalogue, most, drops)
-    return len(asked), list(_of_request(moment, catalogue, asked, drops))
+    offers = list(_of_request(moment, catalogue, asked, drops))
+    return len(asked), len(offers), iter(offers)
 
 
-def _of_catalogue(moment: Moment, catalogue: Catalogue, most: int, drops: Drops) -> tuple[int, list[Offer]]:
+def _of_catalogue(moment: Moment, catalogue: Catalogue, most: int, drops: Drops) -> tuple[int, int, Iterator[Offer]]:
     collection = (moment.inputs.candidate_source or {}).get("collection")
     mask = catalogue.ranked
     if collection is not None:
@@ -66,11 +66,10 @@ def _of_catalogue(moment: Moment, catalogue: Catalogue, most: int, drops: Drops)
     total = len(places)
     places, dropped = screen(moment, catalogue, places)
     for rule, of_rule in dropped:
-        drops.add_places(catalogue, of_rule, "eligibility", rule)
+        drops.add_all(len(of_rule), catalogue.at(of_rule), "eligibility", rule)
     if len(places) > most:
         places = catalogue.rough_order(places, moment.interests)
-    offers = catalogue.offers
-    return total, [offers[place] for place in places.tolist()]
+    return total, len(places), catalogue.at(places)
 
 
 def _of_request(moment: Moment, catalogue: Catalogue, asked: list[dict[str, Any]], drops: Drops) -> Iterator[Offer]:

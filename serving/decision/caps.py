@@ -179,7 +179,10 @@ class Counts:
         self._starts: dict[tuple[int, str, bool], int] = {}
         self._mine: dict[str, list[Action]] = {}
         for action in actions:
-            self._mine.setdefault(action.offer_id, []).append(action)
+            if action[0] in self._mine:
+                self._mine[action[0]].append(action)
+            else:
+                self._mine[action[0]] = [action]
         self._theirs: dict[str, list[GlobalCount]] = {}
         for count in everyone:
             self._theirs.setdefault(count.offer_id, []).append(count)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -93,7 +94,7 @@ class _Run:
     @classmethod
     def of(cls, inputs: Inputs, policy: Policy, catalogue: Catalogue) -> _Run:
         """Groups drawn, nothing looked at yet."""
-        moment = Moment.of(inputs, policy)
+        moment = Moment.of(inputs, policy, policy.reads | catalogue.reads)
         how, experiment_id, variant = _variant(moment, policy)
         if inputs.objective is not None:
             how = how._replace(objective=inputs.objective)
@@ -143,7 +144,7 @@ class _Run:
         moment, policy, shelf, drops = self.moment, self.policy, self.shelf, self.drops
         source = self.inputs.candidate_source or {}
         most = min(int(source.get("max") or policy.max_candidates), policy.max_candidates)
-        total, offers = candidates(moment, self.catalogue, most, drops)
+        total, passed, offers = candidates(moment, self.catalogue, most, drops)
         suppressor = Suppressor(moment, policy.suppression)
         capped = self.inputs.respect_caps or policy.caps_always
         pressed = self.counts.pressed(policy.caps) if capped else None
@@ -152,8 +153,7 @@ class _Run:
         eligible = unsuppressed = 0
         for looked_at, offer in enumerate(offers):
             if len(left) == most and self.inputs.candidates is None:
-                for other in offers[looked_at:]:
-                    drops.add(other.offer_id, "generation", f"beyond_max:{most}")
+                drops.add_all(passed - looked_at, chain((offer,), offers), "generation", f"beyond_max:{most}")
                 break
             target, rule = shelf.target(offer)
             if target.item_ids or target.category_ids:
@@ -248,7 +248,7 @@ class _Run:
             self.funnel["candidates"] = len(self.inputs.candidates)
         else:
             places = np.flatnonzero(self.catalogue.ranked)
-            self.drops.add_places(self.catalogue, places, stage, rule)
+            self.drops.add_all(len(places), self.catalogue.at(places), stage, rule)
             self.funnel["candidates"] = len(places)
         return self._decision("suppressed", reason)
 

@@ -72,6 +72,8 @@ _SAMPLE: dict[str, dict[str, Any]] = {
 class Expression:
     """A compiled condition; ``narrow`` ones read neither offer nor item, so one answer serves all offers.
 
+    ``reads`` names the members it reads (``user.tags``); a whole variable is named by itself (``user``).
+
     Examples
     --------
     >>> Expression.of("user.lifecycle_state == 'new'").narrow
@@ -80,13 +82,19 @@ class Expression:
 
     text: str
     narrow: bool
+    reads: frozenset[str]
     execute: Callable[[Any], Any]
 
     @classmethod
     def of(cls, text: str) -> Expression:
         """The compiled expression; ``ValueError`` if it is not CEL (see ``check_expression``)."""
         program = cel.compile(text)
-        return cls(text, not {"offer", "item"} & set(program.variables()), program.execute)
+        variables = set(program.variables())
+        members = _MEMBER.findall(_LITERAL.sub("''", text))
+        whole = {owner for owner in variables if not any(m for o, m in members if o == owner)}
+        whole |= {owner for owner, member in members if not member}
+        reads = whole | {f"{owner}.{member}" for owner, member in members if member}
+        return cls(text, not {"offer", "item"} & variables, frozenset(reads), program.execute)
 
     def refusal(self, context: Any) -> str | None:
         """None if the condition is met, else the rule to name; an absent value, or an error, does not meet it."""
@@ -138,16 +146,26 @@ def check_expression(text: str) -> str | None:
 
 
 class Facts:
-    """What expressions see of one moment, converted once; ``offer`` and ``item`` are set one candidate at a time."""
+    """What expressions see of one moment, converted at most once, and only the members that some expression reads.
 
-    def __init__(self, user: Mapping[str, Any], context: Mapping[str, Any]) -> None:
-        self._known = {"user": _plain(user), "context": _plain(context)}
+    ``offer`` and ``item`` are set one candidate at a time.
+    """
+
+    def __init__(self, user: Mapping[str, Any], context: Mapping[str, Any], reads: frozenset[str]) -> None:
+        self._known = {"user": user, "context": context}
+        self._reads = reads
         self._context: Any = None
 
     def moment(self) -> Any:
         """For expressions on user and context."""
         if self._context is None:
-            self._context = cel.Context(self._known)
+            reads = self._reads
+            self._context = cel.Context(
+                {
+                    owner: _plain({k: v for k, v in known.items() if owner in reads or f"{owner}.{k}" in reads})
+                    for owner, known in self._known.items()
+                }
+            )
         return self._context
 
     def about(self, offer: Mapping[str, Any], item: Mapping[str, Any]) -> Any:

@@ -41,8 +41,8 @@ class Moment:
     facts: Facts
 
     @classmethod
-    def of(cls, inputs: Inputs, policy: Policy) -> Moment:
-        """The moment of these inputs."""
+    def of(cls, inputs: Inputs, policy: Policy, reads: frozenset[str]) -> Moment:
+        """The moment of these inputs; ``reads`` is what the expressions in force read of it."""
         context, personal = inputs.context, inputs.personalization
         state = inputs.lifecycle_state if personal else None
         tier = inputs.value_tier if personal else None
@@ -58,7 +58,13 @@ class Moment:
             "personalization": personal,
         }
         names = ("channel", "placement", "scenario", "store_id", "device", "locale")
-        surroundings = {name: context.get(name) or "" for name in names}
+        surroundings = {
+            **{name: context.get(name) or "" for name in names},
+            "attributes": context.get("attributes") or {},
+            "hour": at.hour,
+            "weekday": at.isoweekday(),
+            "month": at.month,
+        }
         return cls(
             inputs=inputs,
             at_us=inputs.at_us,
@@ -73,16 +79,7 @@ class Moment:
             interests=inputs.interests if personal else {},
             damped=inputs.damped if personal else {},
             usable=tuple(name for name in policy.channels if unusable(name, inputs, policy) is None),
-            facts=Facts(
-                user,
-                {
-                    **surroundings,
-                    "attributes": context.get("attributes") or {},
-                    "hour": at.hour,
-                    "weekday": at.isoweekday(),
-                    "month": at.month,
-                },
-            ),
+            facts=Facts(user, surroundings, reads),
         )
 
     def gate(self, policy: Policy) -> tuple[str, str, str] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -72,6 +72,8 @@ class Catalogue:
         self.consents = Labels([row.get("consents", ()) for row in rows])
         self.collections = Labels([row.get("collections", ()) for row in rows])
         self.conditions = [program for program in programs.values() if program.narrow]
+        #: What the expressions of all offers read, see ``Expression.reads``.
+        self.reads = frozenset(read for program in programs.values() for read in program.reads)
         number = {program.text: k for k, program in enumerate(self.conditions)}
         self.condition = np.asarray(
             [number.get(offer.when.text, -1) if offer.when else -1 for offer in self.offers], dtype=np.int64
@@ -91,6 +93,10 @@ class Catalogue:
     def load(cls, content: Mapping[str, Any]) -> Catalogue:
         """The catalogue that ``offers.json`` of a release holds; 10,000 offers in a fraction of a second."""
         return cls(content["offers"], content["digest"], (content["default_margin"], content["default_p"]))
+
+    def at(self, places: NDArray[np.int64]) -> Iterator[Offer]:
+        """The offers at these places, one after the other."""
+        return map(self.offers.__getitem__, places.tolist())
 
     def _targets(self, defaults: tuple[float, float]) -> None:
         """Targets as numbers, and what an offer earns if accepted: only to choose which of too many are scored."""

@@ -102,18 +102,20 @@ class Policy:
     max_candidates: int
     most_dropped: int
     answer_ttl_us: int
+    reads: frozenset[str]
 
     @classmethod
     def load(cls, content: Mapping[str, Any]) -> Policy:
         """The policy that ``policy.json`` of a release holds, its expressions compiled."""
         arbitration = _arbitration(content["arbitration"], content["exploration"])
         smoothing = content["smoothing"]
+        weights = tuple(_weight(weight) for weight in content["context_weights"])
         return cls(
             version=content["version"],
             digest=content["digest"],
             arbitration=arbitration,
             channels={name: Channel(**channel) for name, channel in content["channels"].items()},
-            weights=tuple(_weight(weight) for weight in content["context_weights"]),
+            weights=weights,
             slow_moving=content["levers"]["slow_moving"],
             default_margin=content["arbitration"]["default_margin"],
             smoothing=(smoothing["p0"], smoothing["n0"], smoothing["mature_n"]),
@@ -125,6 +127,7 @@ class Policy:
             max_candidates=content["limits"]["max_candidates"],
             most_dropped=content["limits"]["most_dropped"],
             answer_ttl_us=int(content["limits"]["answer_ttl_hours"] * 3_600_000_000),
+            reads=frozenset(read for weight in weights if weight.when for read in weight.when.reads),
         )
 
 
