@@ -42,7 +42,11 @@ class DecisionLog:
     def open(cls, uri: str) -> DecisionLog:
         """The log at ``uri``, created or brought to this version's schema if need be, by one process at a time."""
         database = connect(uri)
-        ensure(database)
+        try:
+            ensure(database)
+        except BaseException:
+            database.close()
+            raise
         return cls(database)
 
     def close(self) -> None:

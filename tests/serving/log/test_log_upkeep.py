@@ -1,0 +1,72 @@
+"""What keeps a log small and alive: checkpoints, threads, servers that go away and come back."""
+
+import threading
+
+import psycopg
+
+from serving.log import DAY_US, DecisionLog, Feedback
+
+NOW = 1_780_000_000_000_000
+
+
+def test_upkeep_empties_the_write_ahead_log(template, row, tmp_path):
+    log = DecisionLog.open(f"sqlite:///{tmp_path / 'd.db'}")
+    wal = tmp_path / "d.db-wal"
+    for number in range(200):
+        log.record(row(number, vector=b"12345678" * 500, vector_hash=str(number)))
+        if number % 20 == 19:
+            log.maintain(NOW)
+    grown = wal.stat().st_size
+    for number in range(200, 220):
+        log.record(row(number, vector=b"12345678" * 500, vector_hash=str(number)))
+    assert wal.stat().st_size == grown, "the same pages of it are used again"
+    log.close()
+
+
+def test_upkeep_forgets_keys_after_a_day(log, row):
+    log.record(row())
+    log.feedback([Feedback("e", "d_000001", "a", "click", NOW)], "key", at_us=NOW)
+    log.maintain(NOW + DAY_US)
+    assert log._database.read("SELECT key FROM feedback_keys") == [("key",)]
+    log.maintain(NOW + 2 * DAY_US)
+    assert log._database.read("SELECT key FROM feedback_keys") == []
+
+
+def test_threads_share_a_log(log, row):
+    errors: list[BaseException] = []
+
+    def work(me: int) -> None:
+        try:
+            for number in range(me, 80, 4):
+                assert log.record(row(number)) is None
+                assert log.decision(f"d_{number:06d}") is not None
+            log.close()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(me,)) for me in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert errors == []
+    assert len(list(log.decisions(0, 2 * NOW))) == 80
+
+
+def test_a_connection_that_was_cut_is_made_again(emptied, row):
+    uri = emptied()
+    log = DecisionLog.open(uri)
+
+    def cut():
+        with psycopg.connect(uri.replace("+psycopg", ""), autocommit=True) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE application_name = 'userops' AND pid <> pg_backend_pid()"
+            )
+
+    log.record(row())
+    cut()
+    assert log.record(row(2)) is None
+    cut()
+    assert log.decision("d_000002") == row(2)
+    log.close()
