@@ -82,7 +82,7 @@ class Arbiter:
         worth = self.worth(offer, target)
         facts = [self._shelf.facts(item_id) for item_id in target.item_ids]
         money = 0.0 if worth is None else worth * self._margin(offer, facts) - offer.cost
-        slow = any(one.get("is_slow_moving") for one in facts)
+        slow = bool(facts) and any(one.get("is_slow_moving") for one in facts)
         own_p = p
         if how.objective == "expected_value":
             value = money
@@ -162,4 +162,6 @@ def _holds(weight: Weight, moment: Moment) -> bool:
 
 
 def _one_plus(percents: Mapping[str, float], bounds: tuple[float, float]) -> float:
+    if not percents:  # the ranges hold 1
+        return 1.0
     return min(max(1.0 + sum(percents.values()) / 100.0, bounds[0]), bounds[1])

@@ -86,13 +86,12 @@ class Shelf:
     def target(self, offer: Offer) -> tuple[Target, str]:
         """What of the offer can be had here and now; an empty target comes with the rule that emptied it."""
         why = ""
-        items: tuple[str, ...] = ()
+        items, categories = offer.item_ids, offer.category_ids
         for item_id in offer.item_ids:
             rule = self._absent(item_id)
-            if rule is None:
-                items = (*items, item_id)
-            why = why or rule or ""
-        categories = offer.category_ids
+            if rule is not None:
+                items = tuple(other for other in items if other != item_id)
+                why = why or rule
         sold = self._inputs.store_categories
         if sold is not None and categories:
             for category in categories:

@@ -48,22 +48,23 @@ class Suppressor:
             return Kept(target, own, None)
         why: str | None = None
         factor = 0.0
-        items, categories = [], []
         for item_id in target.item_ids:
             near = self._damped.get(item_id, 1.0)
             rule = self._of_item(item_id, near, offer, shelf)
-            why = why or rule
             if rule is None:
-                items.append(item_id)
                 factor = max(factor, near)
+            else:
+                why = why or rule
+                target = target._replace(item_ids=tuple(other for other in target.item_ids if other != item_id))
         for category in target.category_ids:
             rule = f"not_interested:{category}" if category in self._refused else self._of_need(category, offer)
-            why = why or rule
             if rule is None:
-                categories.append(category)
                 factor = 1.0
-        left = Target(tuple(items), tuple(categories))
-        return Kept(left, factor * own, None if items or categories else why)
+            else:
+                why = why or rule
+                left = tuple(other for other in target.category_ids if other != category)
+                target = target._replace(category_ids=left)
+        return Kept(target, factor * own, None if target.item_ids or target.category_ids else why)
 
     def _of_item(self, item_id: str, near: float, offer: Offer, shelf: Shelf) -> str | None:
         if item_id in self._refused:
