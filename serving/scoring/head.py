@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -63,9 +64,13 @@ class Head:
         >>> head.percentile(np.array([-5.0, 12.5, 500.0])).tolist()
         [0.0, 12.5, 100.0]
         """
-        values, first, count = np.unique(self.quantiles, return_index=True, return_counts=True)
-        position = (first + (count - 1) / 2) * (100.0 / (len(self.quantiles) - 1))
+        values, position = self._positions
         return np.asarray(np.interp(raw, values, position, left=0.0, right=100.0))
+
+    @cached_property
+    def _positions(self) -> tuple[Floats, Floats]:
+        values, first, count = np.unique(self.quantiles, return_index=True, return_counts=True)
+        return values, (first + (count - 1) / 2) * (100.0 / (len(self.quantiles) - 1))
 
 
 def read_cohort(name: str, content: Mapping[str, Any], features: Sequence[str], where: str) -> Cohort:

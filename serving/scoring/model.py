@@ -87,8 +87,15 @@ class Model:
 
     def raw(self, x: Floats, head: str, *, threads: int = 1) -> Floats:
         """The booster's margin in log-odds, float64[n], before calibration: rank by this."""
-        one = self._head(head)
-        return self._predict(one.booster, x, one.horizon_days, threads, raw_score=True)
+        return self.raws(x, [head], threads=threads)[head]
+
+    def raws(self, x: Floats, heads: Sequence[str], *, threads: int = 1) -> dict[str, Floats]:
+        """`raw` of several heads: one question to each booster, however many horizons it answers."""
+        return {
+            name: raw
+            for booster, names in self._by_booster(heads).items()
+            for name, raw in zip(names, self._raw(booster, x, self._horizons(names), threads), strict=True)
+        }
 
     def probability(self, x: Floats, head: str, *, threads: int = 1) -> Floats:
         """The calibrated probability, float64[n] in [0, 1]."""
@@ -104,12 +111,15 @@ class Model:
         ``contributions.sum(axis=1) + base == raw`` up to rounding. The horizon is the question and not a reason: its
         share is part of the base value.
         """
-        one, width = self._head(head), len(self.features)
-        if (shap := self._explainer(one.booster)) is None:
-            phi = self._predict(one.booster, x, one.horizon_days, threads, pred_contrib=True)
-            return phi[:, :width], phi[:, width:].sum(axis=1)
-        phi, base = shap(self._asked(one.booster, x, one.horizon_days))
-        return phi[:, :width], phi[:, width:].sum(axis=1) + base
+        return self.explained(x, [head], threads=threads)[head]
+
+    def explained(self, x: Floats, heads: Sequence[str], *, threads: int = 1) -> dict[str, tuple[Floats, Floats]]:
+        """`contributions` of several heads: one question to each booster."""
+        return {
+            name: (phi, base)
+            for booster, names in self._by_booster(heads).items()
+            for name, phi, base in zip(names, *self._explained(booster, x, self._horizons(names), threads), strict=True)
+        }
 
     def prepare(self) -> None:
         """Work out now what the first `contributions` of every booster would."""
@@ -129,10 +139,8 @@ class Model:
         if self._grid is None:
             return None
         horizons = [float(days) for days in self._grid["horizons_days"]]
-        columns = [
-            calibrator(self._predict(self._grid["booster"], x, days, threads, raw_score=True))
-            for days, calibrator in zip(horizons, self._grid_calibrators, strict=True)
-        ]
+        raw = self._raw(self._grid["booster"], x, horizons, threads)
+        columns = [calibrator(one) for calibrator, one in zip(self._grid_calibrators, raw, strict=True)]
         return waiting.quantiles(np.stack(columns, axis=1), horizons, LEVELS)
 
     @property
@@ -149,18 +157,54 @@ class Model:
     def _contains(self, cohort: str | None, x: Floats) -> NDArray[np.bool_]:
         return np.ones(len(x), dtype=np.bool_) if cohort is None else self.cohorts[cohort].contains(x, self.features)
 
-    def _predict(self, booster: str, x: Floats, horizon: float | None, threads: int, **how: bool) -> Floats:
-        x = self._asked(booster, x, horizon)
+    def _by_booster(self, heads: Sequence[str]) -> dict[str, list[str]]:
+        asked: dict[str, list[str]] = {}
+        for head in heads:
+            asked.setdefault(self._head(head).booster, []).append(head)
+        return asked
+
+    def _horizons(self, heads: Sequence[str]) -> list[float | None]:
+        return [self.heads[head].horizon_days for head in heads]
+
+    def _raw(self, booster: str, x: Floats, horizons: Sequence[float | None], threads: int) -> Floats:
+        """float64[h, n]."""
+        asked = self._asked(booster, x, horizons)
         if len(x) == 0:
-            width = x.shape[1] + 1
-            return np.empty((0, width)) if "pred_contrib" in how else np.empty(0)
-        answer = self._boosters[booster].predict(x, num_iteration=-1, num_threads=threads, **how)
+            return np.empty((len(horizons), 0))
+        raw = self._predict(booster, asked, threads, raw_score=True)
+        return np.broadcast_to(raw.reshape(-1, len(x)), (len(horizons), len(x)))
+
+    def _explained(
+        self, booster: str, x: Floats, horizons: Sequence[float | None], threads: int
+    ) -> tuple[Floats, Floats]:
+        """float64[h, n, f] and float64[h, n]."""
+        asked, width, many = self._asked(booster, x, horizons), len(self.features), len(horizons)
+        if len(x) == 0:
+            return np.empty((many, 0, width)), np.empty((many, 0))
+        if (shap := self._explainer(booster)) is None:
+            phi, expected = self._predict(booster, asked, threads, pred_contrib=True), 0.0
+        else:
+            phi, expected = shap(asked)
+        base = phi[:, width:].sum(axis=1) + expected
+        return (
+            np.broadcast_to(phi[:, :width].reshape(-1, len(x), width), (many, len(x), width)),
+            np.broadcast_to(base.reshape(-1, len(x)), (many, len(x))),
+        )
+
+    def _predict(self, booster: str, asked: Floats, threads: int, **how: bool) -> Floats:
+        answer = self._boosters[booster].predict(asked, num_iteration=-1, num_threads=threads, **how)
         return np.asarray(answer, dtype=np.float64)
 
-    def _asked(self, booster: str, x: Floats, horizon: float | None) -> Floats:
+    def _asked(self, booster: str, x: Floats, horizons: Sequence[float | None]) -> Floats:
+        """All rows once per horizon; once where the booster knows of none."""
         if x.ndim != 2 or x.shape[1] != len(self.features):
             raise FeatureError(f"model {self.name}: wrong width", got=x.shape, expected=f"[n, {len(self.features)}]")
-        return np.column_stack([x, np.full(len(x), horizon)]) if self._horizon[booster] else x
+        if not self._horizon[booster]:
+            return x
+        rows = np.empty((len(horizons), len(x), x.shape[1] + 1))
+        rows[:, :, :-1] = x
+        rows[:, :, -1] = np.array(horizons, dtype=np.float64)[:, None]
+        return rows.reshape(-1, x.shape[1] + 1)
 
     def _explainer(self, booster: str) -> TreeShap | None:
         if booster not in self._shap:

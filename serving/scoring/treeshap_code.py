@@ -209,7 +209,7 @@ tree_done:
 add_up:
   %f = phi i64 [ 0, %tree_done ], [ %f.next, %add_up ]
   %sum.f = load sum[i64 %f]
-  %total = call double @llvm.vector.reduce.fadd(double 0.0, %lanes %sum.f)
+  %total = call double @REDUCE(double 0.0, %lanes %sum.f)
   store phi[i64 %f] %total
   %f.next = add i64 %f, 1
   %features_done = icmp eq i64 %f.next, %width
@@ -221,6 +221,7 @@ row_done:
   br i1 %rows_done, label %end, label %each_row
 """
 
+_REDUCE = f"llvm.vector.reduce.fadd.v{LANES}f64"
 _ITEM = r"(\w+)\[(i\d+ [%.\w]+)\](?:\.(\w+))?"
 _ABBREVIATIONS = (
     (re.compile(rf"  (%[.\w]+) = load {_ITEM}"), "load"),
@@ -243,9 +244,8 @@ def compiled() -> Callable[..., None]:
     machine = llvm.Target.from_default_triple().create_target_machine(llvm.get_host_cpu_name(), features, opt=3)
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(_assembly()), machine)
     engine.finalize_object()
-    call = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 3, *[ctypes.c_void_p] * len(_ELEMENT))(
-        engine.get_function_address("explain")
-    )
+    prototype = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 3, *[ctypes.c_void_p] * len(_ELEMENT))
+    call = prototype(engine.get_function_address("explain"))
 
     def explain(rows: int, width: int, trees: int, *arrays: NDArray[Any]) -> None:
         # The code lives as long as its engine, and the engine as long as this function.
@@ -259,14 +259,14 @@ def _assembly() -> str:
     records = {name: kind for name, kind in _ELEMENT.items() if isinstance(kind, np.dtype)}
     types = [f"%{name} = type {{ {', '.join(_fields(kind).values())} }}" for name, kind in records.items()]
     arguments = ", ".join(["i64 %rows", "i64 %width", "i64 %trees", *(f"ptr noalias %{name}" for name in _ELEMENT)])
-    lines = [_expanded(line, number) for number, line in enumerate(_LOOP.splitlines())]
+    lines = [_expanded(line, number) for number, line in enumerate(_LOOP.replace("REDUCE", _REDUCE).splitlines())]
     return "\n".join(
         [
             f"%lanes = type <{LANES} x double>",
             *types,
-            f"declare double @llvm.vector.reduce.fadd(double, <{LANES} x double>)".replace("fadd", f"fadd.v{LANES}f64"),
+            f"declare double @{_REDUCE}(double, %lanes)",
             f"define void @explain({arguments}) {{\nentry:\n  br label %each_row",
-            *(line.replace("reduce.fadd(", f"reduce.fadd.v{LANES}f64(") for line in lines),
+            *lines,
             "end:\n  ret void\n}",
         ]
     )

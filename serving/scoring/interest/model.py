@@ -24,6 +24,7 @@ from serving.scoring.interest.candidates import candidates
 from serving.scoring.interest.features import NAMES, featurise
 from serving.scoring.interest.needs import Need, Needs
 from serving.scoring.interest.statistics import ItemStatistics, places
+from serving.scoring.treeshap import TreeShap
 
 __all__ = [
     "FEATURES",
@@ -130,6 +131,7 @@ class InterestModel:
         self.catalogue_digest: str = meta["catalogue_digest"]
         self.horizon_days = float(meta["horizon_days"])
         self.heads = {name: _head(name, meta, folder, where) for name in HEADS}
+        self._shap: dict[str, TreeShap | None] = {}
         self.statistics = {
             name: ItemStatistics(**{f.name: folder.arrays[f"{name}_{f.name}"] for f in fields(ItemStatistics)})
             for name in HEADS
@@ -181,8 +183,16 @@ class InterestModel:
         """Exact TreeSHAP values of the margin, float64[n, f], and the base values, float64[n]."""
         if len(x) == 0:
             return np.empty(x.shape), np.empty(0)
+        if (shap := self._explainer(head)) is not None:
+            phi, base = shap(x)
+            return phi, np.full(len(x), base)
         phi = np.asarray(self.heads[head].booster.predict(x, pred_contrib=True, num_threads=1), dtype=np.float64)
         return phi[:, :-1], phi[:, -1]
+
+    def prepare(self) -> None:
+        """Work out now what the first `contributions` of every head would."""
+        for head in self.heads:
+            self._explainer(head)
 
     def needs(self, history: History, as_of_us: int) -> dict[int, Need]:
         """Per category bought before, by code: days since, the usual gap, and whether the need is satisfied."""
@@ -204,6 +214,11 @@ class InterestModel:
         line, days = found
         name = self.text(int(history.item[line])) or self.text(int(history.category[line]))
         return None if name is None else (name, days)
+
+    def _explainer(self, head: str) -> TreeShap | None:
+        if head not in self._shap:
+            self._shap[head] = TreeShap.of(self.heads[head].booster)
+        return self._shap[head]
 
     def _categories(self, items: Ints) -> Ints:
         statistics = self.statistics["item"]
