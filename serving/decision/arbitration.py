@@ -35,13 +35,17 @@ __all__ = ["Arbiter", "Bid"]
 
 
 class Bid(NamedTuple):
-    """One scored candidate: the parts of its priority, and what it is worth."""
+    """One scored candidate: the parts of its priority, and what it is worth.
+
+    ``p`` is the smoothed propensity with its interval, ``own_p`` the factor of the priority (see above).
+    """
 
     offer: Offer
     target: Target
     propensity: Propensity
     maturity: str
-    p: float
+    p: tuple[float, float, float]
+    own_p: float
     weight: float
     value: float
     lever: float
@@ -78,7 +82,8 @@ class Arbiter:
     def bid(self, offer: Offer, target: Target, factor: float, propensity: Propensity) -> Bid:
         """The candidate's priority; ``factor`` is how far a refused neighbour damps it."""
         how, policy = self._how, self._policy
-        p, maturity = self._smoothed(offer, propensity)
+        smoothed, maturity = self._smoothed(offer, propensity)
+        p = smoothed[0]
         worth = self.worth(offer, target)
         facts = [self._shelf.facts(item_id) for item_id in target.item_ids]
         money = 0.0 if worth is None else worth * self._margin(offer, facts) - offer.cost
@@ -106,17 +111,30 @@ class Arbiter:
         if not math.isfinite(priority):
             priority, expected = 0.0, -math.inf
         return Bid(
-            offer, target, propensity, maturity, own_p, weight, value, lever, priority, expected, weights, levers
+            offer,
+            target,
+            propensity,
+            maturity,
+            smoothed,
+            own_p,
+            weight,
+            value,
+            lever,
+            priority,
+            expected,
+            weights,
+            levers,
         )
 
-    def _smoothed(self, offer: Offer, propensity: Propensity) -> tuple[float, str]:
+    def _smoothed(self, offer: Offer, propensity: Propensity) -> tuple[tuple[float, float, float], str]:
+        """The propensity and its interval, each drawn towards the prior alike, and how mature it is."""
         p0, n0, mature_n = self._policy.smoothing
         n = propensity.n
         if n is None or n >= mature_n:
-            return propensity.p, "mature"
+            return propensity[:3], "mature"
         prior = p0 if offer.prior_p is None else offer.prior_p
-        p = (n0 * prior + n * propensity.p) / (n0 + n) if n0 + n > 0.0 else prior
-        return p, "young" if n > 0.0 else "prior"
+        p, low, high = ((n0 * prior + n * one) / (n0 + n) if n0 + n > 0.0 else prior for one in propensity[:3])
+        return (p, low, high), "young" if n > 0.0 else "prior"
 
     def _margin(self, offer: Offer, facts: list[Mapping[str, float]]) -> float:
         if offer.margin is not None:
