@@ -73,14 +73,16 @@ class Chosen:
     """One offer that is shown.
 
     ``priority == components["propensity"] ** alpha * components["context_weight"] * components["value"] *
-    components["lever"]``, the same float operations in that order. ``propensity`` is as the scorer gave it;
-    ``components["propensity"]`` is smoothed (and is the uplift under ``uplift_value``, see ``arbitration.py``).
+    components["lever"]``, the same float operations in that order. ``propensity`` is as the scorer gave it; ``p`` and
+    ``p_interval`` are smoothed where it is young; ``components["propensity"]`` is ``p``, but 1 under ``uplift_value``.
     ``action_probability`` is P(the policy shows this offer at this rank), see ``exploration.py``.
     ``weights`` and ``levers`` name the parts of the two sums, in percent.
     """
 
     offer_id: str
     rank: int
+    p: float
+    p_interval: tuple[float, float]
     propensity: Propensity
     maturity: str
     components: Mapping[str, float]
