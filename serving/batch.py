@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from serving.errors.problem import Problem, shown
 from serving.reader import Reader
 
-__all__ = ["Batch", "iso", "read_batch", "vector_hash"]
+__all__ = ["Batch", "check_known", "iso", "microseconds", "moment_of", "read_batch", "too_new", "vector_hash"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _US = timedelta(microseconds=1)
@@ -36,7 +36,7 @@ class Batch:
 
     def age_s(self, row: int) -> int:
         """Whole seconds since the features of a known user; 0 for features of the very future that clocks allow."""
-        return max(0, int((_microseconds(self.now) - int(self.as_of[row])) // 1_000_000))
+        return max(0, int((microseconds(self.now) - int(self.as_of[row])) // 1_000_000))
 
     def is_stale(self, row: int) -> bool:
         """Whether the features of a known user are older than the configuration allows."""
@@ -68,26 +68,45 @@ def read_batch(
     Refused: an ``as_of`` in the future, or before the features (they would know what was not known then); with
     ``strict`` an unknown user.
     """
-    if as_of is not None and as_of > now:
-        raise _impossible("as_of lies in the future", as_of, f"at most {_text(now)}")
+    moment_of(as_of, now)
     vectors = reader.online(user_ids)
     published = np.asarray(vectors.as_of).astype("datetime64[us]").astype(np.int64)
     found = np.asarray(vectors.found, dtype=np.bool_)
-    if as_of is not None and found.any() and (last := int(published[found].max())) > _microseconds(as_of):
-        raise _impossible("the published features know more than was known then", as_of, f"at least {iso(last)}")
-    if strict and not found.all():
-        unknown = [user_ids[row] for row in np.flatnonzero(~found)]
-        names = ", ".join(shown(name) for name in unknown[:5]) + (" ..." if len(unknown) > 5 else "")
-        first = int(np.flatnonzero(~found)[0])
-        raise Problem(
-            404,
-            "unknown-user",
-            f"{len(unknown)} unknown user{'s' if len(unknown) > 1 else ''}: {names}",
-            field=f"user_ids[{first}]",
-            expected="users with published features, or strict: false",
-            got=shown(unknown[0]),
-        )
+    if as_of is not None and found.any() and (last := int(published[found].max())) > microseconds(as_of):
+        raise too_new(last, microseconds(as_of))
+    if strict:
+        check_known(user_ids, found)
     return Batch(user_ids, np.asarray(vectors.values), found, published, as_of or now, max_age_s)
+
+
+def moment_of(as_of: datetime | None, now: datetime) -> int:
+    """The instant to answer for, microseconds since 1970 (UTC); one in the future is a 422."""
+    if as_of is not None and as_of > now:
+        raise _impossible("as_of lies in the future", microseconds(as_of), f"at most {_text(now)}")
+    return microseconds(as_of or now)
+
+
+def too_new(published_us: int, at_us: int) -> Problem:
+    """The refusal to answer for an instant before the published features."""
+    detail = "the published features know more than was known then"
+    return _impossible(detail, at_us, f"at least {iso(published_us)}")
+
+
+def check_known(user_ids: Sequence[str], found: NDArray[np.bool_] | Sequence[bool], field: str = "user_ids") -> None:
+    """Refuse users of whom nothing is published."""
+    rows = np.flatnonzero(~np.asarray(found, dtype=np.bool_)).tolist()
+    if not rows:
+        return
+    unknown = [user_ids[row] for row in rows]
+    names = ", ".join(shown(name) for name in unknown[:5]) + (" ..." if len(unknown) > 5 else "")
+    raise Problem(
+        404,
+        "unknown-user",
+        f"{len(unknown)} unknown user{'s' if len(unknown) > 1 else ''}: {names}",
+        field=f"{field}[{rows[0]}]" if field == "user_ids" else field,
+        expected="users with published features, or strict: false",
+        got=shown(unknown[0]),
+    )
 
 
 def vector_hash(values: NDArray[np.float64]) -> str:
@@ -117,9 +136,10 @@ def _text(instant: datetime) -> str:
     return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def _microseconds(instant: datetime) -> int:
+def microseconds(instant: datetime) -> int:
+    """Whole microseconds from 1970 (UTC) to an aware instant."""
     return (instant - _EPOCH) // _US
 
 
-def _impossible(detail: str, as_of: datetime, expected: str) -> Problem:
-    return Problem(422, "impossible-as-of", detail, field="as_of", expected=expected, got=_text(as_of))
+def _impossible(detail: str, at_us: int, expected: str) -> Problem:
+    return Problem(422, "impossible-as-of", detail, field="as_of", expected=expected, got=iso(at_us))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,13 +15,18 @@ from time import perf_counter
 from typing import Any
 
 from configs import Config, configs_folder
-from configs.errors import FeatureError
+from configs.errors import FeatureError, LogError
 from features.catalog import NAMES, USER_FEATURES, digest
 from serving.answer import ServedModel, scored_users
 from serving.batch import Batch, read_batch
 from serving.errors.problem import Problem
 from serving.lean import is_server
+from serving.log import DecisionLog
 from serving.metrics import metrics
+from serving.nbo.orchestrate import Offers
+from serving.nbo.reasons import InterestReasons
+from serving.nbo.replay import Records
+from serving.nbo.rules import Rules
 from serving.pickup import Pickup, settle_heap
 from serving.reader import Reader
 from serving.reasons import Reasons
@@ -40,12 +46,32 @@ class Release:
 
     bundle: Bundle
     models: dict[str, ServedModel]
+    rules: Rules | None = None
 
     @classmethod
-    def load(cls, releases: Path, reasons: Reasons) -> Release:
-        """The release in force in ``releases``, held against this process's feature catalogue."""
-        bundle = Bundle.load(current(releases), digest())
-        return cls(bundle, {name: ServedModel.of(bundle, name, NAMES, reasons) for name in bundle.models})
+    def load(cls, folder: Path, reasons: Reasons) -> Release:
+        """The release in ``folder``, held against this process's feature catalogue."""
+        bundle = Bundle.load(folder, digest())
+        models = {name: ServedModel.of(bundle, name, NAMES, reasons) for name in bundle.models}
+        return cls(bundle, models, Rules.of(bundle))
+
+    def interest_block(self) -> dict[str, Any] | None:
+        """The ``model`` block of answers of the interest model; None without one."""
+        model = self.bundle.interest
+        if model is None:
+            return None
+        kinds = sorted({head.calibrator.kind for head in model.heads.values()})
+        aliases = self.bundle.meta.get("aliases", {})
+        return {
+            "name": model.name,
+            "version": model.version,
+            "run_id": model.run_id,
+            "alias": aliases.get(model.name, self.bundle.meta.get("alias")),
+            "digest": model.digest,
+            "maturity": model.meta.get("maturity"),
+            "calibrator": f"{'+'.join(kinds)}@{model.version}",
+            "release_id": self.bundle.release_id,
+        }
 
 
 class Live:
@@ -54,17 +80,23 @@ class Live:
     def __init__(self, config: Config, open_reader: Callable[[Config], Reader]) -> None:
         self.config = config
         self.max_age_s = timedelta(hours=config.max_feature_age_hours).total_seconds()
+        # Without this setting an old vector still decides, and says so in features.stale.
+        self.stale_falls_back = getattr(config.serving, "stale_features", "decide") == "fallback"
         self._open_reader = open_reader
         self._reader: Reader | None = None
-        reasons = Reasons.load(configs_folder() / "reasons.yaml", USER_FEATURES)
+        self._log_opened: DecisionLog | None = None
+        self.reasons = Reasons.load(configs_folder() / "reasons.yaml", USER_FEATURES)
+        self.interest_reasons = InterestReasons.load(configs_folder() / "reasons_interest.yaml")
         self.pickup: Pickup[Release] = Pickup(
             config.home / "releases",
-            lambda folder: Release.load(folder, reasons),
+            lambda releases: self.load(current(releases)),
             report=metrics().release,
             settle=self._settle,
         )
         # One thread: a large request waits for a large request, never a small one for either.
-        self._heavy = ThreadPoolExecutor(max_workers=1, thread_name_prefix="scoring")
+        self.heavy = ThreadPoolExecutor(max_workers=1, thread_name_prefix="scoring")
+        self.offers = Offers(self)
+        self.records = Records(self)
 
     @property
     def release(self) -> Release:
@@ -74,6 +106,13 @@ class Live:
             raise _unavailable("no release can be served", self.pickup.refusal)
         return live
 
+    def deciding(self) -> tuple[Release, Rules]:
+        """The release in force and its rules; a release without rules decides nothing."""
+        release = self.release
+        if release.rules is None:
+            raise _unavailable("the release in force holds no policy", "run userops release")
+        return release, release.rules
+
     def model(self, name: str) -> tuple[Release, ServedModel]:
         """The model of that name in the release in force."""
         release = self.release
@@ -82,9 +121,36 @@ class Live:
             raise Problem(404, "unknown-model", "the release in force has no such model", expected=expected, got=name)
         return release, release.models[name]
 
+    def load(self, folder: Path) -> Release:
+        """The release in ``folder``, verified, and warm: its first answer is as quick as the others."""
+        return Release.load(folder, self.reasons)
+
+    def check_many(self, user_ids: list[str]) -> None:
+        """Refuse more users than one call may name."""
+        most = self.config.serving.max_users
+        if len(user_ids) > most:
+            detail, expected = "too many users in one call", f"at most {most}"
+            raise Problem(413, "too-large", detail, field="user_ids", expected=expected, got=len(user_ids))
+
     def now(self) -> datetime:
         """The present, or the instant at which the clock is held."""
         return self.config.now or datetime.now(UTC)
+
+    def log(self) -> DecisionLog:
+        """The decision log, opened when first needed; one that cannot be opened is a 503."""
+        if self._log_opened is None:
+            with self.logging():
+                self._log_opened = DecisionLog.open(self.config.decisions_uri)
+        return self._log_opened
+
+    @contextmanager
+    def logging(self) -> Iterator[None]:
+        """What goes wrong inside with the decision log is a 503: nothing may leave unlogged."""
+        try:
+            yield
+        except LogError as error:
+            _log.error("the decision log failed: %s", error)
+            raise _unavailable("the decision log cannot be used", error.what) from None
 
     def reader(self) -> Reader:
         """The online side of the feature store, opened when first needed."""
@@ -98,8 +164,12 @@ class Live:
             reader = self.reader()
             return read_batch(reader, user_ids, now=self.now(), as_of=as_of, max_age_s=self.max_age_s, strict=strict)
         except (FeatureError, sqlite3.Error) as error:
-            _log.error("features cannot be read: %s", error)
-            raise _unavailable("the published features cannot be read", getattr(error, "what", None)) from None
+            raise self.unreadable(error) from None
+
+    def unreadable(self, error: Exception) -> Problem:
+        """The 503 for a store that cannot be read, after a line in the log."""
+        _log.error("features cannot be read: %s", error)
+        return _unavailable("the published features cannot be read", getattr(error, "what", None))
 
     def ready(self) -> None:
         """Raise a 503 unless a release is live and the feature store can be read."""
@@ -108,15 +178,7 @@ class Live:
 
     async def score(self, name: str, request: ScoreRequest, request_id: str) -> dict[str, Any]:
         """The answer to ``POST /v1/score/<name>``."""
-        if len(request.user_ids) > self.config.serving.max_users:
-            raise Problem(
-                413,
-                "too-large",
-                "too many users in one call",
-                field="user_ids",
-                expected=f"at most {self.config.serving.max_users}",
-                got=len(request.user_ids),
-            )
+        self.check_many(request.user_ids)
         began = perf_counter()
         _, served = self.model(name)
         batch = self.read(request.user_ids, request.as_of, request.strict)
@@ -148,7 +210,7 @@ class Live:
         if len(batch.user_ids) <= most:
             return scored_users(served, batch, explain)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._heavy, scored_users, served, batch, explain)
+        return await loop.run_in_executor(self.heavy, scored_users, served, batch, explain)
 
     async def profile(self, user_id: str, explain: Explain, strict: bool) -> dict[str, Any]:
         """The answer to ``GET /v1/users/{id}/profile``: what is known of one user, and every score."""
@@ -157,7 +219,7 @@ class Live:
         try:
             profile = self.reader().profiles([user_id])[0]
         except (FeatureError, sqlite3.Error) as error:
-            raise _unavailable("the published profiles cannot be read", getattr(error, "what", None)) from None
+            raise self.unreadable(error) from None
         scores: dict[str, Any] = {}
         for name, served in release.models.items():
             users, _ = await self.scored(served, batch, explain)
@@ -184,7 +246,7 @@ class Live:
 
     def close(self) -> None:
         """Let go of the threads."""
-        self._heavy.shutdown(wait=True)
+        self.heavy.shutdown(wait=True)
 
 
 _NEXT_ORDER = ("expected_next_order_at", "expected_next_order")

@@ -1,4 +1,4 @@
-"""What serving needs of the feature store: vectors and profiles of users, by id; whatever has these methods will do."""
+"""What serving needs of the feature store: what is published of users and items; whatever has these methods will do."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Reader", "Vectors"]
+__all__ = ["DecisionRow", "Reader", "Vectors"]
 
 
 class Vectors(Protocol):
@@ -27,6 +27,30 @@ class Vectors(Protocol):
         """datetime64[us][n], UTC: the inclusive end of what each vector knows; NaT where not found."""
 
 
+class DecisionRow(Protocol):
+    """What a decision reads of one user, all from one state of the store."""
+
+    @property
+    def vector(self) -> NDArray[np.float64]:
+        """float64[f], NaN where absent."""
+
+    @property
+    def found(self) -> bool:
+        """False for a user who was never published."""
+
+    @property
+    def as_of_us(self) -> int:
+        """The inclusive end of what is known, microseconds since 1970 (UTC); 0 where not found."""
+
+    @property
+    def history(self) -> NDArray[np.float64]:
+        """Lines in the layout of ``configs.history``, flat; empty where nothing is known."""
+
+    @property
+    def profile(self) -> dict[str, Any] | None:
+        """What people see of the user."""
+
+
 class Reader(Protocol):
     """The online side of the feature store."""
 
@@ -35,3 +59,12 @@ class Reader(Protocol):
 
     def profiles(self, user_ids: Sequence[str]) -> list[dict[str, Any] | None]:
         """The published profiles, None for a user who was never published."""
+
+    def decision_row(self, user_id: str) -> DecisionRow:
+        """Vector, history and profile of one user."""
+
+    def assortment(self) -> Any:
+        """What the shop sells and each store carries (``features.shelf.Assortment``)."""
+
+    def assortment_stamp(self) -> str | None:
+        """Changes with what ``assortment`` answers; None before the first publication."""

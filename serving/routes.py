@@ -1,32 +1,28 @@
-"""The GET routes, as one small ASGI app mounted in the BentoML service: half of BentoML's cost per call."""
+"""Every address but the scoring of users, as one small ASGI app mounted in the service: half of BentoML's cost."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
-from pydantic_core import to_json
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from serving.encode import json_response
+from serving.endpoints import interest, offers, received, users
+from serving.endpoints.body import live_of
 from serving.errors.problem import Problem, from_validation
 from serving.metrics import CONTENT_TYPE_LATEST, render
 from serving.openapi import document
 from serving.schemas import Explain, ProfileQuery
 
 if TYPE_CHECKING:
-    from serving.live import Live
     from serving.scoring import Bundle
 
-__all__ = ["json_response", "rest_app"]
-
-
-def json_response(content: Any, status: int = 200) -> Response:
-    """JSON that every parser reads: a number that JSON does not have is null."""
-    return Response(to_json(content, inf_nan_mode="null"), status, media_type="application/json")
+__all__ = ["rest_app"]
 
 
 async def profile(request: Request) -> Response:
@@ -39,12 +35,12 @@ async def profile(request: Request) -> Response:
     except ValidationError as error:
         raise from_validation(error) from None
     explain = Explain(level=query.level, top_n=query.top_n, lang=query.lang)
-    return json_response(await _live(request).profile(query.user_id, explain, query.strict))
+    return json_response(await live_of(request).profile(query.user_id, explain, query.strict))
 
 
 async def models(request: Request) -> Response:
     """``GET /v1/models``."""
-    release = _live(request).release
+    release = live_of(request).release
     listed = [
         {**served.block(), "heads": list(served.model.heads), "created_at": served.model.meta["created_at"]}
         for served in release.models.values()
@@ -54,7 +50,7 @@ async def models(request: Request) -> Response:
 
 async def card(request: Request) -> Response:
     """``GET /v1/models/{name}/card``."""
-    release, served = _live(request).model(request.path_params["name"])
+    release, served = live_of(request).model(request.path_params["name"])
     meta = dict(served.model.meta)
     # 101 numbers per head that only the percentile needs.
     meta["heads"] = {
@@ -71,7 +67,7 @@ async def prometheus(request: Request) -> Response:
 
 async def openapi(request: Request) -> Response:
     """``GET /docs.json``."""
-    config = _live(request).config
+    config = live_of(request).config
     purposes = {name: model.purpose["en"] for name, model in config.models.items()}
     return json_response(document(config.serving.max_users, "1", purposes))
 
@@ -80,6 +76,10 @@ def rest_app() -> Starlette:
     """The app; ``app.state.live`` is set by the service before the first request."""
     return Starlette(
         routes=[
+            *offers.ROUTES,
+            *received.ROUTES,
+            *interest.ROUTES,
+            *users.ROUTES,
             Route("/v1/users/{user_id:path}/profile", profile, methods=["GET"]),
             Route("/v1/models", models, methods=["GET"]),
             Route("/v1/models/{name}/card", card, methods=["GET"]),
@@ -87,11 +87,6 @@ def rest_app() -> Starlette:
             Route("/docs.json", openapi, methods=["GET"]),
         ]
     )
-
-
-def _live(request: Request) -> Live:
-    live: Live = request.app.state.live
-    return live
 
 
 def _release(bundle: Bundle) -> dict[str, str]:

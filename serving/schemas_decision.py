@@ -52,7 +52,7 @@ class DecisionRecord(BaseModel):
     inputs: dict[str, Any]
     vector_hash: str | None
     vector: list[float | None]
-    history: list[list[float]]
+    history: list[dict[str, float]]
     candidates: list[dict[str, Any]]
 
 
@@ -84,7 +84,6 @@ class Bar(BaseModel):
     contribution: float
     start: float
     end: float
-    text: str | None
 
 
 class ExplainedOffer(BaseModel):

@@ -44,7 +44,7 @@ class FeedbackEvent(Strict):
 
     event_id: UserId
     decision_id: UserId
-    offer_id: Line
+    offer_id: Line | None = Field(default=None, description="only an unsubscribe may name none")
     rank: int | None = Field(default=None, ge=1, le=1000)
     type: FeedbackType
     value: Amount | None = None
@@ -103,4 +103,5 @@ class BatchAnswer(BaseModel):
     accepted: int
     duplicates: int
     rejected: list[Rejected]
+    late: list[str] = Field(default_factory=list, description="accepted, but the window of their label has closed")
     took_ms: float

@@ -80,8 +80,9 @@ class InterestUser(BaseModel):
 
     user_id: str
     known: bool
-    status_reason: Literal["UNKNOWN_USER", "OPTED_OUT"] | None
+    status_reason: Literal["UNKNOWN_USER", "PERSONALIZATION_OFF"] | None
     as_of: str | None
+    age_s: int | None
     stale: bool
     categories: list[Interest]
     items: list[Interest]

@@ -53,6 +53,7 @@ class Candidate(Strict):
     offer_id: Line
     value: Money | None = None
     cost: Money | None = None
+    margin: Share | None = None
     levers: dict[Line, Annotated[float, Field(ge=-100, le=1000)]] = Field(default_factory=dict, max_length=20)
     attributes: Attributes
 
@@ -67,9 +68,11 @@ class CandidateSource(Strict):
 class Exploration(Strict):
     """How often something else is tried; held within the policy's bounds. ``epsilon`` 0: useless for off-policy use."""
 
-    mode: Literal["none", "epsilon", "softmax"] = "epsilon"
+    mode: Literal["epsilon", "softmax"] = "epsilon"
     epsilon: Share | None = None
     temperature: float | None = Field(default=None, gt=0, le=1000)
+    top_k: int | None = Field(default=None, ge=1, le=8)
+    floor: Share | None = None
 
 
 class PolicyWishes(Strict):
@@ -146,6 +149,8 @@ class OfferReason(BaseModel):
 class OfferExplanation(BaseModel):
     """``base_value`` + all contributions = raw score, up to ``additivity_residual``."""
 
+    head: str
+    target: str = Field(description="the item or category explained: of several the likeliest")
     base_value: float
     additivity_residual: float
     raw_score: float
@@ -160,9 +165,13 @@ class ChosenOffer(BaseModel):
     p: float | None = Field(ge=0, le=1)
     p_interval: tuple[float, float] | None
     p_calibrated: bool
+    maturity: str
     uplift: float | None
     components: Components
+    weights: dict[str, float] = Field(description="the parts of context_weight, in percent")
+    levers: dict[str, float] = Field(description="the parts of lever, in percent")
     priority: float
+    expected_value: float
     action_probability: float = Field(ge=0, le=1, description="of showing this offer at this rank")
     channel_priority: list[ChannelPriority]
     valid_until: str | None
@@ -173,7 +182,7 @@ class ChosenOffer(BaseModel):
 class Fallback(BaseModel):
     """What is shown when nothing was decided."""
 
-    offer_id: str | None
+    offer_id: str
     rule: str
 
 
@@ -194,6 +203,7 @@ class Funnel(BaseModel):
     after_suppression: int | None = None
     after_caps: int
     scored: int
+    worthwhile: int | None = None
 
 
 class UserState(BaseModel):
@@ -229,6 +239,9 @@ class NextBestOfferResponse(BaseModel):
     fallback: Fallback | None
     filtered: list[Filtered]
     funnel: Funnel
+    objective: str
+    exploration: dict[str, Any]
+    notes: list[str]
     user_state: UserState
     model: ModelBlock | None
     policy_version: str | None

@@ -7,23 +7,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import bentoml
-from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Scope
 
 import configs
 from serving import lean, schemas
+from serving.encode import json_response
+from serving.endpoints.body import parse, plain_json
 from serving.errors.middleware import ProblemMiddleware
-from serving.errors.problem import Problem, from_validation, shown
+from serving.errors.problem import Problem
 from serving.metrics import metrics
-from serving.routes import json_response, rest_app
+from serving.routes import rest_app
 from serving.schemas import ScoreResponse
 
 if TYPE_CHECKING:
@@ -39,26 +39,10 @@ class ScoreRequest(bentoml.IODescriptor, schemas.ScoreRequest):  # type: ignore[
     @classmethod
     async def from_http_request(cls, request: Request, serde: Any) -> ScoreRequest | Problem:
         """The request, or why not: BentoML would make a 500 of its own from an exception raised here."""
-        media_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
-        encoding = request.headers.get("content-encoding", "identity").strip().lower()
-        if media_type != "application/json" or encoding != "identity":
-            got = media_type if encoding == "identity" else f"content-encoding {encoding}"
-            detail = "the body must be plain JSON"
-            return Problem(415, "unsupported-media-type", detail, expected="application/json", got=shown(got))
-        body = await request.body()
         try:
-            return cls.model_validate_json(body)
-        except ValidationError as error:
-            return from_validation(error, _request_id(body))
-
-
-def _request_id(body: bytes) -> str | None:
-    """The id of a request that is wrong in other ways, for its echo."""
-    try:
-        value = json.loads(body).get("request_id")
-    except (ValueError, AttributeError, RecursionError):
-        return None
-    return value if isinstance(value, str) and 0 < len(value) <= 128 and value.isprintable() else None
+            return parse(await plain_json(request), cls)
+        except Problem as problem:
+            return problem
 
 
 @bentoml.service(

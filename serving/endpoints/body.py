@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
 from serving.errors.problem import Problem, from_validation, shown
 
-__all__ = ["digest_of", "plain_json", "read", "request_id_of"]
+if TYPE_CHECKING:
+    from serving.live import Live
+
+__all__ = ["digest_of", "live_of", "parse", "plain_json", "read", "request_id_of"]
 
 _T = TypeVar("_T", bound=BaseModel)
+
+
+def live_of(request: Request) -> Live:
+    """What this worker holds; set by the service before the first request."""
+    live: Live = request.app.state.live
+    return live
 
 
 async def read(request: Request, schema: type[_T]) -> _T:

@@ -67,6 +67,12 @@ def population(features: Sequence[str], n: int = 600, seed: int = 7) -> np.ndarr
     return x
 
 
+@pytest.fixture(scope="session")
+def vectors_of() -> Callable[..., np.ndarray]:
+    """Plausible vectors: (features, n, seed) -> float64[n, f]."""
+    return population
+
+
 def train(
     x: np.ndarray, features: Sequence[str], *, falling: bool | None, horizons: Sequence[float] | None, seed: int = 1
 ) -> lgb.Booster:

@@ -1,0 +1,101 @@
+"""From ``Inputs`` and a release to the decision and its block of the answer: nothing else is looked at.
+
+Both the request and its replay come through here, so a replay with the same release must give the same bits.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from configs.errors import ObjectiveUnavailable
+from configs.history import History
+from serving.decision.decide import decide, fall_back
+from serving.decision.inputs import Inputs
+from serving.decision.result import Decision, Propensity, Target
+from serving.errors.problem import Problem
+from serving.nbo.answer import decided_block, offer_block
+from serving.nbo.clock import OutOfTime, Stopwatch
+from serving.nbo.reasons import InterestReasons, explained
+from serving.nbo.rules import Rules
+from serving.nbo.scorer import InterestScorer
+
+if TYPE_CHECKING:
+    from serving.live import Release
+
+__all__ = ["FORCED", "REASONS_OMITTED", "choose", "told"]
+
+#: Why a decision fell back without having been tried: not a matter of its inputs.
+FORCED = ("TIMEOUT", "MODEL_UNAVAILABLE", "FEATURES_UNAVAILABLE", "FEATURES_STALE")
+REASONS_OMITTED = "REASONS_OMITTED"
+_log = logging.getLogger("bentoml.userops")
+
+
+class _ScoringFailed(Exception):
+    """The model could not score: the decision falls back."""
+
+
+class _TimedScorer:
+    """A scorer that gives up when there is no time for it, and counts its own."""
+
+    def __init__(self, scorer: InterestScorer, watch: Stopwatch) -> None:
+        self.scorer, self.watch = scorer, watch
+
+    def __call__(self, targets: Sequence[Target], /) -> list[Propensity]:
+        """One propensity per target, in their order."""
+        if not self.watch.allows("score", "arbitrate", "write"):
+            raise OutOfTime
+        with self.watch.stage("score"):
+            try:
+                return self.scorer(targets)
+            except Exception as error:  # whatever a model does, the caller gets an offer
+                _log.exception("the interest model cannot score")
+                raise _ScoringFailed from error
+
+
+def choose(
+    inputs: Inputs, release: Release, rules: Rules, history: History, forced: str | None, watch: Stopwatch
+) -> Decision:
+    """The decision; ``forced`` names why it must fall back."""
+    policy, catalogue, model = rules.policy, rules.catalogue, release.bundle.interest
+    if forced is not None or model is None:
+        return fall_back(inputs, policy, catalogue, forced or "MODEL_UNAVAILABLE")
+    try:
+        return decide(inputs, policy, catalogue, _TimedScorer(InterestScorer(model, history, inputs.at_us), watch))
+    except OutOfTime:
+        return fall_back(inputs, policy, catalogue, "TIMEOUT")
+    except _ScoringFailed:
+        return fall_back(inputs, policy, catalogue, "MODEL_UNAVAILABLE")
+    except ObjectiveUnavailable as error:
+        raise Problem(
+            422, "objective-unavailable", error.what, field="objective", expected=error.expected, got=error.got
+        ) from None
+
+
+def told(
+    inputs: Inputs, decision: Decision, release: Release, history: History, sentences: InterestReasons, reasons: bool
+) -> dict[str, Any]:
+    """What the answer says of a decision; ``reasons`` False leaves them out, and says so where they were asked for."""
+    model = release.bundle.interest
+    wanted = inputs.explain_level != "none" and model is not None and bool(decision.chosen)
+    offers = []
+    for chosen in decision.chosen:
+        why: tuple[list[dict[str, Any]], dict[str, Any] | None] = ([], None)
+        if wanted and reasons and model is not None:
+            everything = inputs.explain_level == "full"
+            why = explained(
+                model,
+                sentences,
+                chosen,
+                history,
+                inputs.at_us,
+                top_n=inputs.top_n,
+                lang=inputs.lang,
+                everything=everything,
+            )
+        offers.append(offer_block(chosen, *why))
+    block = {**decided_block(decision, inputs.explain_level), "offers": offers}
+    if wanted and not reasons:
+        block["status_reason"] = block["status_reason"] or REASONS_OMITTED
+    return block

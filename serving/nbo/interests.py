@@ -1,0 +1,128 @@
+"""What users will want next: categories, items and tags, for ``POST /v1/score/interest`` and the profile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from configs.history import code
+from serving.batch import iso
+from serving.log import DecisionLog
+from serving.nbo import reading
+from serving.nbo.gather import Known
+from serving.nbo.reasons import because
+from serving.nbo.shop import Shop
+from serving.nbo.tags import interest_tags, own_categories
+from serving.scoring.interest.model import InterestModel, Scored
+
+if TYPE_CHECKING:
+    from serving.live import Live, Release
+
+__all__ = ["Wanted", "interests", "known_users"]
+
+_CANDIDATES = 200
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """How much is told of each user."""
+
+    categories: int
+    items: int
+    reasons: bool
+    lang: str
+
+
+def known_users(
+    live: Live, release: Release, log: DecisionLog, shop: Shop | None, user_ids: Sequence[str], at_us: int
+) -> list[Known]:
+    """What is known of each user, wishes respected; row i is ``user_ids[i]``."""
+    reader = live.reader()
+    told = []
+    for user_id in user_ids:
+        row = reader.decision_row(user_id)
+        state = log.state(user_id, at_us, after_us=row.as_of_us if row.found else 0)
+        if state.personalization:
+            told.append(reading.known(row, state, release, shop, at_us, live.max_age_s))
+        else:
+            told.append(reading.nobody(state, personal=False))
+    return told
+
+
+def interests(
+    model: InterestModel,
+    known: Known,
+    at_us: int,
+    wanted: Wanted,
+    shop: Shop | None,
+    allowed: NDArray[np.int64] | None,
+) -> dict[str, Any]:
+    """One user's answer; ``allowed`` are the codes, rising, of the items that can be had."""
+    history = known.history
+    reason = None if known.found or len(history) else "UNKNOWN_USER"
+    scored = own_categories(model, history, at_us) if known.personal else None
+    categories: list[dict[str, Any]] = []
+    items: list[dict[str, Any]] = []
+    if scored is not None:
+        why = _why(model, known, at_us, wanted)
+        needs = model.needs(history, at_us)
+        for row in _best(scored, wanted.categories):
+            name, number = model.text(int(scored.codes[row])), int(scored.codes[row])
+            need = needs.get(number)
+            categories.append(
+                {"category_id": name, "item_id": None, **_entry(scored, row, need), "because": why(number)}
+            )
+        codes = model.candidates(history, at_us, _CANDIDATES, allowed) if wanted.items else np.empty(0, np.int64)
+        found = model.score_items(history, at_us, codes)
+        for row in _best(found, wanted.items):
+            number = int(found.codes[row])
+            group = model.category_of(number)
+            name = model.text(number)
+            category = model.text(group) or (None if shop is None else shop.category_of(name))
+            entry = {"category_id": category, "item_id": name, **_entry(found, row, needs.get(group))}
+            items.append({**entry, "because": why(number)})
+    tags = [] if scored is None else interest_tags(model, history, at_us, scored, known.state.deleted_tags, wanted.lang)
+    return {
+        "user_id": known.user_id,
+        "known": known.found,
+        "status_reason": reason if known.personal else "PERSONALIZATION_OFF",
+        "as_of": iso(known.as_of_us) if known.found else None,
+        "age_s": known.age_s if known.found else None,
+        "stale": known.stale,
+        "categories": categories,
+        "items": items,
+        "tags": tags,
+    }
+
+
+def allowed_codes(shop: Shop | None, store_id: str | None) -> NDArray[np.int64] | None:
+    """The codes, rising, of what a store sells; None where nothing is known of it: then nothing is left out."""
+    carried = None if shop is None else shop.carried(store_id)
+    return None if carried is None else np.unique(np.fromiter((code(item) for item in carried[0]), np.int64))
+
+
+def _best(scored: Scored, most: int) -> list[int]:
+    return [int(row) for row in np.argsort(-scored.raw, kind="stable")[:most]]
+
+
+def _entry(scored: Scored, row: int, need: Any) -> dict[str, Any]:
+    told = None
+    if need is not None:
+        told = {"days_since": need.days_since, "usual_days": need.usual_days, "satisfied": need.satisfied}
+    return {
+        "p": float(scored.p[row]),
+        "p_interval": [float(scored.p_low[row]), float(scored.p_high[row])],
+        "p_calibrated": scored.calibrated,
+        "score": float(scored.raw[row]),
+        "need": told,
+    }
+
+
+def _why(model: InterestModel, known: Known, at_us: int, wanted: Wanted) -> Callable[[int], dict[str, Any] | None]:
+    if not wanted.reasons or not len(known.history):
+        return lambda number: None
+    return lambda number: because(model, known.history, at_us, number, wanted.lang)

@@ -1,0 +1,111 @@
+"""P(the user buys something of an offer's target), from the interest model: one call for all items, one for categories.
+
+An offer about several items is taken when any of them is: ``1 - product(1 - p)``, as if they were independent; so for
+several categories. About both: the larger of the two, for the items usually belong to the categories. About nothing in
+particular (the whole shop): the most likely category. Bounds are combined in the same way, which keeps their order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from configs.history import History, code
+from serving.decision.result import Propensity, Target
+from serving.scoring.interest.model import InterestModel, Scored
+
+__all__ = ["InterestScorer", "Row"]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The likeliest member of a target as the model saw it: what an explanation is about."""
+
+    head: str
+    code: int
+    text: str
+    raw: float
+    x: NDArray[np.float64]
+
+
+class _Scores:
+    """What the model said of some ids."""
+
+    def __init__(self, names: Sequence[str], scored: Scored | None) -> None:
+        self.scored = scored
+        place = {} if scored is None else {one: row for row, one in enumerate(scored.codes.tolist())}
+        self.rows = {name: row for name in names if (row := place.get(code(name))) is not None}
+        self.p = [] if scored is None else scored.p.tolist()
+        self.low = [] if scored is None else scored.p_low.tolist()
+        self.high = [] if scored is None else scored.p_high.tolist()
+
+    def any_of(self, names: Sequence[str]) -> Propensity | None:
+        """At least one of these, None when the model knows none of them."""
+        known = [(name, self.rows[name]) for name in names if name in self.rows]
+        if not known or self.scored is None:
+            return None
+        name, best = max(known, key=lambda one: self.p[one[1]])
+        row = self.row(name, best)
+        if len(known) == 1:
+            return Propensity(self.p[best], self.low[best], self.high[best], self.scored.calibrated, row=row)
+        none = [1.0, 1.0, 1.0]
+        for _, place in known:
+            none[0] *= 1.0 - self.p[place]
+            none[1] *= 1.0 - self.low[place]
+            none[2] *= 1.0 - self.high[place]
+        return Propensity(1.0 - none[0], 1.0 - none[1], 1.0 - none[2], self.scored.calibrated, row=row)
+
+    def row(self, name: str, place: int) -> Row:
+        """What an explanation needs."""
+        scored = self.scored
+        assert scored is not None
+        return Row(scored.head, int(scored.codes[place]), name, float(scored.raw[place]), scored.x[place])
+
+
+# Nothing is known of what the offer is about: any probability is as good as another, and nobody should pay for it.
+_UNKNOWN = Propensity(0.0, 0.0, 1.0, calibrated=False, n=0.0)
+
+
+class InterestScorer:
+    """Scores targets for one user at one instant: same model, history and instant, same numbers."""
+
+    def __init__(self, model: InterestModel, history: History, at_us: int) -> None:
+        self.model, self.history, self.at_us = model, history, at_us
+
+    def __call__(self, targets: Sequence[Target], /) -> list[Propensity]:
+        """One propensity per target, in their order."""
+        # Sorted: a set has another order in every process, and the same decision must come out.
+        item_ids = sorted({item for target in targets for item in target.item_ids})
+        category_ids = sorted({category for target in targets for category in target.category_ids})
+        items = _Scores(item_ids, self._items(item_ids))
+        categories = _Scores(category_ids, self._categories(category_ids))
+        told = []
+        whole: Propensity | None = None
+        for target in targets:
+            if target.item_ids or target.category_ids:
+                found = [one for one in (items.any_of(target.item_ids), categories.any_of(target.category_ids)) if one]
+                told.append(max(found, key=lambda one: one.p, default=_UNKNOWN))
+            else:
+                whole = whole or self._whole_shop()
+                told.append(whole)
+        return told
+
+    def _items(self, ids: Sequence[str]) -> Scored | None:
+        codes = np.array([code(name) for name in ids], np.int64)
+        return self.model.score_items(self.history, self.at_us, codes) if len(codes) else None
+
+    def _categories(self, ids: Sequence[str]) -> Scored | None:
+        codes = np.array([code(name) for name in ids], np.int64)
+        return self.model.score_categories(self.history, self.at_us, codes) if len(codes) else None
+
+    def _whole_shop(self) -> Propensity:
+        scored = self.model.score_categories(self.history, self.at_us)
+        if not len(scored.codes):
+            return _UNKNOWN
+        best = int(np.argmax(scored.p))
+        row = _Scores((), scored).row(self.model.text(int(scored.codes[best])) or "", best)
+        p, low, high = float(scored.p[best]), float(scored.p_low[best]), float(scored.p_high[best])
+        return Propensity(p, low, high, scored.calibrated, row=row)
