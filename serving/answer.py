@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from time import perf_counter
 from typing import Any
 
@@ -36,8 +37,14 @@ class ServedModel:
     def of(cls, bundle: Bundle, name: str, names: tuple[str, ...], reasons: Reasons) -> ServedModel:
         """Model ``name`` of a bundle; ``names`` are the catalogue's features in the order of the vector."""
         model = bundle.models[name]
+        model.prepare()
         alias = bundle.meta.get("aliases", {}).get(name, bundle.meta.get("alias"))
         return cls(model, names, model.columns(names), reasons, bundle.release_id, alias)
+
+    @cached_property
+    def place(self) -> dict[str, int]:
+        """Where each feature stands in the vector."""
+        return {name: index for index, name in enumerate(self.names)}
 
     def block(self) -> dict[str, Any]:
         """The ``model`` block of an answer."""
@@ -63,76 +70,73 @@ class ServedModel:
 def scored_users(served: ServedModel, batch: Batch, explain: Explain) -> tuple[list[dict[str, Any]], float]:
     """One entry per user of the batch, in its order; and the seconds that the reasons took."""
     explaining = 0.0
+    model = served.model
     x = np.ascontiguousarray(batch.values[:, served.columns])
-    users: list[dict[str, Any]] = []
-    for row, user_id in enumerate(batch.user_ids):
-        known = bool(batch.found[row])
-        users.append(
-            {
-                "user_id": user_id,
-                "known": known,
-                "status_reason": None if known else "UNKNOWN_USER",
-                "as_of": iso(int(batch.as_of[row])) if known else None,
-                "age_s": batch.age_s(row) if known else None,
-                "stale": known and batch.is_stale(row),
-                "scores": {},
-            }
-        )
-    for head in served.model.heads:
-        scores, raw, rows = _scores(served, head, x, batch, explain)
+    users = [_user(batch, row) for row in range(len(batch.user_ids))]
+    scores: dict[str, list[dict[str, Any]]] = {}
+    for heads in _asked_together(model):
+        inside = batch.found & model.in_cohort(x, heads[0])
+        rows = np.flatnonzero(inside)
+        own = x[rows]
+        raws = model.raws(own, heads)
+        scores |= {head: _scores(model, head, raws[head], rows, inside, batch, explain.lang) for head in heads}
         if explain.level != "none" and rows.size:
             began = perf_counter()
-            _explain(served, head, x[rows], batch, explain, raw, rows, scores)
+            telling = _Telling(served, batch, rows, explain)
+            for head, (phi, base) in model.explained(own, heads).items():
+                telling.add(scores[head], raws[head], phi, base)
             explaining += perf_counter() - began
-        for user, score in zip(users, scores, strict=True):
+    for head in model.heads:
+        for user, score in zip(users, scores[head], strict=True):
             user["scores"][head] = score
-    _add_next_order(served.model, x, batch, users, explain.lang)
+    _add_next_order(model, x, batch, users, explain.lang)
     return users, explaining
 
 
+def _user(batch: Batch, row: int) -> dict[str, Any]:
+    known = bool(batch.found[row])
+    return {
+        "user_id": batch.user_ids[row],
+        "known": known,
+        "status_reason": None if known else "UNKNOWN_USER",
+        "as_of": iso(int(batch.as_of[row])) if known else None,
+        "age_s": batch.age_s(row) if known else None,
+        "stale": known and batch.is_stale(row),
+        "scores": {},
+    }
+
+
+def _asked_together(model: Model) -> list[list[str]]:
+    """The heads, those with one booster and one cohort together: the same rows, in one question."""
+    together: dict[tuple[str, str | None], list[str]] = {}
+    for name, head in model.heads.items():
+        together.setdefault((head.booster, head.cohort), []).append(name)
+    return list(together.values())
+
+
 def _scores(
-    served: ServedModel, head: str, x: NDArray[np.float64], batch: Batch, explain: Explain
-) -> tuple[list[dict[str, Any]], NDArray[np.float64], NDArray[np.intp]]:
-    """The head's score of every user; the raw scores of those who have one, and which rows those are."""
-    model = served.model
-    scores = [_cold_start(model, head) for _ in range(len(x))]
-    inside = batch.found & model.in_cohort(x, head)
-    cohort = model.heads[head].cohort
-    if cohort is not None:
-        meaning = model.cohorts[cohort].meaning.get(explain.lang, cohort)
-        outside = {"p": None, "status_reason": "OUT_OF_COHORT", "cohort": {"name": cohort, "meaning": meaning}}
-        for row in np.flatnonzero(batch.found & ~inside):
+    model: Model,
+    head: str,
+    raw: NDArray[np.float64],
+    rows: NDArray[np.intp],
+    inside: NDArray[np.bool_],
+    batch: Batch,
+    lang: str,
+) -> list[dict[str, Any]]:
+    """The head's score of every user; ``raw`` is that of ``rows``, those ``inside`` its cohort."""
+    one = model.heads[head]
+    scores = [_cold_start(model, head) for _ in batch.user_ids]
+    if one.cohort is not None:
+        meaning = model.cohorts[one.cohort].meaning.get(lang, one.cohort)
+        outside = {"p": None, "status_reason": "OUT_OF_COHORT", "cohort": {"name": one.cohort, "meaning": meaning}}
+        for row in np.flatnonzero(batch.found & ~inside).tolist():
             scores[row] |= outside
-    rows = np.flatnonzero(inside)
-    raw = model.raw(x[rows], head)
     answers = zip(
-        rows.tolist(),
-        model.heads[head].calibrator(raw).tolist(),
-        model.percentile(raw, head).round(2).tolist(),
-        strict=True,
+        rows.tolist(), one.calibrator(raw).tolist(), model.percentile(raw, head).round(2).tolist(), strict=True
     )
     for row, p, percentile in answers:
         scores[row] |= {"p": p, "percentile": percentile, "status_reason": None}
-    return scores, raw, rows
-
-
-def _explain(
-    served: ServedModel,
-    head: str,
-    x: NDArray[np.float64],
-    batch: Batch,
-    explain: Explain,
-    raw: NDArray[np.float64],
-    rows: NDArray[np.intp],
-    scores: list[dict[str, Any]],
-) -> None:
-    """Add reasons and explanation to the scores of ``rows``; ``x`` and ``raw`` are theirs."""
-    phi, base = served.model.contributions(x, head)
-    strongest = np.argsort(-np.abs(phi), axis=1, kind="stable")
-    for place, row in enumerate(rows.tolist()):
-        scores[row] |= _explained(
-            served, batch.values[row], phi[place], strongest[place], float(base[place]), float(raw[place]), explain
-        )
+    return scores
 
 
 def _cold_start(model: Model, head: str) -> dict[str, Any]:
@@ -148,48 +152,64 @@ def _cold_start(model: Model, head: str) -> dict[str, Any]:
     }
 
 
-def _explained(
-    served: ServedModel,
-    vector: NDArray[np.float64],
-    phi: NDArray[np.float64],
-    strongest: NDArray[np.intp],
-    base: float,
-    raw: float,
-    explain: Explain,
-) -> dict[str, Any]:
-    features = served.model.features
-    value = _values(served.names, vector)
-    explanation: dict[str, Any] = {
-        "base_value": base,
-        "raw_score": raw,
-        "additivity_residual": raw - base - float(phi.sum()),
-    }
-    if explain.level == "full":
-        explanation["contributions"] = [
-            {"feature": features[i], "value": value(features[i]), "contribution": float(phi[i])} for i in strongest
-        ]
-    reasons = [
-        {
-            "code": served.reasons.code(features[i]),
-            "feature": features[i],
-            "value": value(features[i]),
-            "contribution": float(phi[i]),
+class _Telling:
+    """Reasons and explanations for ``rows`` of a batch."""
+
+    def __init__(self, served: ServedModel, batch: Batch, rows: NDArray[np.intp], explain: Explain) -> None:
+        self.served, self.explain, self.rows = served, explain, rows.tolist()
+        self.values = [_values(served.place, vector) for vector in batch.values[rows].tolist()]
+        # The same feature is a strong reason at several horizons.
+        self.texts: dict[tuple[int, str], str] = {}
+
+    def add(
+        self,
+        scores: list[dict[str, Any]],
+        raw: NDArray[np.float64],
+        phi: NDArray[np.float64],
+        base: NDArray[np.float64],
+    ) -> None:
+        """Complete one head's ``scores``; ``raw``, ``phi`` and ``base`` are those of the rows."""
+        everything = self.explain.level == "full"
+        strongest = np.argsort(-np.abs(phi), axis=1, kind="stable")
+        if not everything:
+            strongest = strongest[:, : self.explain.top_n]
+        shares = np.take_along_axis(phi, strongest, axis=1).tolist()
+        residuals = (raw - base - phi.sum(axis=1)).tolist()
+        each = zip(self.rows, strongest.tolist(), shares, residuals, base.tolist(), raw.tolist(), strict=True)
+        for place, (row, features, share, residual, base_value, raw_score) in enumerate(each):
+            told = list(zip(features, share, strict=True))
+            explanation = {"base_value": base_value, "raw_score": raw_score, "additivity_residual": residual}
+            if everything:
+                explanation["contributions"] = [self._share(place, i, value) for i, value in told]
+            scores[row]["explanation"] = explanation
+            scores[row]["reason_codes"] = [
+                self._reason(place, i, value) for i, value in told[: self.explain.top_n] if value != 0
+            ]
+
+    def _share(self, place: int, i: int, contribution: float) -> dict[str, Any]:
+        feature = self.served.model.features[i]
+        return {"feature": feature, "value": self.values[place](feature), "contribution": contribution}
+
+    def _reason(self, place: int, i: int, contribution: float) -> dict[str, Any]:
+        feature, value = self.served.model.features[i], self.values[place]
+        text = self.texts.get((place, feature))
+        if text is None:
+            text = self.texts[place, feature] = self.served.reasons.text(feature, self.explain.lang, value)
+        return {
+            "code": self.served.reasons.code(feature),
+            "feature": feature,
+            "value": value(feature),
+            "contribution": contribution,
             "unit": "log_odds",
-            "direction": "+" if phi[i] > 0 else "-",
-            "text": served.reasons.text(features[i], explain.lang, value),
+            "direction": "+" if contribution > 0 else "-",
+            "text": text,
         }
-        for i in strongest[: explain.top_n]
-        if phi[i] != 0
-    ]
-    return {"reason_codes": reasons, "explanation": explanation}
 
 
-def _values(names: tuple[str, ...], vector: NDArray[np.float64]) -> Callable[[str], float | None]:
-    values = dict(zip(names, vector.tolist(), strict=True))
-
+def _values(place: Mapping[str, int], vector: Sequence[float]) -> Callable[[str], float | None]:
     def value(name: str) -> float | None:
-        number = values.get(name)
-        return None if number is None or math.isnan(number) else number
+        at = place.get(name)
+        return None if at is None or math.isnan(vector[at]) else vector[at]
 
     return value
 

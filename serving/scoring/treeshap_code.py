@@ -228,6 +228,7 @@ _ABBREVIATIONS = (
     (re.compile(rf"  store {_ITEM} ([%.\w]+)"), "store"),
     (re.compile(r"  (%[.\w]+) = spread (%[.\w]+)"), "spread"),
 )
+_engines: list[Any] = []  # machine code lives as long as its engine
 
 
 @cache
@@ -248,10 +249,9 @@ def compiled() -> Callable[..., None]:
     call = prototype(engine.get_function_address("explain"))
 
     def explain(rows: int, width: int, trees: int, *arrays: NDArray[Any]) -> None:
-        # The code lives as long as its engine, and the engine as long as this function.
-        assert engine is not None
         call(rows, width, trees, *(array.ctypes.data for array in arrays))
 
+    _engines.append(engine)
     return explain
 
 
