@@ -55,7 +55,7 @@ class Forest:
 
 @dataclass(frozen=True)
 class _Split:
-    """An inner node: what lies above it by the same feature (its edge's child, -1: nothing) and the share z of it."""
+    """An inner node; ``above`` is the node below the last split of its feature on the way here, ``z`` the share of rows."""
 
     node: int
     above: int | None
@@ -68,16 +68,17 @@ def read_forest(text: str) -> Forest:
     header = _pairs(head)
     if header.get("num_tree_per_iteration") != "1" or re.search(r"(?m)^average_output$", head):
         raise UnsupportedModelError("several scores per row, or averaged trees")
-    building = _Building()
+    building = _Building(int(header["max_feature_idx"]) + 1)
     for block in blocks:
         building.add(_pairs(block))
-    return building.forest(int(header["max_feature_idx"]) + 1)
+    return building.forest()
 
 
 class _Building:
     """The arrays of a forest while its trees are added."""
 
-    def __init__(self) -> None:
+    def __init__(self, width: int) -> None:
+        self.width = width
         self.base = 0.0
         self.slots = 1
         self.tree: list[tuple[int, int, int, int]] = []
@@ -104,6 +105,10 @@ class _Building:
         feature = _integers(fields["split_feature"])
         count = np.concatenate([_integers(fields["internal_count"]), _integers(fields["leaf_count"])])
         below = np.where(children >= 0, children, m + ~children)  # inner nodes, then leaves
+        # What follows, and the machine code, trusts these numbers.
+        is_tree = np.array_equal(np.sort(below, axis=None), np.arange(1, 2 * m + 1))
+        if not is_tree or feature.min() < 0 or feature.max() >= self.width:
+            raise UnsupportedModelError("not a tree of these features")
         if (count <= 0).any() or (count[below].sum(axis=1) != count[:m]).any():
             raise UnsupportedModelError("the training rows of its nodes do not add up")
         self.base += float(count[m:] @ values) / float(count[0])
@@ -115,13 +120,13 @@ class _Building:
         self.leaf.append(values)
         self.slots = max(self.slots, 2 * m + 2)
 
-    def forest(self, width: int) -> Forest:
+    def forest(self) -> Forest:
         """What was added."""
         rows = [np.array(table).reshape(-1, LANES) for table in (self.rule, self.part, self.slope)]
         leaf = np.concatenate(self.leaf) if self.leaf else np.empty(0)
         bits = np.array(self.bits, dtype=np.uint32)
         trees, nodes = np.array(self.tree, dtype=TREE), np.array(self.node, dtype=NODE)
-        return Forest(width, self.base, self.slots, trees, nodes, leaf, rows[0], rows[1], rows[2], bits)
+        return Forest(self.width, self.base, self.slots, trees, nodes, leaf, rows[0], rows[1], rows[2], bits)
 
     def _nodes(
         self,
@@ -149,8 +154,9 @@ class _Building:
 
     def _category(self, fields: dict[str, str], which: int) -> tuple[int, int]:
         begin, end = _integers(fields["cat_boundaries"])[which : which + 2].tolist()
-        self.bits += [int(word) for word in fields["cat_threshold"].split()[begin:end]]
-        return len(self.bits) - (end - begin), end - begin
+        words = [int(word) for word in fields["cat_threshold"].split()[begin:end]]
+        self.bits += words
+        return len(self.bits) - len(words), len(words)
 
     def _rule(self, points: int, first: int) -> int:
         if (points, first) not in self._rules:

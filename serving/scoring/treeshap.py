@@ -20,10 +20,13 @@ vector operations per inner node and no search, no power set and no division.
 
 from __future__ import annotations
 
+from typing import Any
+
 import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
 
+from configs.errors import FeatureError
 from serving.scoring.forest import Forest, UnsupportedModelError, read_forest
 from serving.scoring.treeshap_code import LANES, STEP, compiled
 
@@ -31,6 +34,7 @@ __all__ = ["TreeShap"]
 
 Floats = NDArray[np.float64]
 
+_LINE = 64  # bytes
 _ZERO = float(np.float32(1e-35))  # LightGBM reads what is nearer to zero as zero
 
 
@@ -38,9 +42,14 @@ class TreeShap:
     """The exact contributions to the raw score of one booster."""
 
     def __init__(self, forest: Forest) -> None:
-        self.width, self.base, self._slots = forest.width, forest.base, forest.slots
-        self._arrays = (forest.tree, forest.node, forest.leaf, forest.rule, forest.part, forest.slope, forest.bits)
-        self._explain = compiled()
+        self.width, self.base = forest.width, forest.base
+        self._explain, self._trees = compiled(), len(forest.tree)
+        arrays = (forest.tree, forest.node, forest.leaf, forest.rule, forest.part, forest.slope, forest.bits)
+        self._arrays = [_aligned(array) for array in arrays]
+        self._addresses = [array.ctypes.data for array in self._arrays]
+        lanes = LANES * np.dtype(np.float64).itemsize
+        sizes = [forest.slots * lanes, forest.slots * lanes, forest.slots, forest.slots * STEP.itemsize]
+        self._offsets = np.cumsum([0, *(-(-size // _LINE) * _LINE for size in sizes), self.width * lanes]).tolist()
 
     @classmethod
     def of(cls, booster: lgb.Booster) -> TreeShap | None:
@@ -55,13 +64,28 @@ class TreeShap:
 
         ``contributions.sum(axis=1) + base`` is the raw score up to rounding.
         """
+        if x.ndim != 2 or x.shape[1] != self.width:
+            raise FeatureError("rows to explain have another width", got=x.shape, expected=f"[n, {self.width}]")
         x = np.ascontiguousarray(np.where(np.abs(x) <= _ZERO, 0.0, x))
         phi = np.zeros(x.shape)
-        trees = self._arrays[0]
-        if phi.size and len(trees):
+        if phi.size and self._trees:
             # Its own for each call: threads explain side by side.
-            reach, value = np.empty((2, self._slots, LANES))
-            working = (reach, value, np.empty(self._slots, np.uint8), np.empty(self._slots, STEP))
-            total = np.empty((self.width, LANES))
-            self._explain(len(x), self.width, len(trees), x, *self._arrays, *working, total, phi)
+            working = _empty(self._offsets[-1])
+            begin = working.ctypes.data
+            places = [begin + offset for offset in self._offsets[:-1]]
+            last = phi.ctypes.data
+            self._explain(len(x), self.width, self._trees, x.ctypes.data, *self._addresses, *places, last)
         return phi, self.base
+
+
+def _aligned(array: NDArray[Any]) -> NDArray[Any]:
+    """A copy that begins with a cache line: what straddles two is read twice."""
+    copy = _empty(array.nbytes)
+    copy[:] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    return copy
+
+
+def _empty(size: int) -> NDArray[np.uint8]:
+    room = np.empty(size + _LINE, np.uint8)
+    begin = -room.ctypes.data % _LINE
+    return room[begin : begin + size]

@@ -17,7 +17,6 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 __all__ = ["LANES", "NODE", "STEP", "TREE", "compiled"]
 
@@ -233,7 +232,7 @@ _engines: list[Any] = []  # machine code lives as long as its engine
 
 @cache
 def compiled() -> Callable[..., None]:
-    """The loop as machine code: ``(rows, width, trees, *arrays)``, the arrays in the order of ``_ELEMENT``.
+    """The loop as machine code: ``(rows, width, trees, *addresses)``, of arrays in the order of ``_ELEMENT``.
 
     ImportError without llvmlite; RuntimeError when LLVM cannot compile for this processor.
     """
@@ -246,13 +245,8 @@ def compiled() -> Callable[..., None]:
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(_assembly()), machine)
     engine.finalize_object()
     prototype = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 3, *[ctypes.c_void_p] * len(_ELEMENT))
-    call = prototype(engine.get_function_address("explain"))
-
-    def explain(rows: int, width: int, trees: int, *arrays: NDArray[Any]) -> None:
-        call(rows, width, trees, *(array.ctypes.data for array in arrays))
-
     _engines.append(engine)
-    return explain
+    return prototype(engine.get_function_address("explain"))
 
 
 def _assembly() -> str:

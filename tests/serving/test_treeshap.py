@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from configs.errors import FeatureError
 from serving.scoring.forest import UnsupportedModelError, read_forest
 from serving.scoring.treeshap import TreeShap
 from serving.scoring.treeshap_code import LANES
@@ -145,6 +146,17 @@ def test_rows_that_do_not_add_up_are_left_to_lightgbm():
     count = text.partition("internal_count=")[2].split()[0]
     with pytest.raises(UnsupportedModelError, match="add up"):
         read_forest(text.replace(f"internal_count={count}", "internal_count=299"))
+
+
+def test_what_is_no_tree_never_reaches_machine_code():
+    x = np.random.default_rng(2).normal(size=(300, 3))
+    text = lgb.train({**QUIET, "objective": "binary"}, lgb.Dataset(x, x[:, 0] > 0), 1).model_to_string()
+    for key, entry in (("left_child", "0"), ("right_child", "999"), ("split_feature", "3"), ("split_feature", "-1")):
+        first = text.partition(f"{key}=")[2].split()[0]
+        with pytest.raises(UnsupportedModelError, match="tree"):
+            read_forest(text.replace(f"{key}={first}", f"{key}={entry}", 1))
+    with pytest.raises(FeatureError, match="width"):
+        TreeShap(read_forest(text))(x[:, :2])
 
 
 def test_without_llvmlite_lightgbm_explains(monkeypatch):
