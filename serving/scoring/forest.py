@@ -55,7 +55,7 @@ class Forest:
 
 @dataclass(frozen=True)
 class _Split:
-    """An inner node; ``above`` is the node below the last split of its feature on the way here, ``z`` the share of rows."""
+    """An inner node; ``above`` is the node below the last split of its feature before it, ``z`` the share of rows."""
 
     node: int
     above: int | None
