@@ -16,7 +16,7 @@ from serving.scoring import verified
 from serving.scoring.release import write_release
 from training.registry import CHAMPION, PREVIOUS, Registry
 
-__all__ = ["Release", "promote", "release"]
+__all__ = ["Release", "promote", "release", "trained"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,12 @@ class Release:
     release_id: str
     versions: dict[str, str]
     folder: Path
+
+
+def trained(config: Config) -> list[str]:
+    """The models that have a version; all of them when none has, so that whoever asks is told what to run."""
+    registry = Registry(config)
+    return [name for name in config.models if registry.versions(name)] or list(config.models)
 
 
 def promote(config: Config, model: str, version: str) -> tuple[str, str | None]:

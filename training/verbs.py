@@ -34,8 +34,9 @@ def train(models: Models = None, json_file: JsonFile = None) -> None:
     for model in models or list(config.models):
         with showing(f"training {model}") as show:
             report = fit(config, model, show)
-        title = f"{model} version {report.version}, judged on what followed {report.judged_on}"
-        print_metrics(title, report.metrics, report.baselines)
+        if report.version:
+            title = f"{model} version {report.version}, judged on what followed {report.judged_on}"
+            print_metrics(title, report.metrics, report.baselines)
         for label, reason in report.left_out.items():
             console.print(f"left out {label}: {reason}", markup=False, highlight=False, soft_wrap=True)
         reports.append(asdict(report))
@@ -60,9 +61,10 @@ def promote(
 ) -> None:
     """Let a version be the champion that the next release serves."""
     from training.release import promote as move
+    from training.release import trained
 
     config = load()
-    for model in models or list(config.models):
+    for model in models or trained(config):
         chosen, before = move(config, model, version)
         console.print(f"{model}: champion is version {chosen}" + (f" (before: {before})" if before else ""))
 

@@ -17,7 +17,7 @@ from configs.history import History
 from serving.scoring.interest.candidates import candidates_of
 from serving.scoring.interest.features import Pairs, featurise_pairs
 from serving.scoring.interest.lines import lines_of
-from serving.scoring.interest.model import as_head, need_columns
+from serving.scoring.interest.model import as_head
 from serving.scoring.interest.needs import DAY_US, Needs
 from serving.scoring.interest.statistics import ItemStatistics, places
 from training.interest.histories import Histories
@@ -145,5 +145,5 @@ def _needs(needs: Needs, past: Sequence[History], as_of_us: int, start: Ints, ca
     columns = np.empty((len(category), 2), dtype=np.float32)
     for k, history in enumerate(past):
         rows = slice(int(start[k]), int(start[k + 1]))
-        columns[rows] = need_columns(needs.of(history, as_of_us), category[rows])
+        columns[rows] = needs.columns(history, as_of_us, category[rows])
     return columns

@@ -25,6 +25,7 @@ from serving.scoring.interest.features import NAMES, featurise
 from serving.scoring.interest.needs import Need, Needs
 from serving.scoring.interest.statistics import ItemStatistics, places
 from serving.scoring.treeshap import TreeShap
+from serving.scoring.treeshap import TreeShap
 
 __all__ = [
     "FEATURES",
@@ -37,7 +38,6 @@ __all__ = [
     "Names",
     "Scored",
     "as_head",
-    "need_columns",
     "write_interest",
 ]
 
@@ -143,6 +143,7 @@ class InterestModel:
             float(meta["needs"]["prior_gaps"]),
         )
         self._names = Names(folder.arrays["names_code"], folder.arrays["names_end"], folder.arrays["names_text"])
+        self._shap: dict[str, TreeShap | None] = {}
         calibrators = {name: head.calibrator for name, head in self.heads.items()}
         self.model = About(
             self.name, self.version, self.run_id, self.digest, meta.get("maturity"), calibrators, self.meta
@@ -186,8 +187,13 @@ class InterestModel:
         if (shap := self._explainer(head)) is not None:
             phi, base = shap(x)
             return phi, np.full(len(x), base)
-        phi = np.asarray(self.heads[head].booster.predict(x, pred_contrib=True, num_threads=1), dtype=np.float64)
-        return phi[:, :-1], phi[:, -1]
+        if head not in self._shap:
+            self._shap[head] = TreeShap.of(self.heads[head].booster)
+        if (shap := self._shap[head]) is not None:
+            phi, base = shap(x)
+            return phi, np.full(len(x), base)
+        both = np.asarray(self.heads[head].booster.predict(x, pred_contrib=True, num_threads=1), dtype=np.float64)
+        return both[:, :-1], both[:, -1]
 
     def prepare(self) -> None:
         """Work out now what the first `contributions` of every head would."""
@@ -235,7 +241,7 @@ class InterestModel:
             group = group if categories is None else np.where(group != 0, group, categories)
         else:
             group = codes
-        x = np.column_stack([x, need_columns(self.needs(history, as_of_us), group)])
+        x = np.column_stack([x, self._needs.columns(history, as_of_us, group)])
         raw = one.raw(x)
         p, low, high = one.probability(raw)
         return Scored(codes, raw, p, low, high, x, head, True)
@@ -248,13 +254,6 @@ class InterestModel:
 def as_head(history: History, head: str) -> History:
     """The history as a head reads it: to the category head, categories are the items."""
     return history if head == "item" else replace(history, item=history.category)
-
-
-def need_columns(needs: Mapping[int, Need], categories: Ints) -> Floats:
-    """The columns `NEEDS` of pairs whose categories are given by code: float64[n, 2], NaN where never bought."""
-    nothing = (np.nan, np.nan)
-    known = {code: (need.days_since / need.usual_days, float(need.satisfied)) for code, need in needs.items()}
-    return np.array([known.get(code, nothing) for code in categories.tolist()], dtype=np.float64).reshape(-1, 2)
 
 
 @dataclass(frozen=True, slots=True)
