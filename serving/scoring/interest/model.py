@@ -25,7 +25,6 @@ from serving.scoring.interest.features import NAMES, featurise
 from serving.scoring.interest.needs import Need, Needs
 from serving.scoring.interest.statistics import ItemStatistics, places
 from serving.scoring.treeshap import TreeShap
-from serving.scoring.treeshap import TreeShap
 
 __all__ = [
     "FEATURES",
@@ -143,7 +142,6 @@ class InterestModel:
             float(meta["needs"]["prior_gaps"]),
         )
         self._names = Names(folder.arrays["names_code"], folder.arrays["names_end"], folder.arrays["names_text"])
-        self._shap: dict[str, TreeShap | None] = {}
         calibrators = {name: head.calibrator for name, head in self.heads.items()}
         self.model = About(
             self.name, self.version, self.run_id, self.digest, meta.get("maturity"), calibrators, self.meta
@@ -185,11 +183,6 @@ class InterestModel:
         if len(x) == 0:
             return np.empty(x.shape), np.empty(0)
         if (shap := self._explainer(head)) is not None:
-            phi, base = shap(x)
-            return phi, np.full(len(x), base)
-        if head not in self._shap:
-            self._shap[head] = TreeShap.of(self.heads[head].booster)
-        if (shap := self._shap[head]) is not None:
             phi, base = shap(x)
             return phi, np.full(len(x), base)
         both = np.asarray(self.heads[head].booster.predict(x, pred_contrib=True, num_threads=1), dtype=np.float64)
