@@ -11,17 +11,18 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
 
 from configs.errors import BundleError
 from configs.history import History
-from serving.scoring.calibrator import Calibrator, read_calibrator
+from serving.scoring.calibrator import Calibrator
 from serving.scoring.folder import Folder, read_folder, write_folder
 from serving.scoring.interest.because import strongest
 from serving.scoring.interest.candidates import candidates
 from serving.scoring.interest.features import NAMES, featurise
+from serving.scoring.interest.head import read_interest_head
+from serving.scoring.interest.names import Names
 from serving.scoring.interest.needs import Need, Needs
 from serving.scoring.interest.statistics import ItemStatistics, places
 from serving.scoring.treeshap import TreeShap
@@ -32,9 +33,7 @@ __all__ = [
     "KIND",
     "NAME",
     "About",
-    "InterestHead",
     "InterestModel",
-    "Names",
     "Scored",
     "as_head",
     "write_interest",
@@ -70,41 +69,6 @@ class Scored:
 
 
 @dataclass(frozen=True)
-class InterestHead:
-    """One head: its features in order, its booster, and how a margin becomes a probability with an interval.
-
-    ``interval`` is float64[b, 3]: at margins ``interval[:, 0]``, rising, by how much the log-odds of the calibrated
-    probability may be off, downwards (<= 0) and upwards (>= 0), with 95 % confidence.
-    """
-
-    name: str
-    features: tuple[str, ...]
-    booster: lgb.Booster
-    calibrator: Calibrator
-    quantiles: Floats
-    interval: Floats
-
-    def raw(self, x: Floats) -> Floats:
-        """The margin in log-odds, float64[n]."""
-        if len(x) == 0:
-            return np.empty(0)
-        return np.asarray(self.booster.predict(x, raw_score=True, num_threads=1), dtype=np.float64)
-
-    def probability(self, raw: Floats) -> tuple[Floats, Floats, Floats]:
-        """Calibrated probabilities and the ends of their intervals, float64[n] each."""
-        p = self.calibrator(raw)
-        with np.errstate(divide="ignore"):
-            odds = np.log(p) - np.log1p(-p)
-        low = np.interp(raw, self.interval[:, 0], self.interval[:, 1])
-        high = np.interp(raw, self.interval[:, 0], self.interval[:, 2])
-        return p, 1.0 / (1.0 + np.exp(-(odds + low))), 1.0 / (1.0 + np.exp(-(odds + high)))
-
-    def percentile(self, raw: Floats) -> Floats:
-        """The share of the reference pairs of user and candidate, in [0, 100], below each margin."""
-        return np.asarray(np.interp(raw, self.quantiles, np.linspace(0.0, 100.0, len(self.quantiles))))
-
-
-@dataclass(frozen=True)
 class About:
     """What an answer says of the model that gave it."""
 
@@ -129,7 +93,7 @@ class InterestModel:
         self.run_id = str(meta["run_id"])
         self.catalogue_digest: str = meta["catalogue_digest"]
         self.horizon_days = float(meta["horizon_days"])
-        self.heads = {name: _head(name, meta, folder, where) for name in HEADS}
+        self.heads = {name: read_interest_head(name, meta, folder, where) for name in HEADS}
         self._shap: dict[str, TreeShap | None] = {}
         self.statistics = {
             name: ItemStatistics(**{f.name: folder.arrays[f"{name}_{f.name}"] for f in fields(ItemStatistics)})
@@ -249,39 +213,6 @@ def as_head(history: History, head: str) -> History:
     return history if head == "item" else replace(history, item=history.category)
 
 
-@dataclass(frozen=True, slots=True)
-class Names:
-    """Ids by code, in three arrays: codes rising, where each id ends, and all ids in UTF-8, one after the other.
-
-    Examples
-    --------
-    >>> names = Names.of({7: "tea", 3: "milk"})
-    >>> names.text(7), names.text(8)
-    ('tea', None)
-    """
-
-    code: Ints
-    end: Ints
-    utf8: NDArray[np.uint8]
-
-    @classmethod
-    def of(cls, names: Mapping[int, str]) -> Names:
-        """The arrays of ``names``."""
-        ordered = sorted(names.items())
-        texts = [name.encode("utf-8") for _, name in ordered]
-        end = np.cumsum([len(text) for text in texts], dtype=np.int64)
-        codes = np.array([code for code, _ in ordered], dtype=np.int64)
-        return cls(codes, end, np.frombuffer(b"".join(texts), dtype=np.uint8))
-
-    def text(self, code: int) -> str | None:
-        """The id behind a code."""
-        place = int(np.searchsorted(self.code, code))
-        if place == len(self.code) or self.code[place] != code:
-            return None
-        start = int(self.end[place - 1]) if place else 0
-        return self.utf8[start : int(self.end[place])].tobytes().decode("utf-8")
-
-
 def write_interest(
     folder: Path,
     meta: Mapping[str, Any],
@@ -308,22 +239,3 @@ def write_interest(
     document = {**meta, "kind": KIND, "needs": {"prior_gaps": needs.prior_gaps}}
     write_folder(folder, document, boosters, arrays)
     return InterestModel.load(folder)
-
-
-def _head(name: str, meta: Mapping[str, Any], folder: Folder, where: str) -> InterestHead:
-    content, booster = meta["heads"][name], folder.boosters[meta["heads"][name]["booster"]]
-    features = tuple(meta["features"][name])
-    if booster.feature_name() != list(features):
-        raise BundleError(
-            f"{where}: booster {name!r} was trained on other columns",
-            got=booster.num_feature(),
-            expected=len(features),
-        )
-    quantiles = np.asarray(content["raw_percentiles"], dtype=np.float64)
-    interval = np.asarray(content["interval"], dtype=np.float64)
-    rising = interval.ndim == 2 and interval.shape[1] == 3 and len(interval) > 0 and (np.diff(interval[:, 0]) > 0).all()
-    if not rising or not np.isfinite(interval).all() or (interval[:, 1] > 0).any() or (interval[:, 2] < 0).any():
-        raise BundleError(f"{where}: {name}: interval", got=interval.shape, expected="rows of margin, <= 0, >= 0")
-    if quantiles.shape != (101,) or not np.isfinite(quantiles).all() or (np.diff(quantiles) < 0).any():
-        raise BundleError(f"{where}: {name}: raw_percentiles", got=quantiles.shape, expected="101 numbers, rising")
-    return InterestHead(name, features, booster, read_calibrator(content["calibrator"], where), quantiles, interval)
