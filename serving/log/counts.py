@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from typing import TypeVar
 
 from serving.log.database import Database, Transaction, marks
 from serving.log.rows import DAY_US, GlobalCount
 
 __all__ = ["add_offer_counts", "add_responded", "add_shown", "channel_counts", "day_of", "offer_counts"]
 
+_K = TypeVar("_K", str, tuple[str, str], tuple[str, str, str, str])
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MOST_PARAMETERS = 30_000  # SQLite takes 32,766 in one statement
 
@@ -44,21 +45,28 @@ def _day(days: int) -> str:
 
 def add_offer_counts(inside: Transaction, actions: Iterable[tuple[str, str, str, str | None]]) -> None:
     """Count ``(offer_id, day, event, placement)`` rows."""
-    counted = Counter((offer, day, event, placement or "") for offer, day, event, placement in actions)
-    # In one order everywhere, so that two transactions in PostgreSQL cannot wait for each other.
-    inside.many(_OFFER, [(*key, n) for key, n in sorted(counted.items())])
+    counted = _counted((offer, day, event, placement or "") for offer, day, event, placement in actions)
+    inside.many(_OFFER, [(*key, n) for key, n in counted])
 
 
 def add_shown(inside: Transaction, day: str, channels: Iterable[str | None]) -> None:
     """Count offers that went to a channel."""
-    counted = Counter(channel for channel in channels if channel is not None)
-    inside.many(_CHANNEL, [(day, channel, n, 0) for channel, n in sorted(counted.items())])
+    counted = _counted(channel for channel in channels if channel is not None)
+    inside.many(_CHANNEL, [(day, channel, n, 0) for channel, n in counted])
 
 
 def add_responded(inside: Transaction, rows: Iterable[tuple[str, str | None]]) -> None:
     """Count ``(day, channel)`` of offers that got their first response."""
-    counted = Counter((day, channel) for day, channel in rows if channel is not None)
-    inside.many(_CHANNEL, [(day, channel, 0, n) for (day, channel), n in sorted(counted.items())])
+    counted = _counted((day, channel) for day, channel in rows if channel is not None)
+    inside.many(_CHANNEL, [(day, channel, 0, n) for (day, channel), n in counted])
+
+
+def _counted(keys: Iterable[_K]) -> list[tuple[_K, int]]:
+    # Two transactions in PostgreSQL that change the same counters must do so in one order, or wait for each other.
+    counted: dict[_K, int] = {}
+    for key in keys:
+        counted[key] = counted.get(key, 0) + 1
+    return sorted(counted.items())
 
 
 def offer_counts(database: Database, offer_ids: Collection[str], since_us: int) -> list[GlobalCount]:

@@ -12,7 +12,7 @@ from serving.log.database import Database, Transaction, marks
 from serving.log.judging import RESPONSES, WINDOWS_US, Shown, Taken, digest_of, judge
 from serving.log.people import NOT_INTERESTED, OPTED_OUT, note
 from serving.log.rows import ALL_CHANNELS, DAY_US, Feedback, FeedbackAnswer, Rejected, ShownOffer
-from serving.log.text import storable
+from serving.log.values import storable
 
 __all__ = ["expire", "take"]
 

@@ -23,13 +23,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from serving.log.rows import DAY_US, Feedback, Rejected, ShownOffer
-from serving.log.text import storable
+from serving.log.values import finite, storable
 
 __all__ = ["RESPONSES", "TYPES", "WINDOWS_US", "Shown", "Taken", "digest_of", "judge"]
 
@@ -130,7 +129,7 @@ def _unsound(event: Feedback, known: Mapping[str, str]) -> tuple[str, str] | Non
         return "CONFLICTING_EVENT", "this id was used for other content"
     if event.type not in WINDOWS_US:
         return "UNKNOWN_TYPE", f"expected one of {', '.join(TYPES)}"
-    if event.value is not None and not math.isfinite(event.value):
+    if not finite(event.value):
         return "INVALID_NUMBER", "value must be finite"
     return None
 

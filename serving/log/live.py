@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Sequence
 from dataclasses import astuple
 
 from serving.log.database import Database, Transaction, marks
 from serving.log.rows import EventsAnswer, LiveEvent, ReceivedEvent, Rejected
-from serving.log.text import storable
+from serving.log.values import finite, storable
 
 __all__ = ["add", "expire", "mark_drained", "mark_refreshed", "pending", "undrained"]
 
@@ -123,7 +122,7 @@ def _unsound(event: LiveEvent, at_us: int) -> tuple[str, str] | None:
     texts = (event.event_id, event.user_id, event.event_type, event.channel, event.category_id, event.item_id)
     if not storable(*texts, event.store_id, event.order_id, event.props):
         return "INVALID_TEXT", "a text holds NUL or half a surrogate pair"
-    if not all(value is None or math.isfinite(value) for value in (event.quantity, event.amount)):
+    if not finite(event.quantity, event.amount):
         return "INVALID_NUMBER", "quantity and amount must be finite"
     if event.event_at_us < 0:
         return "INVALID_NUMBER", "nothing is taken from before 1970"

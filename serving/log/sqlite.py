@@ -22,7 +22,9 @@ from serving.log.database import Row
 __all__ = ["SqliteDatabase", "connection_of", "path_of"]
 
 WAIT_SECONDS = 30.0
-NAP_SECONDS = 50e-6  # SQLite's own busy handler sleeps whole milliseconds: ten times as long as a turn
+# SQLite's own busy handler sleeps whole milliseconds, ten times as long as a turn; these naps grow.
+NAP_SECONDS, LONGEST_NAP_SECONDS = 50e-6, 2e-3
+REFUSED = (sqlite3.Error, UnicodeEncodeError, OverflowError)  # the last two: what no row can hold
 SYNCHRONOUS = ("NORMAL", "FULL")
 # Committing and checkpointing at once costs the request an fsync: `checkpoint` does it, this is for when nobody does.
 PAGES_BEFORE_CHECKPOINT = 16_384
@@ -111,7 +113,7 @@ class SqliteDatabase:
         """What one query gives, all from one committed state."""
         try:
             return self._connections()[0].execute(sql, values).fetchall()
-        except (sqlite3.Error, UnicodeEncodeError) as error:
+        except REFUSED as error:
             raise self._failed("read", error) from None
 
     @contextmanager
@@ -127,7 +129,7 @@ class SqliteDatabase:
                 if writer.in_transaction:
                     writer.execute("ROLLBACK")
                 raise
-        except (sqlite3.Error, UnicodeEncodeError) as error:
+        except REFUSED as error:
             raise self._failed("written", error) from None
 
     def checkpoint(self) -> None:
@@ -152,7 +154,7 @@ class SqliteDatabase:
 
 
 def _begin(connection: sqlite3.Connection) -> None:
-    deadline = 0.0
+    nap, deadline = NAP_SECONDS, 0.0
     while True:
         try:
             connection.execute("BEGIN IMMEDIATE")
@@ -162,7 +164,8 @@ def _begin(connection: sqlite3.Connection) -> None:
             deadline = deadline or now + WAIT_SECONDS
             if not _busy(error) or now > deadline:
                 raise
-            time.sleep(NAP_SECONDS)
+            time.sleep(nap)
+            nap = min(1.2 * nap, LONGEST_NAP_SECONDS)
 
 
 def _busy(error: sqlite3.OperationalError) -> bool:

@@ -130,12 +130,14 @@ def test_a_decision_that_cannot_be_written_leaves_nothing(log, row):
     assert log.request("q_2", 0) is None
 
 
-def test_text_that_no_database_can_hold_is_an_error_of_ours(log, row):
+def test_what_no_database_can_hold_is_an_error_of_ours(log, row):
     text = "half a pair \ud800"
     with pytest.raises(LogError):
         log.record(row(user_id=text))
     with pytest.raises(LogError):
         log.request(text, 0)
+    with pytest.raises(LogError):
+        log.record(row(offers=(ShownOffer("a", 2**70),)))
     assert log.record(row()) is None
 
 

@@ -39,6 +39,7 @@ def test_one_bad_event_is_named_and_the_others_are_queued(log):
         view(3, item_id="a\x00b"),
         view(4, user="\ud800"),
         view(5, at_us=-1),
+        view(7, amount=10**400),
     ]
     answer = log.events([*bad, view(6, at_us=NOW + 60_000_000)], at_us=NOW)
     assert [(one.event_id, one.error) for one in answer.rejected] == [
@@ -47,6 +48,7 @@ def test_one_bad_event_is_named_and_the_others_are_queued(log):
         ("e3", "INVALID_TEXT"),
         ("e4", "INVALID_TEXT"),
         ("e5", "INVALID_NUMBER"),
+        ("e7", "INVALID_NUMBER"),
     ]
     assert [one.event.event_id for one in log.pending_events()] == ["e6"]
     assert log.events([], at_us=NOW).last_seq == answer.last_seq

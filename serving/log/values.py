@@ -1,8 +1,10 @@
-"""Which texts every database can hold."""
+"""Which values every database can hold."""
 
 from __future__ import annotations
 
-__all__ = ["storable"]
+import math
+
+__all__ = ["finite", "storable"]
 
 
 def storable(*texts: str | None) -> bool:
@@ -21,3 +23,17 @@ def storable(*texts: str | None) -> bool:
     except UnicodeEncodeError:
         return False
     return "\x00" not in text
+
+
+def finite(*numbers: float | None) -> bool:
+    """Whether each number, None aside, is one that a float64 can hold, and neither infinite nor NaN.
+
+    Examples
+    --------
+    >>> finite(1.5, None), finite(float("nan")), finite(10**400)
+    (True, False, False)
+    """
+    try:
+        return all(number is None or math.isfinite(number) for number in numbers)
+    except OverflowError:
+        return False
