@@ -114,7 +114,8 @@ class Catalogue:
         cost = np.asarray([offer.cost for offer in self.offers], dtype=np.float64)
         lever = np.asarray([1.0 + sum(offer.levers.values()) / 100.0 for offer in self.offers])
         self._earns = np.maximum(value * share - cost, 0.0) * np.maximum(lever, 0.0)
-        self._prior = np.asarray([p if offer.prior_p is None else offer.prior_p for offer in self.offers])
+        prior = [p if offer.prior_p is None else offer.prior_p for offer in self.offers]
+        self._prior = np.maximum(np.asarray(prior, dtype=np.float64), 1e-9)  # without any prior, by what they earn
 
     def rough_order(self, places: NDArray[np.int64], interests: Mapping[str, float]) -> NDArray[np.int64]:
         """``places`` by falling rough value: the largest interest in a target times what the offer earns.
