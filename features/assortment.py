@@ -133,7 +133,7 @@ def _stores(carried: Any, item_ids: list[str]) -> list[tuple[str, bytes, bytes |
     order = np.lexsort((places, store))
     ends = np.searchsorted(store[order], np.arange(1, len(names)))
     made = []
-    for number, own in zip(store[order][[0, *ends]] if len(order) else (), np.split(order, ends), strict=True):
+    for number, own in enumerate(np.split(order, ends) if names else ()):
         pieces = stock[own].astype("<f8")
         told = None if np.isnan(pieces).all() else pieces.tobytes()
         made.append((names[number], places[own].astype("<i4").tobytes(), told))

@@ -239,7 +239,7 @@ def _coder(connection: Any, scratch: Path) -> Coder:
     def coded(ids: ir.Table) -> ir.Table:
         path = scratch / "codes.parquet"
         with pq.ParquetWriter(path, code_table(pa.array([], pa.string())).schema) as writer:
-            for batch in connection.to_pyarrow_batches(ids, chunk_size=1 << 16):
+            for batch in connection.con.execute(connection.compile(ids)).to_arrow_reader(1 << 16):
                 writer.write_table(code_table(batch.column(0)))
         return connection.read_parquet(path)
 

@@ -13,7 +13,7 @@ import os
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -104,6 +104,11 @@ class Ledger:
     ) -> list[StoredFile]:
         """The committed files with events of the dates ``[first_date, last_date]``, of all sources but ``without``."""
         return self._files("event_date BETWEEN ? AND ?", (first_date, last_date), without)
+
+    def files_of(self, batch_ids: Sequence[str]) -> list[StoredFile]:
+        """The committed files with events of these batches."""
+        named = ", ".join("?" * len(batch_ids))
+        return self._files(f"event_date IS NOT NULL AND batch_id IN ({named})", tuple(batch_ids), None)
 
     def quarantine_files(self, without: str | None = None) -> list[StoredFile]:
         """The committed files with refused lines, of all sources but ``without``."""

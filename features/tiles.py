@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeAlias
 
 import ibis
 import ibis.expr.types as ir
@@ -33,11 +34,14 @@ __all__ = [
     "INTEREST",
     "PARTS",
     "PASSIVE_KINDS",
+    "Clock",
     "Keep",
     "Tiles",
     "clock_of",
     "cut",
     "epoch_us",
+    "in_tiles",
+    "shop_days",
     "tile_of",
 ]
 
@@ -84,6 +88,8 @@ def epoch_us(at: datetime) -> int:  # type: ignore[empty-body]
 
 
 Keep = Callable[[str, ir.Table], ir.Table]
+#: A time of day, or the expression of one in microseconds: then one compiled query serves every snapshot.
+Clock: TypeAlias = timedelta | ir.IntegerValue
 
 
 @dataclass(frozen=True)
@@ -128,11 +134,13 @@ def tile_of(as_of: datetime) -> int:
     return (as_of - EPOCH) // timedelta(days=1)
 
 
-def cut(events: ir.Table, clock: timedelta, keep: Keep = lambda name, table: table, first: int | None = None) -> Tiles:
+def cut(events: ir.Table, clock: Clock, keep: Keep = lambda name, table: table, first: int | None = None) -> Tiles:
     """Cut events into the tiles that end at ``clock`` after midnight UTC.
 
     Parameters
     ----------
+    clock
+        A time of day, or an expression of its microseconds; ``first`` needs a time of day.
     keep
         ``keep(name, table)`` may store a table and give back the stored one; the next tables are made from it.
     first
@@ -151,7 +159,7 @@ def cut(events: ir.Table, clock: timedelta, keep: Keep = lambda name, table: tab
         "trades", numbered(_trades(in_tiles(events.filter(events.event_type.between("purchase", "return")), clock)))
     )
     shown = events.filter(events.category_id.notnull() & events.event_type.isin(tuple(INTEREST)))
-    if first is not None:
+    if first is not None and isinstance(clock, timedelta):
         oldest = EPOCH + timedelta(days=first - INTEREST_WINDOW_DAYS) + clock
         shown = shown.filter(shown.event_at > ibis.literal(oldest, type="timestamp('UTC', 6)"))
     return Tiles(
@@ -160,11 +168,11 @@ def cut(events: ir.Table, clock: timedelta, keep: Keep = lambda name, table: tab
         trades=trades,
         rhythm=keep("rhythm", _rhythm(trades)),
         categories=keep("categories", numbered(_categories(in_tiles(shown, clock)))),
-        shop=keep("shop", _shop(days, trades)),
+        shop=keep("shop", shop_days(days, trades)),
     )
 
 
-def in_tiles(events: ir.Table, clock: timedelta) -> ir.Table:
+def in_tiles(events: ir.Table, clock: Clock) -> ir.Table:
     """The events with the tile of each, and whole numbers for instants, money and pieces."""
     at, kind = epoch_us(events.event_at), events.event_type
     discount = events.props.cast("json")["discount"].float  # null when it is not a number
@@ -184,7 +192,7 @@ def in_tiles(events: ir.Table, clock: timedelta) -> ir.Table:
     )
     lines = lines.mutate(time_of_day=lines["at"] - lines.day.cast("int64") * DAY_US)
     # The end of a tile belongs to it: an event at the clock itself is of the tile that ends then.
-    late = lines.time_of_day > round(clock.total_seconds() * 1_000_000)
+    late = lines.time_of_day > (clock // timedelta(microseconds=1) if isinstance(clock, timedelta) else clock)
     return lines.mutate(tile=(lines.day + late.cast("int32")).cast("int32"))
 
 
@@ -280,7 +288,7 @@ def _rhythm(trades: ir.Table) -> ir.Table:
     )
 
 
-def _shop(days: ir.Table, trades: ir.Table) -> ir.Table:
+def shop_days(days: ir.Table, trades: ir.Table) -> ir.Table:
     """One row per tile: orders of all users, and what shows the parts of the event tuple."""
     every = days.group_by("tile").aggregate(**{part: days[c].max() for part, c in PARTS.items() if c in days.columns})
     trade = trades.group_by("tile").aggregate(

@@ -19,7 +19,7 @@ import ibis.expr.types as ir
 from features.behaviour.feature import CHANNELS
 from features.tiles import DAY_US, HALF_LIFE_DAYS, INTEREST_WINDOW_DAYS, PARTS, Tiles
 
-__all__ = ["WINDOWS", "aged", "facts", "interest_at"]
+__all__ = ["WINDOWS", "aged", "facts", "interest_at", "shop_facts"]
 
 DAY_MEASURES = (
     "active_days", "activities", "visits", "views", "searches", "carts", "clicks", "contacts",
@@ -45,7 +45,9 @@ OWN = ["user_no", "tile"]
 _INTEREST_SCALE = 1 << 20
 
 
-def facts(tiles: Tiles, snapshots: ir.Table, wanted: Collection[str] | None = None) -> ir.Table:
+def facts(
+    tiles: Tiles, snapshots: ir.Table, wanted: Collection[str] | None = None, shop: ir.Table | None = None
+) -> ir.Table:
     """One row per (user_no, as_of) for every user with an event at or before as_of.
 
     Parameters
@@ -54,12 +56,15 @@ def facts(tiles: Tiles, snapshots: ir.Table, wanted: Collection[str] | None = No
         as_of, tile, now_at and the columns of the calendar.
     wanted
         The windowed columns to compute; None computes all.
+    shop
+        What `shop_facts` says of everybody, where ``tiles`` are those of a few users.
     """
     rows = _totals(aged(tiles.days, snapshots), DAY_MEASURES, wanted)
     bought = _totals(aged(tiles.trades, snapshots), TRADE_MEASURES, wanted)
     for part in (bought, _rhythm(tiles, snapshots), _affinity(tiles, snapshots)):
         rows = rows.left_join(part, OWN).drop("user_no_right", "tile_right")
-    rows = rows.inner_join(_shop(tiles, snapshots), "tile").inner_join(snapshots, "tile")
+    shop = shop_facts(tiles, snapshots) if shop is None else shop
+    rows = rows.inner_join(shop, "tile").inner_join(snapshots, "tile")
     # Who never bought has no row to join: the counts are 0 there.
     counts = [c for c in bought.columns if c not in OWN and not c.endswith("_at")]
     return rows.mutate(
@@ -131,8 +136,8 @@ def _affinity(tiles: Tiles, snapshots: ir.Table) -> ir.Table:
     )
 
 
-def _shop(tiles: Tiles, snapshots: ir.Table) -> ir.Table:
-    """What the whole shop shows at each as_of, and which parts of the tuple the source has had up to then."""
+def shop_facts(tiles: Tiles, snapshots: ir.Table) -> ir.Table:
+    """One row per tile of a snapshot: what the whole shop shows, and which parts of the tuple it has had up to then."""
     days = aged(tiles.shop, snapshots)
     shop = days.group_by("tile").aggregate(
         history_days=days.age.max() + 1,

@@ -57,9 +57,9 @@ def user_features(events: ir.Table, as_ofs: Sequence[datetime]) -> ir.Table:
     return user_vectors(cut(upto(events, max(as_ofs)), clock_of(as_ofs[0])), ibis.memtable(snapshots_arrow(as_ofs)))
 
 
-def user_vectors(tiles: Tiles, as_ofs: ir.Table) -> ir.Table:
-    """`user_features` from tiles that are already cut."""
-    rows = facts(tiles, as_ofs, columns_read())
+def user_vectors(tiles: Tiles, as_ofs: ir.Table, shop: ir.Table | None = None) -> ir.Table:
+    """`user_features` from tiles that are already cut; ``shop`` as in `features.behaviour.facts.facts`."""
+    rows = facts(tiles, as_ofs, columns_read(), shop)
     columns = {}
     for feature in USER_FEATURES:
         value = feature.value(rows).cast("float64")
