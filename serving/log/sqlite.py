@@ -48,26 +48,33 @@ def path_of(uri: str) -> tuple[Path, str]:
 
 def connection_of(path: Path, synchronous: str, wait_s: float) -> sqlite3.Connection:
     """A connection in WAL mode without implicit transactions; the file and its folder are made if need be."""
+    connection: sqlite3.Connection | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # A connection belongs to one thread; closing may happen in another, when the interpreter ends.
         connection = sqlite3.connect(path, timeout=WAIT_SECONDS, isolation_level=None, check_same_thread=False)
-        deadline = time.monotonic() + WAIT_SECONDS
-        while True:
-            try:
-                connection.execute("PRAGMA journal_mode = WAL")
-                break
-            except sqlite3.OperationalError as error:  # SQLite gives up at once when two processes change the mode
-                if not _busy(error) or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.002)
+        _use_wal(connection)
         connection.execute(f"PRAGMA synchronous = {synchronous}")
         connection.execute(f"PRAGMA wal_autocheckpoint = {PAGES_BEFORE_CHECKPOINT}")
         connection.execute("PRAGMA secure_delete = ON")
         connection.execute(f"PRAGMA busy_timeout = {int(wait_s * 1000)}")
     except (OSError, sqlite3.Error) as error:
+        if connection is not None:
+            connection.close()
         raise LogError(f"the decision log {path} cannot be opened", got=str(error)) from None
     return connection
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    deadline = time.monotonic() + WAIT_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:  # SQLite gives up at once when two processes change the mode
+            if not _busy(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(NAP_SECONDS * 40)
 
 
 class SqliteTransaction:
