@@ -180,6 +180,9 @@ class Profile(BaseModel):
     features: FeaturesBlock
     profile: dict[str, Any] | None
     scores: dict[str, ModelScores]
+    personalization: Literal["on", "off"]
+    interests: dict[str, Any] | None = Field(description="as POST /v1/score/interest answers them; null without a model")
+    tags: list[dict[str, Any]] = Field(description="as POST /v1/score/interest answers them")
 
 
 class ReleaseBlock(BaseModel):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, Field, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BaseModel, Field, StringConstraints
 
 from serving.schemas import Explain, ModelBlock, Strict, UserId
 
@@ -20,7 +20,10 @@ Whole = Annotated[int, Field(ge=-(2**53), le=2**53)]
 Scalar = bool | Whole | Number | Text | None
 # One level: rules compare values, they do not walk through trees.
 Attributes = Annotated[
-    dict[Line, Scalar | Annotated[list[Scalar], Field(max_length=50)]], Field(max_length=64, default_factory=dict)
+    dict[Line, Scalar | Annotated[list[Scalar], Field(max_length=50)]],
+    Field(max_length=64, default_factory=dict),
+    # In one order, so that the same question has the same digest however its writer orders it.
+    AfterValidator(lambda given: dict(sorted(given.items()))),
 ]
 Money = Annotated[float, Field(ge=0, le=1e9)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -54,7 +57,11 @@ class Candidate(Strict):
     value: Money | None = None
     cost: Money | None = None
     margin: Share | None = None
-    levers: dict[Line, Annotated[float, Field(ge=-100, le=1000)]] = Field(default_factory=dict, max_length=20)
+    levers: Annotated[
+        dict[Line, Annotated[float, Field(ge=-100, le=1000)]],
+        Field(max_length=20, default_factory=dict),
+        AfterValidator(lambda given: dict(sorted(given.items()))),
+    ]
     attributes: Attributes
 
 

@@ -60,5 +60,4 @@ def request_id_of(body: bytes) -> str | None:
 
 def digest_of(asked: BaseModel) -> str:
     """Equal for two requests that ask the same, in whatever order they name it and whatever default they spell out."""
-    content = json.dumps(asked.model_dump(mode="json"), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return "sha256:" + hashlib.sha256(content.encode("utf-8")).hexdigest()
+    return "sha256:" + hashlib.sha256(asked.model_dump_json().encode("utf-8")).hexdigest()

@@ -35,24 +35,24 @@ async def feedback(request: Request) -> Response:
     key = _key(request)
     live = live_of(request)
     good, rejected = _sound(batch.events, FeedbackEvent)
-    try:
-        with live.logging():
+    with live.logging():
+        try:
             answer = live.log().feedback(
                 [_feedback(event) for _, event in good],
                 key,
                 at_us=microseconds(live.now()),
                 body_digest=digest_of(batch),
             )
-    except IdempotencyConflict:
-        raise Problem(
-            409,
-            "idempotency-key-reused",
-            "this Idempotency-Key came with another body within 24 hours",
-            field="Idempotency-Key",
-            expected="the same body, or another key",
-            got=shown(key),
-            request_id=batch.request_id,
-        ) from None
+        except IdempotencyConflict:
+            raise Problem(
+                409,
+                "idempotency-key-reused",
+                "this Idempotency-Key came with another body within 24 hours",
+                field="Idempotency-Key",
+                expected="the same body, or another key",
+                got=shown(key),
+                request_id=batch.request_id,
+            ) from None
     told = [*rejected, *_named(answer.rejected, good)]
     return _answer("feedback", answer.accepted, answer.duplicates, told, began, late=list(answer.late))
 

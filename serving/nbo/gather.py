@@ -60,7 +60,9 @@ def inputs_of(
     target_of: Callable[[str], tuple[tuple[str, ...], tuple[str, ...]]],
 ) -> Inputs:
     """The whole moment as one value; without personalisation nothing that was learned of the person is in it."""
-    state, context, wishes, given = known.state, asked.context, asked.policy, asked.candidates
+    state, context = known.state, asked.context
+    given = asked.model_dump(include={"context", "candidates", "candidate_source", "policy"}, exclude_none=True)
+    wishes = given["policy"]
     personal = known.personal
     place = None if shop is None else shop.carried(context.store_id)
     return Inputs(
@@ -68,15 +70,15 @@ def inputs_of(
         request_id=request_id,
         user_id=known.user_id,
         at_us=at_us,
-        context=context.model_dump(exclude_none=True),
-        candidates=None if given is None else [one.model_dump(exclude_none=True) for one in given],
-        candidate_source=None if asked.candidate_source is None else asked.candidate_source.model_dump(),
+        context=given["context"],
+        candidates=given.get("candidates"),
+        candidate_source=given.get("candidate_source"),
         limit=asked.limit,
         objective=asked.objective,
-        exploration=None if wishes.exploration is None else wishes.exploration.model_dump(exclude_none=True),
-        respect_caps=wishes.respect_caps,
-        allow_duplicates=wishes.allow_duplicates,
-        paused_channels=tuple(wishes.paused_channels),
+        exploration=wishes.get("exploration"),
+        respect_caps=wishes["respect_caps"],
+        allow_duplicates=wishes["allow_duplicates"],
+        paused_channels=tuple(wishes["paused_channels"]),
         personalization=personal,
         explain_level=asked.explain.level,
         top_n=asked.explain.top_n,

@@ -81,6 +81,8 @@ def explained(
         if one["contribution"] == 0 or one["feature"] not in reasons.known:
             continue
         code, text = reasons.sentence(one["feature"], lang, row.head, values)
+        if any(text == before["text"] for before in told):
+            continue  # two features that say the same are one reason to a reader
         told.append(
             {
                 "code": code,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -30,15 +29,25 @@ class Shelves(Protocol):
 
 
 class _ById(Mapping[str, _V], Generic[_V]):
-    """A value for each item, made when it is asked for."""
+    """A value for each item, made when it is first asked for."""
 
-    def __init__(self, place: Mapping[str, int], value: Callable[[str], _V]) -> None:
+    def __init__(self, place: Mapping[str, int], value: Callable[[int], _V]) -> None:
         self._place, self._value = place, value
+        self._made: dict[str, _V] = {}
 
     def __getitem__(self, item_id: str) -> _V:
-        if item_id not in self._place:
-            raise KeyError(item_id)
-        return self._value(item_id)
+        made = self._made.get(item_id)
+        if made is None:
+            made = self._made[item_id] = self._value(self._place[item_id])
+        return made
+
+    # The one of Mapping raises and catches for every unknown id.
+    def get(self, item_id: object, default: Any = None) -> Any:
+        """The value of an item, ``default`` for an unknown one."""
+        made = self._made.get(item_id)  # type: ignore[call-overload]
+        if made is not None:
+            return made
+        return self[str(item_id)] if item_id in self._place else default
 
     def __contains__(self, item_id: object) -> bool:
         return item_id in self._place
@@ -69,17 +78,15 @@ class _Carried(Collection[str]):
         return len(self._shelf.places)
 
 
-@dataclass(frozen=True)
 class Shop:
-    """One publication's assortment."""
+    """One publication's assortment; ``items`` holds what is known of each: category_id, price, margin, ..."""
 
-    shelves: Shelves
-    _categories: dict[str, frozenset[str]] = field(default_factory=dict, repr=False)
-
-    @property
-    def items(self) -> Mapping[str, Mapping[str, Any]]:
-        """Facts per item_id: category_id, price, margin, is_slow_moving, valid_from_us, valid_to_us, where known."""
-        return _ById(self.shelves.place, self._facts)
+    def __init__(self, shelves: Shelves) -> None:
+        self.shelves = shelves
+        self.items: Mapping[str, Mapping[str, Any]] = _ById(shelves.place, self._facts)
+        self._everywhere = _ById(shelves.place, lambda place: _pieces(shelves.stock[place]))
+        self._stocks: dict[str, Mapping[str, float | None]] = {}
+        self._carried: dict[str, tuple[Collection[str], Collection[str]]] = {}
 
     def category_of(self, item_id: str | None) -> str | None:
         """The category of an item, None where nobody says it."""
@@ -89,30 +96,32 @@ class Shop:
     def stock(self, store_id: str | None) -> Mapping[str, float | None]:
         """Pieces per item_id, in a store that counts its own or in all; None where nobody says it."""
         shelf = None if store_id is None else self.shelves.shelves.get(store_id)
-        if shelf is None or shelf.stock is None:
-            place, everywhere = self.shelves.place, self.shelves.stock
-            return _ById(place, lambda item_id: _pieces(everywhere[place[item_id]]))
-        places, stock = shelf.places, shelf.stock
+        if store_id is None or shelf is None or shelf.stock is None:
+            return self._everywhere
+        if store_id not in self._stocks:
+            places, stock = shelf.places, shelf.stock
 
-        def here(item_id: str) -> float | None:
-            at = int(np.searchsorted(places, self.shelves.place[item_id]))
-            carried = at < len(places) and int(places[at]) == self.shelves.place[item_id]
-            return _pieces(stock[at]) if carried else 0.0
+            def here(place: int) -> float | None:
+                at = int(np.searchsorted(places, place))
+                carried = at < len(places) and int(places[at]) == place
+                return _pieces(stock[at]) if carried else 0.0
 
-        return _ById(self.shelves.place, here)
+            self._stocks[store_id] = _ById(self.shelves.place, here)
+        return self._stocks[store_id]
 
     def carried(self, store_id: str | None) -> tuple[Collection[str], Collection[str]] | None:
         """The items and categories that a store sells; None where nothing is known of the store."""
         shelf = None if store_id is None else self.shelves.shelves.get(store_id)
         if store_id is None or shelf is None:
             return None
-        if store_id not in self._categories:
+        if store_id not in self._carried:
             found = {self.shelves.category_ids[place] for place in shelf.places.tolist()}
-            self._categories[store_id] = frozenset(category for category in found if category is not None)
-        return _Carried(self.shelves, shelf), self._categories[store_id]
+            categories = frozenset(category for category in found if category is not None)
+            self._carried[store_id] = _Carried(self.shelves, shelf), categories
+        return self._carried[store_id]
 
-    def _facts(self, item_id: str) -> Mapping[str, Any]:
-        item = self.shelves.item(item_id)
+    def _facts(self, place: int) -> Mapping[str, Any]:
+        item = self.shelves.item(self.shelves.item_ids[place])
         names = ("category_id", "price", "margin", "is_slow_moving", "valid_from_us", "valid_to_us")
         return {name: value for name in names if (value := getattr(item, name)) is not None}
 

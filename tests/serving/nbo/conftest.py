@@ -22,11 +22,13 @@ from features import assortment, online, vectors
 from features.catalog import NAMES, digest
 from serving import service
 from serving.decision.source import compile_policy
+from serving.log import DecisionLog
 from serving.scoring import write_release
 from serving.scoring.interest.model import HEADS, InterestModel
 from training.interest.histories import Histories
 from training.interest.procedure import Learner
-from training.interest.train import describe, _write as write_fitted
+from training.interest.train import _write as write_fitted
+from training.interest.train import describe
 
 NOW = datetime(2026, 11, 21, 10, 11, 12, tzinfo=UTC)
 AS_OF = datetime(2026, 11, 21, 9, 58, 2, tzinfo=UTC)
@@ -51,13 +53,17 @@ def simulate() -> Histories:
             category = list(CATEGORIES)[number]
             favourites = rng.choice(5, size=2, replace=False)
             day = float(rng.uniform(0, CATEGORIES[category]))
-            while day < 300:
+            last = 300 - (rng.uniform(0, 80) if user % 2 else 0)  # half of them are overdue with something
+            while day < last:
                 item = f"{category}_{favourites[rng.integers(2)] if rng.random() < 0.8 else rng.integers(5)}"
                 at_us = us(AS_OF) - round((300 - day) * DAY_US)
                 order = next(orders)
                 if rng.random() < 0.3:
                     rows.append((user, code(item), code(category), at_us - 3_600_000_000, VIEW, 1.0, 0))
                 rows.append((user, code(item), code(category), at_us, PURCHASE, 1.0, order))
+                if rng.random() < 0.4:  # bought together: a neighbour
+                    beside = f"{category}_{(int(item[-1]) + 1) % 5}"
+                    rows.append((user, code(beside), code(category), at_us, PURCHASE, 1.0, order))
                 day += CATEGORIES[category] * rng.uniform(0.6, 1.4)
     rows.sort(key=lambda row: (row[0], row[3]))
     table = np.array(rows, dtype=np.float64)
@@ -231,11 +237,19 @@ def nbo_home(
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def decider(nbo_home: Callable[..., Path], in_process: Any) -> Iterator[Decider]:
-    """The BentoML service with everything real but the socket; a home for each test."""
+    """The BentoML service with everything real but the socket; a home for each file."""
     home = nbo_home()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(service, "CONFIG", dataclasses.replace(service.CONFIG, home=home, now=NOW))
         with in_process(service.UserOps.to_asgi()) as client:
             yield Decider(client, home, itertools.count())
+
+
+@pytest.fixture(scope="module")
+def nbo_log(decider: Decider) -> Iterator[DecisionLog]:
+    """The decision log of the decider, as another process sees it."""
+    log = DecisionLog.open(f"sqlite:///{decider.home / 'decisions.db'}")
+    yield log
+    log.close()

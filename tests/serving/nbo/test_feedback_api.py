@@ -1,0 +1,183 @@
+"""Feedback, live events and wishes act on the very next decision."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from configs.history import code
+
+NUMBERS = itertools.count()
+
+
+def event(user_id, **more):
+    return {"event_id": f"l{next(NUMBERS)}", "user_id": user_id, "ts": "2026-11-21T10:11:00Z", "type": "view", **more}
+
+
+def shown(answer):
+    return {offer["offer_id"] for offer in answer["offers"]}
+
+
+def all_of(decider, user_id, **more):
+    return decider.ask(user_id, limit=50, explain={"level": "none"}, policy={"respect_caps": False}, **more)
+
+
+def test_what_is_refused_goes_and_its_neighbours_fade(decider, interest):
+    for user in (f"u{k}" for k in range(30)):
+        before = all_of(decider, user)
+        items = [offer for offer in before["offers"] if offer["offer_id"].startswith("o_")]
+        refused = next(
+            (one for one in items if interest.neighbours(code(one["offer_id"][2:])) and len(items) > 2), None
+        )
+        if refused is not None:
+            break
+    assert refused is not None
+    item = refused["offer_id"][2:]
+    assert decider.feedback(before, "not_interested", refused["offer_id"])["accepted"] == 1
+    after = all_of(decider, user)
+    assert refused["offer_id"] not in shown(after)
+    near = {interest.text(number): similarity for number, similarity in interest.neighbours(code(item))}
+    priorities = {offer["offer_id"]: offer["priority"] for offer in after["offers"]}
+    damped = 0
+    for offer in items:
+        similarity = near.get(offer["offer_id"][2:], 0.0)
+        if offer["offer_id"] == refused["offer_id"] or similarity == 0:
+            continue
+        assert priorities.get(offer["offer_id"], 0.0) < offer["priority"]
+        damped += 1
+    assert damped
+
+
+def test_a_cap_counts_the_decisions_just_made(decider):
+    narrow = {"candidates": [{"offer_id": "c_tea"}], "context": {"channel": "app"}}
+    user = next(u for u in (f"u{k}" for k in range(30)) if decider.ask(u, **narrow)["status"] == "decided")
+    assert decider.ask(user, **narrow)["status"] == "decided"
+    third = decider.ask(user, **narrow)
+    assert third["status_reason"] == "CAPPED"
+    assert third["filtered"][0]["stage"] == "cap"
+
+
+def test_a_purchase_just_made_satisfies_the_need(decider):
+    for user in (f"u{k}" for k in range(60)):
+        before = all_of(decider, user)
+        wanted = [offer for offer in before["offers"] if offer["offer_id"].startswith(("o_soap", "o_books"))]
+        if wanted:
+            break
+    item = wanted[0]["offer_id"][2:]
+    category = item.rpartition("_")[0]
+    taken = decider.client.post("/v1/events", json={"events": [event(user, type="purchase", item_id=item)]})
+    assert taken.json()["accepted"] == 1
+    after = all_of(decider, user)
+    assert not {offer for offer in shown(after) if category in offer}
+    assert any(one["rule"].startswith(f"need_satisfied:{category}") for one in after["filtered"])
+    assert after["user_state"]["last_events"][0] == f"purchase:{item}"
+
+
+def test_an_order_told_as_feedback_is_a_purchase(decider):
+    for user in (f"u{k}" for k in range(60)):
+        before = all_of(decider, user)
+        wanted = [offer["offer_id"] for offer in before["offers"] if offer["offer_id"].startswith("o_books")]
+        if wanted:
+            break
+    assert decider.feedback(before, "order", wanted[0], value=10.0, currency="CNY")["accepted"] == 1
+    assert not {offer for offer in shown(all_of(decider, user)) if "books" in offer}
+
+
+def test_a_stranger_who_looks_at_things_is_no_stranger_any_more(decider):
+    asked = {"user_ids": ["stranger"], "explain": {"lang": "en"}}
+    before = decider.client.post("/v1/score/interest", json=asked).json()["users"][0]
+    assert before["status_reason"] == "UNKNOWN_USER"
+    looked = [event("stranger", item_id="toys_1", ts=f"2026-11-21T10:0{k}:00Z") for k in range(5)]
+    assert decider.client.post("/v1/events", json={"events": looked}).json()["accepted"] == 5
+    after = decider.client.post("/v1/score/interest", json=asked).json()["users"][0]
+    assert after["status_reason"] is None
+    assert not any(one["because"] for one in before["categories"] + before["items"])
+    assert any(one["because"] and one["because"]["id"] == "toys_1" for one in after["categories"] + after["items"])
+
+
+def test_one_bad_entry_is_named_and_the_others_are_taken(decider):
+    answer = decider.ask("u1")
+    own = {"decision_id": answer["decision_id"], "offer_id": answer["offers"][0]["offer_id"]}
+    at = "2026-11-21T10:11:12Z"
+    batch = [
+        {"event_id": "a", **own, "type": "impression", "ts": at},
+        {"event_id": "b", **own, "type": "impresion", "ts": at},
+        {"event_id": "c", **own, "decision_id": "d_unknown", "type": "click", "ts": at},
+        {"event_id": "d", **own, "offer_id": "o_never", "type": "click", "ts": at},
+        {"event_id": "e", **own, "type": "click", "ts": "2027-11-21T10:11:12Z"},
+        {"event_id": "f", **own, "type": "accept", "ts": at},
+        {"event_id": "g", **own, "type": "reject", "ts": at},
+        {"event_id": "a", **own, "type": "impression", "ts": at},
+        {"type": 7},
+    ]
+    told = decider.client.post("/v1/feedback", json={"events": batch}).json()
+    assert (told["accepted"], told["duplicates"]) == (2, 1)
+    assert {(one["event_id"], one["error"]) for one in told["rejected"]} == {
+        ("b", "INVALID_EVENT"),
+        ("c", "UNKNOWN_DECISION"),
+        ("d", "UNKNOWN_OFFER"),
+        ("e", "FUTURE_TIMESTAMP"),
+        ("g", "CONTRADICTORY"),
+        (None, "INVALID_EVENT"),
+    }
+    wrong = next(one for one in told["rejected"] if one["event_id"] == "b")
+    assert (wrong["index"], wrong["field"]) == (1, "events[1].type")
+    assert "impression" in wrong["expected"]
+    assert told["accepted"] + told["duplicates"] + len(told["rejected"]) == len(batch)
+
+
+def test_a_key_makes_a_batch_idempotent(decider):
+    answer = decider.ask("u1")
+    entry = {"event_id": "k1", "decision_id": answer["decision_id"], "type": "click", "ts": "2026-11-21T10:11:12Z"}
+    body = {"events": [{**entry, "offer_id": answer["offers"][0]["offer_id"]}]}
+    key = {"idempotency-key": "batch-1"}
+    first = decider.client.post("/v1/feedback", json=body, headers=key).json()
+    again = decider.client.post("/v1/feedback", json=body, headers=key).json()
+    assert first["accepted"] == again["accepted"] == 1
+    assert decider.client.post("/v1/feedback", json=body).json()["duplicates"] == 1
+    other = decider.client.post("/v1/feedback", json={"events": [{**body["events"][0], "event_id": "k2"}]}, headers=key)
+    assert (other.status_code, other.json()["field"]) == (409, "Idempotency-Key")
+
+
+def test_personalisation_off_is_off_everywhere(decider):
+    url = "/v1/users/u4/personalization"
+    told = decider.client.request("PUT", url, json={"personalization": "off"})
+    assert told.json() == {"user_id": "u4", "personalization": "off", "at": "2026-11-21T10:11:12Z"}
+    answer = decider.ask("u4")
+    assert "PERSONALIZATION_OFF" in answer["notes"]
+    assert answer["user_state"]["last_events"] == []
+    interest = decider.client.post("/v1/score/interest", json={"user_ids": ["u4"]}).json()["users"][0]
+    assert (interest["status_reason"], interest["categories"], interest["tags"]) == ("PERSONALIZATION_OFF", [], [])
+    assert decider.client.get("/v1/users/u4/profile").json()["personalization"] == "off"
+    decider.client.request("PUT", url, json={"personalization": "on"})
+    assert "PERSONALIZATION_OFF" not in decider.ask("u4")["notes"]
+
+
+def test_a_deleted_tag_stays_away(decider):
+    for user in (f"u{k}" for k in range(40)):
+        before = decider.client.post("/v1/score/interest", json={"user_ids": [user]}).json()["users"][0]
+        if before["tags"]:
+            break
+    tag = before["tags"][0]
+    assert tag["tag"] == f"interest:{tag['category_id']}"
+    assert 75 <= tag["percentile"] <= 100
+    assert tag["valid_until"] > "2026-11-21"
+    told = decider.client.request("DELETE", f"/v1/users/{user}/tags/{tag['tag']}")
+    assert told.status_code == 200
+    after = decider.client.post("/v1/score/interest", json={"user_ids": [user]}).json()["users"][0]
+    assert tag["tag"] not in {one["tag"] for one in after["tags"]}
+    named = {one["because"]["id"] for one in after["categories"] + after["items"] if one["because"]}
+    assert not {name for name in named if name.startswith(tag["category_id"])}
+    profile = decider.client.get(f"/v1/users/{user}/profile").json()
+    assert tag["tag"] not in {one["tag"] for one in profile["tags"]}
+
+
+@pytest.mark.parametrize("kind", ["feedback", "events"])
+@pytest.mark.parametrize(
+    "body", [b"{}", b'{"events": []}', b'{"events": [7]}', b'{"events": {}}', b"[]", b'{"events": [[]], "x": 1}', b"{"]
+)
+def test_a_batch_that_is_none_is_a_400(decider, kind, body):
+    answer = decider.client.post(f"/v1/{kind}", content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == 400
+    assert answer.json()["detail"]
