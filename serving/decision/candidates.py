@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -67,9 +67,10 @@ def _of_catalogue(moment: Moment, catalogue: Catalogue, most: int, drops: Drops)
     places, dropped = screen(moment, catalogue, places)
     for rule, of_rule in dropped:
         drops.add_all(len(of_rule), catalogue.at(of_rule), "eligibility", rule)
-    if len(places) > most:
-        places = catalogue.rough_order(places, moment.interests)
-    return total, len(places), catalogue.at(places)
+    if len(places) <= most:
+        return total, len(places), catalogue.at(places)
+    parts = catalogue.rough_order(places, moment.interests, 2 * most)
+    return total, len(places), chain.from_iterable(map(catalogue.at, parts))
 
 
 def _of_request(moment: Moment, catalogue: Catalogue, asked: list[dict[str, Any]], drops: Drops) -> Iterator[Offer]:

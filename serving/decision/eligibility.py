@@ -22,9 +22,16 @@ def screen(moment: Moment, catalogue: Catalogue, places: Places) -> tuple[Places
     dropped = []
     for rule, allowed in _rules(moment, catalogue):
         ok = allowed[places]
-        if not ok.all():
+        if np.count_nonzero(ok) < len(places):
             dropped.append((rule, places[~ok]))
             places = places[ok]
+    if catalogue.conditions:
+        context, condition = moment.facts.moment(), catalogue.condition[places]
+        for number, expression in enumerate(catalogue.conditions):
+            refusal = expression.refusal(context)
+            if refusal is not None and np.count_nonzero(refused := condition == number):
+                dropped.append((refusal, places[refused]))
+                places, condition = places[~refused], condition[~refused]
     return places, dropped
 
 
@@ -57,12 +64,6 @@ def _rules(moment: Moment, catalogue: Catalogue) -> Iterator[tuple[str, NDArray[
     if catalogue.consents.restricts:
         given = [name for name, yes in moment.inputs.consent.items() if yes]
         yield "consents", catalogue.consents.all_of(given)
-    if catalogue.conditions:
-        context = moment.facts.moment()
-        refusals = [condition.refusal(context) for condition in catalogue.conditions]
-        for number, refusal in enumerate(refusals):
-            if refusal is not None:
-                yield refusal, catalogue.condition != number
 
 
 class Shelf:

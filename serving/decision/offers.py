@@ -117,11 +117,13 @@ class Catalogue:
         prior = [p if offer.prior_p is None else offer.prior_p for offer in self.offers]
         self._prior = np.maximum(np.asarray(prior, dtype=np.float64), 1e-9)  # without any prior, by what they earn
 
-    def rough_order(self, places: NDArray[np.int64], interests: Mapping[str, float]) -> NDArray[np.int64]:
-        """``places`` by falling rough value: the largest interest in a target times what the offer earns.
+    def rough_order(
+        self, places: NDArray[np.int64], interests: Mapping[str, float], first: int
+    ) -> Iterator[NDArray[np.int64]]:
+        """``places`` by falling rough value, in two parts: about the ``first``, and, if ever asked for, the rest.
 
-        Offers without any known interest come after those with one, by prior times what they earn; ties keep the
-        order of the file.
+        The rough value is the largest interest in a target times what the offer earns. Offers without any known
+        interest come after those with one, by prior times what they earn. Ties keep the order of the file.
         """
         of_target = np.zeros(len(self._numbers), dtype=np.float64)
         for target, interest in interests.items():
@@ -129,11 +131,13 @@ class Catalogue:
             if number is not None:
                 of_target[number] = interest
         wanted = np.maximum.reduceat(of_target[self._flat], self._starts)[places]
-        rough = self._earns[places]
-        known = wanted > 0.0
-        order = np.argsort(np.where(known, -wanted * rough, -self._prior[places] * rough), kind="stable")
-        ordered, first = places[order], known[order]
-        return np.concatenate([ordered[first], ordered[~first]])
+        earns = self._earns[places]
+        key = np.where(wanted > 0.0, -wanted * earns, 1.0 / (1.0 + self._prior[places] * earns))
+        if first < len(places):
+            near = key <= np.partition(key, first)[first]
+            yield places[near][np.argsort(key[near], kind="stable")]
+            places, key = places[~near], key[~near]
+        yield places[np.argsort(key, kind="stable")]
 
 
 def _offer(row: Mapping[str, Any], programs: Mapping[str, Expression]) -> Offer:

@@ -532,7 +532,9 @@ IDS = [one.offer_id for one in SHOP.offers]
 def worlds(draw):
     some = lambda values: st.lists(st.sampled_from(values), max_size=4)  # noqa: E731
     when = st.integers(0, 60).map(lambda days: NOW - days * DAY)
-    return inputs_of(
+    return dataclasses.replace(
+        inputs_of(),
+        user_id=draw(st.integers(0, 60).map("u_{}".format)),
         context=draw(
             st.fixed_dictionaries(
                 {},
@@ -558,7 +560,7 @@ def worlds(draw):
         consent=draw(st.dictionaries(st.sampled_from(["app", "sms", "wecom"]), st.booleans())),
         not_interested=dict.fromkeys(draw(some(IDS + ITEMS + CATEGORIES)), NOW),
         damped=dict.fromkeys(draw(some(ITEMS)), draw(st.floats(0, 1))),
-        actions=tuple(Action(o, "impression", "home", draw(when)) for o in draw(some(IDS)) * 2),
+        actions=tuple(Action(o, "impression", "home", draw(when)) for o in draw(some(IDS)) * 4),
         needs={c: Need(1.0, 2.0, draw(st.booleans())) for c in draw(some(CATEGORIES))},
         stock=dict.fromkeys(draw(some(ITEMS)), draw(st.sampled_from([0.0, 3.0, None]))),
         items={

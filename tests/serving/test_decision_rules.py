@@ -86,6 +86,7 @@ BAD_OFFERS = [
     ("value: 10\n    when: user.livecycle_state == 'new'", 5, "user has no field livecycle_state"),
     ("value: 10\n    when: nobody.x == 1", 5, "unknown name 'nobody'"),
     ("value: 10\n    when: launch(user)", 5, "unknown function 'launch'"),
+    ("value: 10\n    when: user.user_id.matches('a+')", 5, "unknown function 'matches'"),
     ("value: 10\n    when: user.tags.all(t, t == 'x')", 5, "loops are not allowed"),
     ("value: 10\n    when: user.lifecycle_state", 5, "not true or false"),
     ("value: 10\n    when: user.lifecycle_state > 3", 5, "it fails"),
