@@ -57,10 +57,13 @@ def main() -> None:
 
 
 def release(json_file: JsonFile = None) -> None:
-    """Bundle the champions for serving and make the bundle current, atomically."""
+    """Bundle champions, policy and offers for serving, and make the bundle current, atomically."""
+    from serving.decision.source import compile_policy
     from training.release import release as bundle
 
-    made = bundle(load())
+    config = load()
+    policy, offers = compile_policy(config)
+    made = bundle(config, {"policy.json": policy, "offers.json": offers})
     console.print(f"released {made.release_id}: " + ", ".join(f"{m} version {v}" for m, v in made.versions.items()))
     write_json(json_file, asdict(made))
 

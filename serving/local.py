@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from configs import Config
 from configs.errors import UseropsError
 
-__all__ = ["ask", "command", "post", "running"]
+__all__ = ["ask", "command", "follower", "post", "running"]
 
 READY_SECONDS = 120
 
@@ -34,6 +34,11 @@ def command(config: Config, host: str | None = None, port: int | None = None) ->
     ]
 
 
+def follower() -> list[str]:
+    """How the process that brings live events online is started; it ends with whoever started it."""
+    return [sys.executable, "-m", "serving.follow"]
+
+
 @contextmanager
 def running(config: Config, show: Callable[[str, float], None]) -> Iterator[str]:
     """The address of a service in a process of its own, on the configured port or a free one; ended with the block."""
@@ -42,12 +47,15 @@ def running(config: Config, show: Callable[[str, float], None]) -> Iterator[str]
     log = config.home / "service.log"
     with log.open("w", encoding="utf-8") as output:
         process = subprocess.Popen(command(config, port=address_port), stdout=output, stderr=subprocess.STDOUT)
+        beside = subprocess.Popen(follower(), stdout=output, stderr=subprocess.STDOUT)
         try:
             _wait(process, address, log, show)
             yield address
         finally:
-            process.terminate()
-            process.wait(timeout=60)
+            for one in (process, beside):
+                one.terminate()
+            for one in (process, beside):
+                one.wait(timeout=60)
 
 
 def _port(config: Config) -> int:

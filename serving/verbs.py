@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from typing import Annotated, Any
 
@@ -21,10 +22,11 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="configs/project.yaml")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on.", show_default="configs/project.yaml")] = None,
 ) -> None:
-    """Serve the release in force until Ctrl-C."""
-    from serving.local import command
+    """Serve the release in force, and bring live events online, until Ctrl-C."""
+    from serving.local import command, follower
 
     config = load()
+    subprocess.Popen(follower())  # ends with this process, which becomes the service
     os.execvp(sys.executable, command(config, host, port))
 
 
