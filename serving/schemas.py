@@ -181,8 +181,8 @@ class Profile(BaseModel):
     profile: dict[str, Any] | None
     scores: dict[str, ModelScores]
     personalization: Literal["on", "off"]
-    interests: dict[str, Any] | None = Field(description="as POST /v1/score/interest answers them; null without a model")
-    tags: list[dict[str, Any]] = Field(description="as POST /v1/score/interest answers them")
+    interests: dict[str, Any] | None = Field(description="as POST /v1/score/interest; null without a model")
+    tags: list[dict[str, Any]] = Field(description="as POST /v1/score/interest")
 
 
 class ReleaseBlock(BaseModel):
