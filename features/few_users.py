@@ -21,6 +21,7 @@ from features.behaviour.user import snapshots_arrow, user_vectors
 from features.engine import connect
 from features.events import COLUMNS
 from features.history import code_table, histories, history_lines, ids_of
+from features.inputs import literal
 from features.periods import upto
 from features.profile import profiles
 from features.shop_state import last_purchases, order_starts, parts_seen, shop_facts_at
@@ -50,26 +51,27 @@ class FewUsers:
     def __init__(self, config: Config) -> None:
         self.backend, self.threads = connect(config), config.threads
         self.sql = self.backend.con
+        self._arrow("no_events", _no_events())
         self._arrow("own_events", _no_events())
         self._arrow("at_instant", snapshots_arrow([datetime.fromisoformat("1970-01-02T00:00:00+00:00")]))
         self._arrow("own_codes", code_table(pa.array([], pa.string())))
         self.sql.execute("SET VARIABLE clock_us = 0::BIGINT")
         self._compile()
+        self._compile_every()
 
     # ── the shop ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def learn_shop(self, files: Sequence[str]) -> None:
         """Take the state of the whole shop from all events, which lie in these files: the one long step."""
         self.sql.execute("SET threads = ?", [self.threads])
-        self._arrow("no_events", _no_events())
-        read, table = self.backend.read_parquet, self.backend.table
-        events = read(list(files), hive_partitioning=False) if files else table("no_events")
-        events = events.cast(ibis.schema(COLUMNS)).select(*COLUMNS)
-        for name, expression in self._contributions(events, "every").items():
-            self.sql.execute(f"CREATE OR REPLACE TABLE shop_{name} AS {self.backend.compile(expression)}")
+        scan = f"read_parquet([{', '.join(map(literal, files))}], hive_partitioning = false)" if files else "no_events"
+        self.sql.execute(f"CREATE OR REPLACE VIEW every_event AS SELECT {', '.join(COLUMNS)} FROM {scan}")
+        for name, query in self._every.items():
+            self.sql.execute(f"CREATE OR REPLACE TABLE {name} AS {query}")
+        for name in self._every:
+            if name.startswith("every_"):
+                self.sql.execute(f"DROP TABLE {name}")
         self.sql.execute("SET threads = 1")  # for little tables others only wait for each other
-        for name in ("days", "trades", "shop"):
-            self.sql.execute(f"DROP TABLE IF EXISTS every_{name}")
 
     def merge_own(self) -> None:
         """Let the state of the shop say of the users in ``own_events`` what these events say."""
@@ -157,15 +159,22 @@ class FewUsers:
         self._ids = compiled(ids_of(lines))
         self._histories = compiled(histories(lines, table("own_codes"), at).order_by("user_id"))
 
-    def _contributions(self, events: ir.Table, prefix: str) -> dict[str, ir.Table]:
+    def _compile_every(self) -> None:
+        """The state of the shop from the view ``every_event``; tables to make in this order."""
+        self._every: dict[str, str] = {}
+        self.sql.execute("CREATE OR REPLACE VIEW every_event AS FROM no_events")
+        events = self.backend.table("every_event")
+
         def keep(name: str, made: ir.Table) -> ir.Table:
-            if name in ("days", "trades", "shop"):
-                self.sql.execute(f"CREATE OR REPLACE TABLE {prefix}_{name} AS {self.backend.compile(made)}")
-                return self.backend.table(f"{prefix}_{name}")
-            return made
+            if name not in ("users", "days", "trades", "shop"):
+                return made
+            self._every[f"every_{name}"] = self.backend.compile(made)
+            self.sql.execute(f"CREATE OR REPLACE TABLE every_{name} AS {self._every[f'every_{name}']}")
+            return self.backend.table(f"every_{name}")
 
         shop = cut(events, timedelta(0), keep).shop
-        return {"starts": order_starts(events), "lasts": last_purchases(events), "parts": parts_seen(events, shop)}
+        made = {"starts": order_starts(events), "lasts": last_purchases(events), "parts": parts_seen(events, shop)}
+        self._every |= {f"shop_{name}": self.backend.compile(expression) for name, expression in made.items()}
 
     def _arrow(self, name: str, content: pa.Table) -> None:
         self.sql.register("arrow_table", content)
