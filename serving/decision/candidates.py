@@ -75,13 +75,13 @@ def _of_catalogue(moment: Moment, catalogue: Catalogue, most: int, drops: Drops)
 
 def _of_request(moment: Moment, catalogue: Catalogue, asked: list[dict[str, Any]], drops: Drops) -> Iterator[Offer]:
     """Known offers as the catalogue has them, but for what the request says; unknown ones as the request has them."""
-    known = np.asarray(sorted({catalogue.place.get(one["offer_id"], -1) for one in asked} - {-1}), dtype=np.int64)
+    places = [catalogue.place.get(one["offer_id"]) for one in asked]
+    known = np.asarray([place for place in places if place is not None], dtype=np.int64)
     _, dropped = screen(moment, catalogue, known)
-    rules = {place: rule for rule, places in dropped for place in places.tolist()}
+    rules = {place: rule for rule, of_rule in dropped for place in of_rule.tolist()}
     seen = set()
-    for one in asked:
+    for one, place in zip(asked, places, strict=True):
         offer_id = one["offer_id"]
-        place = catalogue.place.get(offer_id)
         if offer_id in seen:
             drops.add(offer_id, "eligibility", "duplicate_offer_id")
         elif place in rules:

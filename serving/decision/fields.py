@@ -60,12 +60,13 @@ class Fields:
     def number(
         self, name: str, default: float | None = None, *, low: float = -math.inf, high: float = math.inf
     ) -> float | None:
-        """A finite number in [low, high]."""
+        """A number in [low, high], at most 1e15 in size."""
         if not self.given(name):
             return default
         value = self.content[name]
         wanted = f"a number in [{low:g}, {high:g}]" if math.isfinite(low) else "a number"
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        plain = isinstance(value, int | float) and not isinstance(value, bool)
+        if not plain or not abs(value) <= 1e15:  # also refuses what is not finite
             raise self.refuse(name, "is not a number", expected=wanted)
         if not low <= value <= high:
             what = "is negative" if low == 0 and value < 0 else "is out of range"

@@ -49,6 +49,8 @@ class Inputs:
         channel, placement, scenario, store_id, device, locale (texts or absent) and attributes (a mapping).
     candidates
         The candidates of the request (offer_id, value, cost, margin, levers, attributes), or None: the catalogue's.
+    allow_duplicates
+        False: of several offers about exactly the same items and categories only the best takes part.
     interests
         A rough propensity in [0, 1] per item_id or category_id. It only chooses which offers are scored where the
         catalogue has more eligible ones than ``candidate_source["max"]``; an absent id counts as 0.
@@ -71,8 +73,6 @@ class Inputs:
         ``store_items`` and ``store_categories`` are None where the store is unknown: then no offer is dropped for it.
     response_counts
         Per channel: how many were shown and how many answered.
-    variants
-        What an orchestrator wants echoed about outside experiments; never read by a rule.
 
     Examples
     --------
@@ -116,7 +116,6 @@ class Inputs:
     store_categories: Collection[str] | None = None
     response_counts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     features_stale: bool = False
-    variants: Mapping[str, str] = field(default_factory=dict)
 
     def narrowed(self, item_ids: Collection[str], category_ids: Collection[str] = ()) -> Inputs:
         """The same inputs with only these items and categories of the assortment: what the log keeps.

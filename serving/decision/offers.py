@@ -59,7 +59,8 @@ class Catalogue:
             if row.get("when") and row["when"] not in programs:
                 programs[row["when"]] = Expression.of(row["when"])
         self.digest = digest
-        self.offers = [_offer(row, programs) for row in rows]
+        caps: dict[Cap, Cap] = {}
+        self.offers = [_offer(row, programs, caps) for row in rows]
         self.place = {offer.offer_id: place for place, offer in enumerate(self.offers)}
         n = len(rows)
         self.ranked = np.asarray([offer.fallback_rule is None for offer in self.offers], dtype=np.bool_).reshape(n)
@@ -140,7 +141,8 @@ class Catalogue:
         yield places[np.argsort(key, kind="stable")]
 
 
-def _offer(row: Mapping[str, Any], programs: Mapping[str, Expression]) -> Offer:
+def _offer(row: Mapping[str, Any], programs: Mapping[str, Expression], known: dict[Cap, Cap]) -> Offer:
+    caps = [Cap(**cap) for cap in row.get("caps", ())]
     return Offer(
         offer_id=row["offer_id"],
         item_ids=tuple(row.get("items", ())),
@@ -151,7 +153,7 @@ def _offer(row: Mapping[str, Any], programs: Mapping[str, Expression]) -> Offer:
         prior_p=row.get("prior_p"),
         channels=tuple(row.get("channels", ())),
         levers=row.get("levers", {}),
-        caps=tuple(Cap(**cap) for cap in row.get("caps", ())),
+        caps=tuple(known.setdefault(cap, cap) for cap in caps),
         valid_to_us=row.get("valid_to_us") or FOREVER,
         ignore_need=row.get("ignore_need", False),
         when=programs[row["when"]] if row.get("when") else None,

@@ -97,7 +97,7 @@ class Run:
         """The offers to be scored, what is left of their targets, how far each is damped."""
         moment, policy, shelf, drops = self.moment, self.policy, self.shelf, self.drops
         source = self.inputs.candidate_source or {}
-        most = min(int(source.get("max") or policy.max_candidates), policy.max_candidates)
+        most = max(1, min(int(source.get("max") or policy.max_candidates), policy.max_candidates))
         total, passed, offers = candidates(moment, self.catalogue, most, drops)
         suppressor = Suppressor(moment, policy.suppression)
         capped = self.inputs.respect_caps or policy.caps_always
@@ -148,7 +148,7 @@ def _variant(moment: Moment, policy: Policy) -> tuple[Arbitration, str | None, s
 
 
 def _wanted(default: Explore, asked: Mapping[str, Any] | None, notes: list[str]) -> Explore:
-    """The exploration asked for, within what the policy allows."""
+    """The exploration asked for, within what the policy allows; ``ValueError`` for an unknown mode."""
     if not asked:
         return default
     changed = {
@@ -156,10 +156,14 @@ def _wanted(default: Explore, asked: Mapping[str, Any] | None, notes: list[str])
         for name in ("mode", "epsilon", "temperature", "top_k", "floor")
         if asked.get(name) is not None
     }
-    epsilon = changed.get("epsilon")
-    if epsilon is not None and epsilon > default.most_mix:
-        changed["epsilon"] = default.most_mix
-        notes.append("EPSILON_CLAMPED")
+    if changed.get("mode", "epsilon") not in ("epsilon", "softmax"):
+        raise ValueError(f"unknown exploration mode {changed['mode']!r}")
+    if "epsilon" in changed:
+        if changed["epsilon"] > default.most_mix:
+            notes.append("EPSILON_CLAMPED")
+        changed["epsilon"] = min(max(float(changed["epsilon"]), 0.0), default.most_mix)
+    if "floor" in changed:
+        changed["floor"] = max(float(changed["floor"]), 0.0)
     if "top_k" in changed:
         changed["top_k"] = min(max(int(changed["top_k"]), 1), MOST_TOP_K)
     if "temperature" in changed:

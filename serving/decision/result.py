@@ -19,8 +19,9 @@ class Target(NamedTuple):
 class Propensity(NamedTuple):
     """P(the user buys something of the target within the horizon), with its interval.
 
-    ``n`` is the number of observations behind it (None: plenty, so nothing is smoothed); ``uplift`` is P with the
-    offer minus P without, None without an uplift model; ``row`` is whatever the explainer needs, untouched here.
+    Plain Python floats. ``n`` is the number of observations behind it (None: plenty, so nothing is smoothed);
+    ``uplift`` is P with the offer minus P without, None without an uplift model; ``row`` is whatever the explainer
+    needs, untouched here.
     """
 
     p: float
