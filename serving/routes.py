@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from serving.encode import json_response
-from serving.endpoints import interest, offers, received, users
+from serving.endpoints import audiences, interest, offers, received, users
 from serving.endpoints.body import live_of
 from serving.errors.problem import Problem, from_validation
 from serving.metrics import CONTENT_TYPE_LATEST, render
@@ -80,6 +80,7 @@ def rest_app() -> Starlette:
             *received.ROUTES,
             *interest.ROUTES,
             *users.ROUTES,
+            *audiences.ROUTES,
             Route("/v1/users/{user_id:path}/profile", profile, methods=["GET"]),
             Route("/v1/models", models, methods=["GET"]),
             Route("/v1/models/{name}/card", card, methods=["GET"]),

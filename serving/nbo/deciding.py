@@ -87,7 +87,7 @@ def told(
             why = explained(
                 model,
                 sentences,
-                chosen,
+                chosen.propensity.row,
                 history,
                 inputs.at_us,
                 top_n=inputs.top_n,

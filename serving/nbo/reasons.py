@@ -13,7 +13,6 @@ import numpy as np
 from configs import read_yaml
 from configs.errors import ConfigError
 from configs.history import History
-from serving.decision.result import Chosen
 from serving.nbo.scorer import Row
 from serving.reasons import Reasons
 from serving.scoring.interest.model import InterestModel
@@ -60,7 +59,7 @@ class InterestReasons:
 def explained(
     model: InterestModel,
     reasons: InterestReasons,
-    chosen: Chosen,
+    row: Any,
     history: History,
     at_us: int,
     *,
@@ -68,8 +67,10 @@ def explained(
     lang: str,
     everything: bool,
 ) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
-    """``reason_codes`` and ``explanation`` of one offer: the strongest contributions, then its occasion in the past."""
-    row = chosen.propensity.row
+    """``reason_codes`` and ``explanation`` of one score: the strongest contributions, then its occasion in the past.
+
+    ``row`` is what the scorer kept of it; without one (an unknown target) there is nothing to say.
+    """
     if not isinstance(row, Row):
         return [], None
     contributions, explanation = full(model, row)

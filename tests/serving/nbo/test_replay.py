@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 from datetime import UTC, datetime, timedelta
 
@@ -131,7 +132,7 @@ def test_the_explanation_walks_from_the_base_to_the_score(decider, week):
         for offer in answer.json()["offers"]:
             bars = offer["waterfall"]
             assert bars[0]["start"] == offer["base_value"]
-            assert all(one["end"] == other["start"] for one, other in zip(bars[:-1], bars[1:], strict=True))
+            assert all(one["end"] == other["start"] for one, other in itertools.pairwise(bars))
             assert bars[-1]["end"] == pytest.approx(offer["raw_score"], abs=1e-9)
             seen += 1
     assert seen > 5
