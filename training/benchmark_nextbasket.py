@@ -60,8 +60,15 @@ class Examples:
         return self.set_number * DAY_US - 1
 
 
-def benchmark_nextbasket(config: Config, sets: Path, progress: Progress | None = None) -> dict[str, Any]:
+def benchmark_nextbasket(
+    config: Config, sets: Path, progress: Progress | None = None, *, keep_lists: bool = False
+) -> dict[str, Any]:
     """Recall, NDCG and PHR at 1, 5 and 10 over the test users with a history, with 95 % intervals from resampled users.
+
+    Parameters
+    ----------
+    keep_lists
+        Return also ``lists``: the ten best items' codes of each test user.
 
     Returns
     -------
@@ -108,7 +115,7 @@ def benchmark_nextbasket(config: Config, sets: Path, progress: Progress | None =
     score = ranker.score(x, config.threads)
     lists = top(statistics, start, item, score)
     ours = measures(statistics, targets, lists)
-    others = {
+    beside = {
         name: {metric: float(values.mean()) for metric, values in measures(statistics, targets, found).items()}
         for name, found in baselines(statistics, known, start, item, x).items()
     }
@@ -117,10 +124,10 @@ def benchmark_nextbasket(config: Config, sets: Path, progress: Progress | None =
         "benchmark": "nextbasket",
         "n": len(judged),
         "metrics": metrics,
-        "baselines": others,
+        "baselines": beside,
         "ratios": {
             f"ours_vs_{name}": metrics["recall@10"]["value"] / max(found["recall@10"], 1e-12)
-            for name, found in others.items()
+            for name, found in beside.items()
         },
         "settings": {
             "sets": sets.name,
@@ -135,6 +142,7 @@ def benchmark_nextbasket(config: Config, sets: Path, progress: Progress | None =
         "versions": {name: version(name) for name in ("userops", "lightgbm", "numpy", "numba", "scipy")},
         "seconds": time.monotonic() - started,
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        **({"lists": [statistics.items[each].tolist() for each in lists]} if keep_lists else {}),
     }
 
 

@@ -114,8 +114,8 @@ def _count_hazard(
 def half_lives(marks: Marks, category_of: NDArray[np.int32], groups: int, seed: int) -> tuple[Floats, Floats, float]:
     """Half-life of each category in days and in orders, and of all categories in orders.
 
-    Among `GRID`, the one under which the decayed number of earlier orders with an item correlates best with that item's
-    being in the next order, over all items of the category; categories with few orders follow the rest.
+    Among `GRID`, the one under which an item's decayed share of the user's earlier orders correlates best with its being
+    in the next order, over all items of the category; categories with few orders follow the rest.
     """
     gap = _usual_order_gap(marks)
     users = np.arange(len(marks.user_start) - 1)
@@ -173,6 +173,7 @@ def _half_life_moments(
     """Moments [half-life, category, 5] over orders after a user's first with the item; unit 0: time is orders."""
     moments = np.zeros((len(grid), groups, 5))
     held = np.zeros((len(group), len(grid)))
+    total = np.zeros(len(grid))
     now = np.zeros(len(group), np.bool_)
     last = np.zeros(len(group))
     own = np.empty(len(group), np.int64)
@@ -180,15 +181,19 @@ def _half_life_moments(
     decay = 0.5 ** (1.0 / (grid * scale))
     for user in users:
         owned = 0
+        total[:] = 0.0
+        before = 0.0
         for order in range(user_start[user], user_start[user + 1]):
             t = order_day[order] if unit > 0 else float(order)
+            if order > user_start[user]:
+                total *= decay ** (t - before)
             for mark in range(order_start[order], order_start[order + 1]):
                 now[item[mark]] = True
             for k in range(owned):
                 i = own[k]
                 c = group[i]
                 for h in range(len(grid)):
-                    x = held[i, h] * decay[h] ** (t - last[i])
+                    x = held[i, h] * decay[h] ** (t - last[i]) / total[h]
                     moments[h, c, 0] += 1.0
                     moments[h, c, 1] += x
                     moments[h, c, 3] += x * x
@@ -204,6 +209,8 @@ def _half_life_moments(
                 for h in range(len(grid)):
                     held[i, h] = held[i, h] * decay[h] ** (t - last[i]) + 1.0
                 last[i] = t
+            total += 1.0
+            before = t
         for k in range(owned):
             held[own[k], :] = 0.0
             last[own[k]] = 0.0
