@@ -12,13 +12,23 @@ from sklearn.linear_model import LogisticRegression
 
 from serving.scoring.interest.model import FEATURES
 from serving.scoring.interest.needs import DAY_US
-from training.evaluate import calibration_curve, evaluate, metrics_of
+from training.evaluate import Interval, calibration_curve, evaluate, metrics_of
 from training.interest.examples import Asked, Known, ask
 from training.interest.fit import FittedHead
 from training.interest.histories import Histories
-from training.interest.ranking import K, Task, as_json, list_scores, ranking_metrics, scattered, task_of, top
+from training.interest.ranking import (
+    K,
+    Task,
+    as_json,
+    list_scores,
+    mean_interval,
+    ranking_metrics,
+    scattered,
+    task_of,
+    top,
+)
 
-__all__ = ["RHYTHM", "JudgedHead", "judge_head", "satisfied_share"]
+__all__ = ["RHYTHM", "JudgedHead", "judge_head", "judge_needs", "satisfied_share", "without"]
 
 Floats = NDArray[np.float64]
 
@@ -40,7 +50,8 @@ MOST_CANDIDATES = 200
 class JudgedHead:
     """Metrics with intervals, the same of each baseline, and the calibration curve.
 
-    ``asked`` are the candidates of the users of ``task``, ``scores`` by what ours and each baseline orders them.
+    ``asked`` are the candidates of the users of ``task``, ``scores`` by what ours and each baseline orders them;
+    ``pairs`` are the users and labels that were judged, and the probability that ours and each baseline gave.
     """
 
     metrics: dict[str, Any]
@@ -49,6 +60,7 @@ class JudgedHead:
     task: Task
     asked: Asked = field(repr=False)
     scores: dict[str, NDArray[np.float32]] = field(repr=False)
+    pairs: dict[str, NDArray[Any]] = field(repr=False)
 
 
 def judge_head(
@@ -67,7 +79,9 @@ def judge_head(
     head, rng = fitted.head, np.random.default_rng(seed)
     asked = ask(histories, known, head, horizon_days, users, rng)
     raw = fitted.raw(asked.x)
-    found = evaluate(asked.y, fitted.calibrator(raw), asked.user_of, raw, seed=seed)
+    pairs = {"user": asked.user_of, "y": asked.y, "ours": fitted.calibrator(raw)}
+    pairs |= {name: _logistic(later, asked, column) for name, column in COLUMNS.items()}
+    found = evaluate(asked.y, pairs["ours"], pairs["user"], raw, seed=seed)
     task = task_of(histories, known, head, round(horizon_days * DAY_US), users)
     wide = ask(histories, known, head, horizon_days, task.user, rng, most=MOST_CANDIDATES, blind=0)
     items = known.statistics[head].items
@@ -75,27 +89,53 @@ def judge_head(
     lists = {name: ranking_metrics(task, one, seed) for name, one in scores.items()}
     baselines = {
         name: {
-            **metrics_of(asked.y, _logistic(later, asked, column)),
+            **metrics_of(asked.y, pairs[name]),
             **{metric: one.value for metric, one in lists[name].items()},
         }
-        for name, column in COLUMNS.items()
+        for name in COLUMNS
     }
     metrics = as_json({**found, **lists["ours"]})
     metrics["buyers"] = {"value": float(len(task.user)), "ci": None}
-    curve = calibration_curve(asked.y, fitted.calibrator(raw))
-    return JudgedHead(metrics, baselines, curve, task, wide, scores)
+    return JudgedHead(metrics, baselines, calibration_curve(asked.y, pairs["ours"]), task, wide, scores, pairs)
 
 
-def satisfied_share(histories: Histories, known: Known, task: Task, scores: NDArray[np.float32]) -> float:
-    """The share of the items in lists of ten whose category the user bought too lately to want it again."""
-    statistics = known.statistics["item"]
+def judge_needs(histories: Histories, known: Known, item: JudgedHead, blind: FittedHead, seed: int) -> None:
+    """Add to the item head how many of its lists of ten lie in a satisfied window, with and without the rhythm.
+
+    ``_before``: ordered by ``blind``, which knows no rhythm; ``_ranked``: by ours; ``_after``: by ours, and satisfied
+    categories left out, as a decision leaves them out. ``recall@10_suppressed`` says what leaving out costs.
+    """
+    satisfied = _satisfied(histories, known, item.task)
+    wide = without(item.asked, RHYTHM)
+    before = scattered(wide, blind.raw(wide.x), known.statistics["item"].items, item.task)
+    after = np.where(satisfied, np.float32(-np.inf), item.scores["ours"])
+    lists = {"before": before, "ranked": item.scores["ours"], "after": after}
+    for name, scores in lists.items():
+        share = satisfied_share(satisfied, scores, seed)
+        item.metrics[f"satisfied_share@{K}_{name}"] = share.as_json()
+    left = ranking_metrics(item.task, after, seed)
+    for name in (f"recall@{K}", f"ndcg@{K}"):
+        item.metrics[f"{name}_suppressed"] = left[name].as_json()
+    for name, numbers in item.baselines.items():
+        numbers[f"satisfied_share@{K}"] = satisfied_share(satisfied, item.scores[name], seed).value
+
+
+def satisfied_share(satisfied: NDArray[np.bool_], scores: NDArray[np.float32], seed: int) -> Interval:
+    """Of the lists of ten, the share of items whose category was bought too lately to be wanted again."""
     best = top(scores, K)
-    category = np.where(best >= 0, statistics.categories[statistics.category_of[best]], 0)
-    inside = 0
-    for history, row in zip(histories.at(known.as_of_us, task.user), category.tolist(), strict=True):
-        satisfied = {code for code, need in known.needs.of(history, known.as_of_us).items() if need.satisfied}
-        inside += sum(code in satisfied for code in row)
-    return inside / max(int((best >= 0).sum()), 1)
+    inside = np.take_along_axis(satisfied, np.maximum(best, 0), axis=1) & (best >= 0)
+    count = (best >= 0).sum(axis=1)
+    return mean_interval(inside.sum(axis=1)[count > 0] / count[count > 0], seed)
+
+
+def _satisfied(histories: Histories, known: Known, task: Task) -> NDArray[np.bool_]:
+    """Whether the category of each item is satisfied: bool[m, I]."""
+    statistics = known.statistics["item"]
+    mask = np.zeros(task.wanted.shape, dtype=np.bool_)
+    for row, history in enumerate(histories.at(known.as_of_us, task.user)):
+        columns = known.needs.columns(history, known.as_of_us, statistics.categories)
+        mask[row] = (columns[:, 1] > 0)[statistics.category_of]
+    return mask
 
 
 def without(pairs: Asked, names: Sequence[str]) -> Asked:

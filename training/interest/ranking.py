@@ -18,7 +18,18 @@ from training.evaluate import Interval
 from training.interest.examples import Asked, Known
 from training.interest.histories import Histories
 
-__all__ = ["K", "Task", "list_scores", "ranking_metrics", "task_of", "top"]
+__all__ = [
+    "K",
+    "Task",
+    "as_json",
+    "list_scores",
+    "mean_interval",
+    "ranking_metrics",
+    "ranking_values",
+    "scattered",
+    "task_of",
+    "top",
+]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -90,34 +101,47 @@ def top(scores: Scores, k: int = K) -> Ints:
     return best
 
 
-def ranking_metrics(task: Task, scores: Scores, seed: int) -> dict[str, Interval]:
-    """``recall@10``, ``ndcg@10`` over all purchases, and of repeats and first purchases."""
-    found: dict[str, Interval] = {}
+def ranking_values(task: Task, scores: Scores) -> dict[str, Floats]:
+    """``recall@10`` and ``ndcg@10`` of each user, over all purchases, repeats and first purchases: float64[m].
+
+    NaN for users who have none of the kind.
+    """
+    found: dict[str, Floats] = {}
     for suffix, among in (("", None), ("_repeat", task.before > 0), ("_first", task.before == 0)):
         allowed = scores if among is None else np.where(among, scores, np.float32(-np.inf))
         wanted = task.wanted if among is None else task.wanted & among
         size = wanted.sum(axis=1) + (task.unheard if suffix != "_repeat" else 0.0)
-        found |= _measured(top(allowed), wanted, size, suffix, seed)
+        recall, ndcg = _of_lists(top(allowed), wanted, size)
+        found |= {f"recall@{K}{suffix}": recall, f"ndcg@{K}{suffix}": ndcg}
     return found
 
 
-def _measured(best: Ints, wanted: NDArray[np.bool_], size: Floats, suffix: str, seed: int) -> dict[str, Interval]:
+def ranking_metrics(task: Task, scores: Scores, seed: int) -> dict[str, Interval]:
+    """The means of `ranking_values` over users."""
+    return {name: mean_interval(values, seed) for name, values in ranking_values(task, scores).items()}
+
+
+def _of_lists(best: Ints, wanted: NDArray[np.bool_], size: Floats) -> tuple[Floats, Floats]:
     hit = np.take_along_axis(wanted, np.maximum(best, 0), axis=1) & (best >= 0)
     gain = 1.0 / np.log2(np.arange(2, best.shape[1] + 2))
     ideal = np.concatenate([[0.0], np.cumsum(1.0 / np.log2(np.arange(2, K + 2)))])
-    some = size > 0
     of = np.maximum(size, 1.0)
-    recall = (hit.sum(axis=1) / of)[some]
-    ndcg = ((hit * gain).sum(axis=1) / ideal[np.minimum(of, K).astype(int)])[some]
-    return {f"recall@{K}{suffix}": _interval(recall, seed), f"ndcg@{K}{suffix}": _interval(ndcg, seed)}
+    recall = hit.sum(axis=1) / of
+    ndcg = (hit * gain).sum(axis=1) / ideal[np.minimum(of, K).astype(int)]
+    return np.where(size > 0, recall, np.nan), np.where(size > 0, ndcg, np.nan)
 
 
-def _interval(values: Floats, seed: int) -> Interval:
-    """The mean over users and 95 % of the means of users drawn again."""
-    if len(values) == 0:
+def mean_interval(values: Floats, seed: int, user: Ints | None = None) -> Interval:
+    """The mean of what is not NaN, and 95 % of the means when users are drawn again; each row is a user by default."""
+    some = ~np.isnan(values)
+    if not some.any():
         return Interval(float("nan"), float("nan"), float("nan"))
+    values = values[some]
+    _, which = np.unique(np.arange(len(values)) if user is None else user[some], return_inverse=True)
+    total, count = np.bincount(which, values), np.bincount(which).astype(np.float64)
     rng = np.random.default_rng(seed)
-    means = [values[rng.integers(0, len(values), len(values))].mean() for _ in range(RESAMPLES)]
+    drawn = (rng.integers(0, len(total), len(total)) for _ in range(RESAMPLES))
+    means = [total[rows].sum() / count[rows].sum() for rows in drawn]
     low, high = np.quantile(means, [0.025, 0.975])
     return Interval(float(values.mean()), float(low), float(high))
 

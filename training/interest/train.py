@@ -21,9 +21,8 @@ from serving.scoring.interest.model import FEATURES, HEADS, NAME, write_interest
 from training.interest.examples import Known
 from training.interest.fit import fit_head
 from training.interest.histories import Histories, read_histories
-from training.interest.judge import RHYTHM, JudgedHead, judge_head, satisfied_share, without
+from training.interest.judge import RHYTHM, JudgedHead, judge_head, judge_needs, without
 from training.interest.procedure import Fitted, Learner
-from training.interest.ranking import scattered
 from training.registry import CHALLENGER, Registry, Run
 from training.report import TrainReport, calibration_figure
 
@@ -116,33 +115,21 @@ def train_interest(config: Config, progress: Progress | None = None) -> TrainRep
 
 
 def judge(learner: Learner, past: Fitted, judge_at: datetime) -> dict[str, JudgedHead]:
-    """Every head on what followed ``judge_at``, and how many of its lists lie in a satisfied window."""
+    """Every head on what followed ``judge_at``, and what knowing the rhythm of categories is worth."""
     known, users = learner.known(judge_at), learner.users(judge_at)
+    horizon, seed = learner.horizon_days, learner.seed
     judged = {
-        head: judge_head(
-            learner.histories, known, past.heads[head], past.later[head], learner.horizon_days, users, learner.seed
-        )
+        head: judge_head(learner.histories, known, past.heads[head], past.later[head], horizon, users, seed)
         for head in learner.heads
     }
-    item = judged["item"]
     blind = fit_head(
         without(past.learned["item"], RHYTHM),
         without(past.later["item"], RHYTHM),
-        learner.seed,
+        seed,
         learner.threads,
         learner.lightgbm,
     )
-    wide = without(item.asked, RHYTHM)
-    scores = scattered(wide, blind.raw(wide.x), known.statistics["item"].items, item.task)
-    shares = {
-        "before": satisfied_share(learner.histories, known, item.task, scores),
-        "after": satisfied_share(learner.histories, known, item.task, item.scores["ours"]),
-    }
-    for name, share in shares.items():
-        item.metrics[f"satisfied_share@10_{name}"] = {"value": share, "ci": None}
-    for name in item.baselines:
-        share = satisfied_share(learner.histories, known, item.task, item.scores[name])
-        item.baselines[name]["satisfied_share@10"] = share
+    judge_needs(learner.histories, known, judged["item"], blind, seed)
     return judged
 
 
