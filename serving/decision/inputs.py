@@ -61,8 +61,9 @@ class Inputs:
     not_interested
         item_id, category_id or offer_id to the instant at which the user said so.
     damped
-        item_id or offer_id to the factor in [0, 1] by which its interest falls because it resembles something the
-        user refused: 0 means the same thing, 1 has nothing to do with it.
+        item_id, category_id (of offers about the whole category) or offer_id to the factor in [0, 1] by which its
+        interest falls because it resembles something the user refused: 0 is the same thing, 1 has nothing to do with
+        it. Another offer about exactly what a refused one is about goes in any case.
     actions
         This user's, of the last 93 days, in any order.
     global_counts

@@ -27,6 +27,7 @@ class Moment:
 
     inputs: Inputs
     at_us: int
+    personal: bool
     channel: str | None
     placement: str | None
     scenario: str | None
@@ -68,6 +69,7 @@ class Moment:
         return cls(
             inputs=inputs,
             at_us=inputs.at_us,
+            personal=personal,
             channel=context.get("channel"),
             placement=context.get("placement"),
             scenario=context.get("scenario"),

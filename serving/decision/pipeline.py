@@ -99,7 +99,7 @@ class Run:
         source = self.inputs.candidate_source or {}
         most = max(1, min(int(source.get("max") or policy.max_candidates), policy.max_candidates))
         total, passed, offers = candidates(moment, self.catalogue, most, drops)
-        suppressor = Suppressor(moment, policy.suppression)
+        suppressor = Suppressor(moment, policy.suppression, self.catalogue)
         capped = self.inputs.respect_caps or policy.caps_always
         pressed = self.counts.pressed(policy.caps) if capped else None
         money = self.how.objective != "conversion"

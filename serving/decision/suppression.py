@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from serving.decision.eligibility import Shelf
 from serving.decision.moment import Moment
-from serving.decision.offers import Offer
+from serving.decision.offers import Catalogue, Offer
 from serving.decision.policy import Suppression
 from serving.decision.result import Target
 
@@ -26,10 +26,13 @@ class Kept(NamedTuple):
 class Suppressor:
     """The suppressions of one moment: refused things, their neighbours, satisfied needs."""
 
-    def __init__(self, moment: Moment, rules: Suppression) -> None:
+    def __init__(self, moment: Moment, rules: Suppression, catalogue: Catalogue) -> None:
         refused = moment.inputs.not_interested
         since = moment.at_us - int(rules.not_interested_days * DAY_US)
         self._refused = {name for name, at_us in refused.items() if since <= at_us}
+        # Another offer about just the same is the refused one under another name.
+        same = [catalogue.offers[catalogue.place[name]] for name in self._refused if name in catalogue.place]
+        self._same = {(one.item_ids, one.category_ids): one.offer_id for one in same} if moment.personal else {}
         self._damped, self._drop = moment.damped, rules.neighbour_drop
         self._satisfied = (
             {category: need for category, need in moment.needs.items() if need.satisfied}
@@ -42,7 +45,9 @@ class Suppressor:
         own = self._damped.get(offer.offer_id, 1.0)
         if offer.offer_id in self._refused:
             return Kept(target, 0.0, f"not_interested:{offer.offer_id}")
-        if own <= self._drop and own < 1.0:
+        if self._same and (other := self._same.get((offer.item_ids, offer.category_ids))) is not None:
+            return Kept(target, 0.0, f"not_interested_neighbour:{other}")
+        if self._gone(own):
             return Kept(target, own, f"not_interested_neighbour:{offer.offer_id}:{own:.2f}")
         if not self._refused and not self._damped and (not self._satisfied or offer.ignore_need):
             return Kept(target, own, None)
@@ -57,9 +62,10 @@ class Suppressor:
                 why = why or rule
                 target = target._replace(item_ids=tuple(other for other in target.item_ids if other != item_id))
         for category in target.category_ids:
-            rule = f"not_interested:{category}" if category in self._refused else self._of_need(category, offer)
+            near = self._damped.get(category, 1.0)
+            rule = self._of_category(category, near, offer)
             if rule is None:
-                factor = 1.0
+                factor = max(factor, near)
             else:
                 why = why or rule
                 left = tuple(other for other in target.category_ids if other != category)
@@ -69,15 +75,18 @@ class Suppressor:
     def _of_item(self, item_id: str, near: float, offer: Offer, shelf: Shelf) -> str | None:
         if item_id in self._refused:
             return f"not_interested:{item_id}"
-        if near <= self._drop and near < 1.0:
+        if self._gone(near):
             return f"not_interested_neighbour:{item_id}:{near:.2f}"
         category = shelf.category_of(item_id, offer)
-        if category is None:
-            return None
+        return None if category is None else self._of_category(category, 1.0, offer)
+
+    def _gone(self, factor: float) -> bool:
+        return factor <= self._drop and factor < 1.0
+
+    def _of_category(self, category: str, near: float, offer: Offer) -> str | None:
         if category in self._refused:
             return f"not_interested:{category}"
-        return self._of_need(category, offer)
-
-    def _of_need(self, category: str, offer: Offer) -> str | None:
+        if self._gone(near):
+            return f"not_interested_neighbour:{category}:{near:.2f}"
         need = None if offer.ignore_need else self._satisfied.get(category)
         return None if need is None else f"need_satisfied:{category}:{need.days_since:.1f}d<{need.usual_days:.1f}d"

@@ -176,6 +176,22 @@ def test_a_refused_thing_goes_and_so_do_its_neighbours():
     assert decision.chosen[1].weights == {"not_interested_neighbour": pytest.approx(-20.0)}
 
 
+def test_the_same_thing_under_another_name_goes_with_it():
+    offers = (
+        offer("a", "x"),
+        offer("b", "x"),
+        offer("c", items=["i1"]),
+        offer("d", items=["i1", "i2"]),
+        offer("e", "y"),
+    )
+    world = {"not_interested": {"a": NOW, "c": NOW}, "damped": {"y": 0.4}, "allow_duplicates": True}
+    decision = run(*offers, **world)
+    assert why(decision, "b") == "suppression: not_interested_neighbour:a"
+    assert why(decision, "e") == "suppression: not_interested_neighbour:y:0.40"
+    assert shown(decision) == ["d"]  # about more than what was refused
+    assert sorted(shown(run(*offers, **world, personalization=False))) == ["b", "d", "e"]  # nothing is inferred
+
+
 def seen(n, offer_id="a", event="impression"):
     return tuple(Action(offer_id, event, "home", NOW - k * DAY) for k in range(n))
 
