@@ -197,13 +197,9 @@ def test_no_label_is_learned_that_was_not_known(histories):
         learner.fit(END - timedelta(days=200))
 
 
-def test_needs_find_the_intervals_of_the_shop(config):
-    histories = many(1200)
-    needs = learn_needs(histories, us(END))
-    half = {
-        one: gap * share
-        for one, gap, share in zip(needs.categories.tolist(), needs.gap_days, needs.window, strict=True)
-    }
+def test_needs_find_the_intervals_of_the_shop(many):
+    needs = learn_needs(many, us(END))
+    half = dict(zip(needs.categories.tolist(), (needs.gap_days * needs.window).tolist(), strict=True))
     for category in CATEGORIES:
         if category.interval_days <= 60 and category.wanted >= 0.9:
             assert half[code(category.category_id)] == pytest.approx(category.interval_days, rel=0.6, abs=4)
