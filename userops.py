@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -21,6 +21,7 @@ from configs import Config, load
 from configs.errors import UseropsError
 from configs.terminal import JsonFile, console, errors, print_table, showing, write_json
 from features.periods import midnight, now
+from serving.local import post
 
 # Nothing of this project calls home, and every clock in it is UTC.
 os.environ.update(TZ="UTC", BENTOML_DO_NOT_TRACK="True", MLFLOW_DISABLE_TELEMETRY="true", GIT_PYTHON_REFRESH="quiet")
@@ -39,7 +40,9 @@ app = typer.Typer(
 features_app = typer.Typer(no_args_is_help=True, help="Compute, publish and look at features.")
 benchmark_app = typer.Typer(no_args_is_help=True, help="Measure: every number with its baseline, in one run.")
 app.add_typer(features_app, name="features")
+decisions_app = typer.Typer(no_args_is_help=True, help="Look at what was decided.")
 app.add_typer(benchmark_app, name="benchmark")
+app.add_typer(decisions_app, name="decisions")
 
 
 def main() -> None:
@@ -103,7 +106,7 @@ def demo(
     ] = False,
 ) -> None:
     """Go the whole way: events, features, models, registry, release, service, one customer's scores with reasons."""
-    from serving.local import post, running
+    from serving.local import running
 
     if data is None and source != "shop":
         raise UseropsError(
@@ -126,9 +129,40 @@ def demo(
             command = f"curl -s {address}/v1/score/{model} -H 'content-type: application/json' -d '{body}'"
             console.print(f"\n{command}", style="bold", markup=False, highlight=False, soft_wrap=True)
             serving.verbs.print_answer(post(f"{address}/v1/score/{model}", body))
+        next_best_offer(address, user)
         print_addresses(config, address, user, keep_serving)
         if keep_serving:
             signal_wait()
+
+
+def next_best_offer(address: str, user: str) -> None:
+    """Ask what to offer, say that the first of it is unwanted, and ask again."""
+    import uuid
+
+    where = {"channel": "app", "placement": "home"}
+    question = {"user_id": user, "context": where, "limit": 3, "explain": {"level": "full", "top_n": 3, "lang": "en"}}
+
+    def call(path: str, body: dict[str, object]) -> dict[str, Any]:
+        text = json.dumps(body)
+        command = f"curl -s {address}{path} -H 'content-type: application/json' -d '{text}'"
+        console.print(f"\n{command}", style="bold", markup=False, highlight=False, soft_wrap=True)
+        return post(f"{address}{path}", text)
+
+    step(7, "ask for the next best offer, refuse it, ask again")
+    first = call("/v1/next-best-offer", question)
+    serving.verbs.print_offers(first)
+    if not first["offers"]:
+        return
+    refused = {
+        "event_id": uuid.uuid4().hex,
+        "decision_id": first["decision_id"],
+        "offer_id": first["offers"][0]["offer_id"],
+        "rank": 1,
+        "type": "not_interested",
+        "ts": first["decided_at"],
+    }
+    console.print(call("/v1/feedback", {"events": [refused]}), highlight=False)
+    serving.verbs.print_offers(call("/v1/next-best-offer", question))
 
 
 def whole_way(config: Config, source: str, data: Path | None) -> Config:
@@ -241,11 +275,14 @@ for verb in (
     serving.verbs.serve,
     serving.verbs.score,
     serving.verbs.explain,
+    serving.verbs.decide,
     demo,
 ):
     app.command()(verb)
 for verb in (features.verbs.build, features.verbs.publish, features.verbs.inspect):
     features_app.command()(verb)
+for verb in (serving.verbs.export, serving.verbs.replay):
+    decisions_app.command()(verb)
 for name, benchmark in {
     "repurchase": training.verbs.benchmark_repurchase,
     "features": features.verbs.benchmark_features,
@@ -254,6 +291,7 @@ for name, benchmark in {
     "nextbasket": training.verbs.benchmark_nextbasket,
     "uplift": training.verbs.benchmark_uplift,
     "explain": serving.verbs.benchmark_explain,
+    "serving": serving.verbs.benchmark_serving,
 }.items():
     benchmark_app.command(name)(benchmark)
 

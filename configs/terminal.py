@@ -24,6 +24,7 @@ __all__ = [
     "print_benchmark",
     "print_table",
     "showing",
+    "writable",
     "write_json",
 ]
 

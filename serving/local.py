@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.error import URLError
 from urllib.request import Request, urlopen
 
@@ -20,7 +20,10 @@ from pydantic import ValidationError
 from configs import Config
 from configs.errors import UseropsError
 
-__all__ = ["ask", "command", "follower", "post", "running"]
+if TYPE_CHECKING:
+    from serving.live import Live
+
+__all__ = ["ask", "command", "decide", "follower", "post", "replay", "running"]
 
 READY_SECONDS = 120
 
@@ -97,19 +100,50 @@ def post(url: str, body: str) -> dict[str, Any]:
 
 def ask(config: Config, model: str, users: list[str], reasons: Mapping[str, object]) -> dict[str, Any]:
     """The service's answer to a score request, computed in this process."""
+    from serving.schemas import ScoreRequest
+
+    with _live(config) as live:
+        request = ScoreRequest.model_validate({"user_ids": users, "explain": dict(reasons)})
+        answer: dict[str, Any] = asyncio.run(live.score(model, request, "userops"))
+    return answer
+
+
+def decide(config: Config, question: Mapping[str, object]) -> dict[str, Any]:
+    """The service's next best offer, decided in this process and logged like any other decision."""
+    from serving.endpoints.body import digest_of
+    from serving.schemas_nbo import NextBestOffer
+
+    with _live(config) as live:
+        asked = NextBestOffer.model_validate(dict(question))
+        answer: dict[str, Any] = json.loads(live.offers.answer(asked, digest_of(asked)).content)
+    return answer
+
+
+def replay(config: Config, since_us: int, until_us: int, release: str | None) -> Iterator[dict[str, Any]]:
+    """Every decision of ``[since_us, until_us)`` decided again, by the release that made it or by ``release``."""
+    from serving.schemas_decision import ReplayRequest
+
+    with _live(config) as live:
+        asked = ReplayRequest(release=release)
+        for row in live.log().decisions(since_us, until_us):
+            yield live.records.replay(row.decision_id, asked)
+
+
+@contextmanager
+def _live(config: Config) -> Iterator[Live]:
+    """A worker's state in this process; its problems are errors of the command line."""
     from features.store import Store
     from serving.errors.problem import Problem
     from serving.live import Live
-    from serving.schemas import ScoreRequest
 
+    live = Live(config, Store)
     try:
-        request = ScoreRequest.model_validate({"user_ids": users, "explain": dict(reasons)})
-        live = Live(config, Store)
         live.pickup.start()
-        answer: dict[str, Any] = asyncio.run(live.score(model, request, "userops"))
+        yield live
     except Problem as problem:
         raise UseropsError(problem.detail, got=problem.got, expected=problem.expected, run="userops status") from None
     except ValidationError as error:
         first = error.errors()[0]
         raise UseropsError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}", got=first["input"]) from None
-    return answer
+    finally:
+        live.close()

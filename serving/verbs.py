@@ -1,21 +1,36 @@
-"""The verbs of this room: serve, score, explain."""
+"""The verbs of this room: serve, score, explain, decide, decisions export | replay, and their benchmarks."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
-from configs import load
-from configs.terminal import JsonFile, console, print_benchmark, print_table, showing, write_json
+from configs import Config, load
+from configs.terminal import JsonFile, console, print_benchmark, print_table, showing, writable, write_json
 
-__all__ = ["benchmark_explain", "explain", "print_answer", "score", "serve"]
+__all__ = [
+    "benchmark_explain",
+    "benchmark_serving",
+    "decide",
+    "explain",
+    "export",
+    "print_answer",
+    "print_offers",
+    "replay",
+    "score",
+    "serve",
+]
 
 Lang = Annotated[str, typer.Option(help="Language of the reasons: zh or en.")]
+Since = Annotated[str | None, typer.Option(help="The first instant, in UTC.", show_default="the first decision")]
+Until = Annotated[str | None, typer.Option(help="The first instant that does not count, in UTC.", show_default="now")]
 
 
 def serve(
@@ -106,5 +121,123 @@ def benchmark_explain(json_file: JsonFile = None) -> None:
     from serving.benchmark_explain import benchmark_explain as run
 
     with showing("benchmark explain") as show:
+        found = run(load(), show)
+    print_benchmark(found, json_file)
+
+
+def decide(
+    user: Annotated[str, typer.Argument(help="A user id.")],
+    channel: Annotated[str, typer.Option(help="Where the offer would be shown; of configs/policy.yaml.")] = "app",
+    limit: Annotated[int, typer.Option(help="How many offers.")] = 3,
+    lang: Lang = "en",
+    json_file: JsonFile = None,
+) -> None:
+    """Decide the next best offer as the service would, with reasons and why not the others; it is logged."""
+    from serving.local import decide as answer
+
+    question = {
+        "user_id": user,
+        "context": {"channel": channel},
+        "limit": limit,
+        "explain": {"level": "full", "top_n": 3, "lang": lang},
+    }
+    told = answer(load(), question)
+    print_offers(told)
+    write_json(json_file, told)
+
+
+def print_offers(answer: dict[str, Any]) -> None:
+    """The offers with their reasons, and how many others fell to which rule."""
+    table = Table(title=f"decision {answer['decision_id']}: {answer['status']}", title_justify="left")
+    for title in ("offer", "p [95 %]", "value", "priority", "shown with probability", "because"):
+        table.add_column(title, justify="left" if title in ("offer", "because") else "right")
+    for offer in answer["offers"]:
+        low, high = offer["p_interval"]
+        why = [f"{reason['direction']} {reason['text']}" for reason in offer["reason_codes"]]
+        parts = offer["components"]
+        table.add_row(
+            offer["offer_id"],
+            f"{offer['p']:.3f} [{low:.3f}, {high:.3f}]",
+            f"{parts['value']:.2f}",
+            f"{offer['priority']:.3f}",
+            f"{offer['action_probability']:.4f}",
+            "\n".join(why),
+        )
+    console.print(table)
+    if answer["fallback"]:
+        console.print(f"fallback: {answer['fallback']['offer_id']} ({answer['fallback']['rule']})")
+    if answer["status_reason"]:
+        console.print(f"because: {answer['status_reason']}")
+    rules: dict[str, list[str]] = {}
+    for one in answer["filtered"]:
+        rules.setdefault(f"{one['stage']}: {one['rule']}", []).append(one["offer_id"] or f"{one['count']} offers")
+    rows: list[list[object]] = [[rule, ", ".join(offers)] for rule, offers in rules.items()]
+    if rows:
+        print_table("why not the others", ["rule", "offers"], rows)
+    funnel = " → ".join(f"{stage} {count}" for stage, count in answer["funnel"].items())
+    console.print(f"{funnel}   in {answer['timing_ms']['total']:.1f} ms", highlight=False)
+
+
+def export(
+    file: Annotated[Path, typer.Argument(help="The Parquet file to write.")],
+    since: Since = None,
+    until: Until = None,
+) -> None:
+    """Write logged decisions with their rewards as Parquet, in the Open Bandit data set's field names."""
+    from serving.log import DecisionLog
+
+    config = load()
+    with showing("exporting decisions"):
+        rows = DecisionLog.open(config.decisions_uri).export(writable(file) or file, *_between(config, since, until))
+    console.print(f"{rows:,} shown offers in {file}")
+
+
+def replay(
+    since: Since = None,
+    until: Until = None,
+    release: Annotated[
+        str | None, typer.Option(help="Ask another release instead; 'current' is the one in force.", show_default="own")
+    ] = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Decide logged decisions again; by their own release every bit must be the same, or this ends with 1."""
+    from serving.local import replay as again
+
+    config = load()
+    decided = identical = broken = 0
+    shown: list[dict[str, Any]] = []
+    with showing("deciding again") as show:
+        for one in again(config, *_between(config, since, until), release):
+            decided, identical = decided + 1, identical + one["identical"]
+            broken += one["kind"] == "replay" and not one["identical"]
+            if not one["identical"] and len(shown) < 20:
+                shown.append(one)
+            show(f"{decided:,}", 0.5)
+    console.print(f"{decided:,} decisions decided again: {identical:,} identical")
+    rows: list[list[object]] = [
+        [one["decision_id"], first["path"], first["was"], first["now"]]
+        for one in shown
+        for first in one["differences"][:1]
+    ]
+    if rows:
+        print_table("the first that differ", ["decision", "first difference", "was", "now"], rows)
+    write_json(json_file, {"decisions": decided, "identical": identical, "differing": shown})
+    if broken:
+        raise typer.Exit(1)
+
+
+def _between(config: Config, since: str | None, until: str | None) -> tuple[int, int]:
+    """Microseconds of both ends."""
+    from features.periods import as_utc, now
+
+    last = as_utc(until) if until else now(config) + timedelta(microseconds=1)
+    return int(as_utc(since).timestamp() * 1e6) if since else 0, int(last.timestamp() * 1e6)
+
+
+def benchmark_serving(json_file: JsonFile = None) -> None:
+    """Measure the service under load beside the plain way with the same models, stage by stage."""
+    from serving.benchmark_serving import benchmark_serving as run
+
+    with showing("benchmark serving") as show:
         found = run(load(), show)
     print_benchmark(found, json_file)
