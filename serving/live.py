@@ -18,12 +18,12 @@ from configs import Config, configs_folder
 from configs.errors import FeatureError, LogError
 from features.catalog import NAMES, USER_FEATURES, digest
 from serving.answer import ServedModel, scored_users
-from serving.batch import Batch, microseconds, read_batch
+from serving.batch import Batch, read_batch
 from serving.errors.problem import Problem
 from serving.lean import is_server
 from serving.log import DecisionLog
 from serving.metrics import metrics
-from serving.nbo.interests import Wanted, interests, known_users
+from serving.nbo.interests import wishes
 from serving.nbo.orchestrate import Offers
 from serving.nbo.reasons import InterestReasons
 from serving.nbo.replay import Records
@@ -237,26 +237,8 @@ class Live:
             "features": batch.block("profile"),
             "profile": profile,
             "scores": scores,
-            **self._wishes(release, user_id, explain),
+            **wishes(self, release, user_id, explain),
         }
-
-    def _wishes(self, release: Release, user_id: str, explain: Explain) -> dict[str, Any]:
-        """What of a profile depends on the log: whether it may be used, interests, and the tags that follow."""
-        at_us = microseconds(self.now())
-        try:
-            with self.logging():
-                shop = self.offers.memory.shop()
-                known = known_users(self, release, self.log(), shop, [user_id], at_us)[0]
-        except (FeatureError, sqlite3.Error) as error:
-            raise self.unreadable(error) from None
-        told: dict[str, Any] = {"personalization": "on" if known.state.personalization else "off"}
-        model = release.bundle.interest
-        if model is None:
-            return {**told, "interests": None, "tags": []}
-        wanted = Wanted(explain.top_n, explain.top_n, explain.level != "none", explain.lang)
-        found = interests(model, known, at_us, wanted, shop, None)
-        own = {name: found[name] for name in ("categories", "items")}
-        return {**told, "interests": {"model": release.interest_block(), **own}, "tags": found["tags"]}
 
     def _settle(self) -> None:
         # A new release may have come with a new home: a reader kept open would go on reading files that are gone.

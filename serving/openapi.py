@@ -8,28 +8,83 @@ from typing import Any
 from pydantic.json_schema import models_json_schema
 
 from serving.schemas import Card, Models, ProblemBody, Profile, ScoreRequest, ScoreResponse
+from serving.schemas_decision import (
+    AudienceRequest,
+    AudienceResponse,
+    DecisionRecord,
+    ExplainedDecision,
+    ExplainRequest,
+    ReplayedDecision,
+    ReplayRequest,
+)
+from serving.schemas_feedback import BatchAnswer, EventBatch, FeedbackBatch, FeedbackEvent, LiveEvent
+from serving.schemas_interest import (
+    InterestRequest,
+    InterestResponse,
+    Personalization,
+    PersonalizationAnswer,
+    TagAnswer,
+)
+from serving.schemas_nbo import MOST_CANDIDATES, NextBestOffer, NextBestOfferResponse
 
 __all__ = ["document"]
 
 _ERRORS = {
     400: "The request cannot be understood",
-    404: "No such user (strict) or model",
+    404: "No such user (strict), model, decision or release",
     405: "The address does not answer that method",
     408: "The body did not arrive in time",
-    413: "Too many users, or too long a body",
+    409: "The request_id or Idempotency-Key came before with another body",
+    413: "Too many users or candidates, or too long a body",
     415: "The body is not application/json",
-    422: "as_of cannot be answered",
-    503: "No release is live, or the features cannot be read",
+    422: "Understood, and cannot be answered: as_of, objective, head, store, ...",
+    503: "No release is live, or the features or the decision log cannot be used",
 }
+
+_ASKED = (
+    ScoreRequest,
+    NextBestOffer,
+    FeedbackBatch,
+    FeedbackEvent,
+    EventBatch,
+    LiveEvent,
+    InterestRequest,
+    ReplayRequest,
+    ExplainRequest,
+    AudienceRequest,
+    Personalization,
+)
+_ANSWERED = (
+    ScoreResponse,
+    Profile,
+    Models,
+    Card,
+    ProblemBody,
+    NextBestOfferResponse,
+    BatchAnswer,
+    InterestResponse,
+    DecisionRecord,
+    ReplayedDecision,
+    ExplainedDecision,
+    AudienceResponse,
+    PersonalizationAnswer,
+    TagAnswer,
+)
+_BODY = (400, 405, 408, 413, 415)
 
 
 def document(max_users: int, version: str, heads: Mapping[str, str]) -> dict[str, Any]:
     """The whole document; ``heads`` are the scoring models by name with what each is for."""
-    kinds = [ScoreRequest, ScoreResponse, Profile, Models, Card, ProblemBody]
-    modes: list[tuple[Any, Any]] = [(kind, "validation" if kind is ScoreRequest else "serialization") for kind in kinds]
+    modes: list[tuple[Any, Any]] = [(kind, "validation") for kind in _ASKED]
+    modes += [(kind, "serialization") for kind in _ANSWERED]
     _, schema = models_json_schema(modes, ref_template="#/components/schemas/{model}")
     components: dict[str, Any] = schema["$defs"]
-    components["ScoreRequest"]["properties"]["user_ids"]["maxItems"] = max_users
+    for name in ("ScoreRequest", "InterestRequest"):
+        components[name]["properties"]["user_ids"]["maxItems"] = max_users
+    components["NextBestOffer"]["properties"]["candidates"]["anyOf"][0]["maxItems"] = MOST_CANDIDATES
+    for batch, entry in (("FeedbackBatch", "FeedbackEvent"), ("EventBatch", "LiveEvent")):
+        # Any object is taken: one that is no event is named in the answer, and the others stay.
+        components[batch]["properties"]["events"]["items"] = {"anyOf": [_ref(entry), {"type": "object"}]}
     paths: dict[str, Any] = {
         f"/v1/score/{name}": {
             "post": {
@@ -40,6 +95,7 @@ def document(max_users: int, version: str, heads: Mapping[str, str]) -> dict[str
             }
         }
         for name, purpose in heads.items()
+        if name != "interest"
     }
     paths["/v1/users/{user_id}/profile"] = _get(
         "profile",
@@ -54,6 +110,7 @@ def document(max_users: int, version: str, heads: Mapping[str, str]) -> dict[str
             _parameter("strict", "query", {"type": "boolean", "default": False}),
         ],
     )
+    paths |= _decisions(components)
     paths["/v1/models"] = _get("models", "The models of the release in force", "Models", (405, 503), [])
     paths["/v1/models/{name}/card"] = _get(
         "card",
@@ -72,10 +129,91 @@ def document(max_users: int, version: str, heads: Mapping[str, str]) -> dict[str
         paths[path] = {"get": {"summary": summary, "responses": answers}}
     return {
         "openapi": "3.1.0",
-        "info": {"title": "userops", "version": version, "description": "Churn and repurchase scores with reasons."},
+        "info": {
+            "title": "userops",
+            "version": version,
+            "description": "Churn, repurchase and interest scores with reasons, and the next best offer.",
+        },
         "paths": paths,
         "components": {"schemas": components},
     }
+
+
+def _decisions(components: Mapping[str, Any]) -> dict[str, Any]:
+    """The addresses around the next best offer."""
+    user_id = components["ScoreRequest"]["properties"]["user_ids"]["items"]
+    decision = _parameter("decision_id", "path", {"type": "string", "minLength": 1})
+    user, tag = _parameter("user_id", "path", user_id), _parameter("tag", "path", user_id)
+    key = _parameter("Idempotency-Key", "header", {"type": "string", "minLength": 1, "maxLength": 255})
+    parquet = {"application/vnd.apache.parquet": {"schema": {"type": "string", "format": "binary"}}}
+    paths = {
+        "/v1/next-best-offer": _post(
+            "next_best_offer",
+            "Which offer for this person, on this channel, now",
+            ("NextBestOffer", "NextBestOfferResponse"),
+            (*_BODY, 404, 409, 422, 503),
+        ),
+        "/v1/feedback": _post(
+            "feedback",
+            "What became of offers; acts on the next decision",
+            ("FeedbackBatch", "BatchAnswer"),
+            (*_BODY, 409, 503),
+            [key],
+        ),
+        "/v1/events": _post(
+            "events",
+            "What users do now; acts on the next decision",
+            ("EventBatch", "BatchAnswer"),
+            (*_BODY, 503),
+        ),
+        "/v1/score/interest": _post(
+            "interest",
+            "What users will want next: categories, items, tags",
+            ("InterestRequest", "InterestResponse"),
+            (*_BODY, 404, 422, 503),
+        ),
+        "/v1/decisions/{decision_id}": _get(
+            "decision", "What was written down about a decision", "DecisionRecord", (404, 405, 503), [decision]
+        ),
+        "/v1/decisions/{decision_id}:replay": _post(
+            "replay",
+            "The same question decided again: bit for bit, or by another release",
+            ("ReplayRequest", "ReplayedDecision"),
+            (*_BODY, 404, 422, 503),
+            [decision],
+        ),
+        "/v1/decisions/{decision_id}:explain": _post(
+            "explain",
+            "All contributions to what a decision showed",
+            ("ExplainRequest", "ExplainedDecision"),
+            (*_BODY, 404, 422, 503),
+            [decision],
+        ),
+        "/v1/audiences:build": _post(
+            "audience",
+            "The users most likely to buy something, or to fall silent",
+            ("AudienceRequest", "AudienceResponse"),
+            (*_BODY, 404, 422, 503),
+        ),
+        "/v1/users/{user_id}/personalization": _post(
+            "personalization",
+            "Whether what is known of a user may choose for them",
+            ("Personalization", "PersonalizationAnswer"),
+            (*_BODY, 503),
+            [user],
+            method="put",
+        ),
+        "/v1/users/{user_id}/tags/{tag}": {
+            "delete": {
+                "operationId": "delete_tag",
+                "summary": "Forget an interest",
+                "parameters": [user, tag],
+                "responses": _responses("TagAnswer", (400, 405, 503)),
+            }
+        },
+    }
+    paths["/v1/audiences:build"]["post"]["responses"]["200"]["content"] |= parquet
+    return paths
 
 
 def _ref(name: str) -> dict[str, str]:
@@ -94,6 +232,19 @@ def _errors(statuses: tuple[int, ...]) -> dict[str, Any]:
 def _responses(schema: str, statuses: tuple[int, ...]) -> dict[str, Any]:
     good = {"description": "The answer", "content": {"application/json": {"schema": _ref(schema)}}}
     return {"200": good, **_errors(statuses)}
+
+
+def _post(
+    name: str,
+    summary: str,
+    schemas: tuple[str, str],
+    statuses: tuple[int, ...],
+    parameters: list[dict[str, Any]] | None = None,
+    method: str = "post",
+) -> dict[str, Any]:
+    body = {"required": True, "content": {"application/json": {"schema": _ref(schemas[0])}}}
+    told = {"operationId": name, "summary": summary, "requestBody": body, "responses": _responses(schemas[1], statuses)}
+    return {method: told | ({"parameters": parameters} if parameters else {})}
 
 
 def _get(

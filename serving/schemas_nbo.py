@@ -8,7 +8,16 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, Field, StringCons
 
 from serving.schemas import Explain, ModelBlock, Strict, UserId
 
-__all__ = ["Attributes", "Candidate", "Identity", "Line", "NextBestOffer", "NextBestOfferResponse", "Objective"]
+__all__ = [
+    "MOST_CANDIDATES",
+    "Attributes",
+    "Candidate",
+    "Identity",
+    "Line",
+    "NextBestOffer",
+    "NextBestOfferResponse",
+    "Objective",
+]
 
 MOST_CANDIDATES = 500
 MOST_OFFERS = 50

@@ -13,11 +13,9 @@ from serving.endpoints.body import digest_of, live_of, parse, plain_json, read
 from serving.errors.problem import Problem
 from serving.nbo.clock import Stopwatch
 from serving.schemas_decision import ExplainRequest, ReplayRequest
-from serving.schemas_nbo import NextBestOffer
+from serving.schemas_nbo import MOST_CANDIDATES, NextBestOffer
 
 __all__ = ["ROUTES"]
-
-MOST_CANDIDATES = 500
 
 
 async def next_best_offer(request: Request) -> Response:

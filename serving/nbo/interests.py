@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -9,20 +11,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from configs.errors import FeatureError
 from configs.history import code
-from serving.batch import iso
+from serving.batch import iso, microseconds
 from serving.log import DecisionLog
 from serving.nbo import reading
 from serving.nbo.gather import Known
 from serving.nbo.reasons import because
 from serving.nbo.shop import Shop
 from serving.nbo.tags import interest_tags, own_categories
+from serving.schemas import Explain
 from serving.scoring.interest.model import InterestModel, Scored
 
 if TYPE_CHECKING:
     from serving.live import Live, Release
 
-__all__ = ["Wanted", "interests", "known_users"]
+__all__ = ["Wanted", "allowed_codes", "interests", "known_users", "wishes"]
+
+_log = logging.getLogger("bentoml.userops")
 
 _CANDIDATES = 200
 
@@ -97,6 +103,26 @@ def interests(
         "items": items,
         "tags": tags,
     }
+
+
+def wishes(live: Live, release: Release, user_id: str, explain: Explain) -> dict[str, Any]:
+    """What a profile adds: whether the person may be known, interests, and the tags that follow."""
+    model, log, at_us = release.bundle.interest, live.log(), microseconds(live.now())
+    shop: Shop | None = None
+    with live.logging():
+        try:
+            shop = live.offers.memory.shop()
+            known = known_users(live, release, log, shop, [user_id], at_us)[0]
+        except (FeatureError, sqlite3.Error) as error:  # published before there were histories
+            _log.warning("interests cannot be told: %s", error)
+            model, known = None, reading.nobody(log.state(user_id, at_us, after_us=at_us), personal=False)
+    told: dict[str, Any] = {"personalization": "on" if known.state.personalization else "off"}
+    if model is None:
+        return {**told, "interests": None, "tags": []}
+    wanted = Wanted(explain.top_n, explain.top_n, explain.level != "none", explain.lang)
+    found = interests(model, known, at_us, wanted, shop, None)
+    own = {name: found[name] for name in ("categories", "items")}
+    return {**told, "interests": {"model": release.interest_block(), **own}, "tags": found["tags"]}
 
 
 def allowed_codes(shop: Shop | None, store_id: str | None) -> NDArray[np.int64] | None:

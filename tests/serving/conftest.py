@@ -245,6 +245,17 @@ class Published:
         rows = [self._row(user_id) for user_id in user_ids]
         return [None if row is None else {"lifecycle_state": "at_risk", "last_events": []} for row in rows]
 
+    def decision_row(self, user_id: str) -> Any:
+        row = self._row(user_id)
+        vector = np.full(self.values.shape[1], np.nan) if row is None else self.values[row]
+        as_of_us = 0 if row is None else int(self.as_of[row].astype(np.int64))
+        profile = self.profiles([user_id])[0]
+        found = row is not None
+        return SimpleNamespace(vector=vector, found=found, as_of_us=as_of_us, history=np.empty(0), profile=profile)
+
+    def assortment_stamp(self) -> None:
+        return None
+
     def _row(self, user_id: str) -> int | None:
         number = user_id.removeprefix("u")
         return int(number) if user_id in {f"u{i}" for i in range(len(self.values))} else None

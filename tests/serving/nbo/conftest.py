@@ -253,3 +253,17 @@ def nbo_log(decider: Decider) -> Iterator[DecisionLog]:
     log = DecisionLog.open(f"sqlite:///{decider.home / 'decisions.db'}")
     yield log
     log.close()
+
+
+@pytest.fixture
+def nbo_log_of() -> Iterator[Callable[[Path], DecisionLog]]:
+    """The decision log of a home folder, as another process sees it."""
+    opened: list[DecisionLog] = []
+
+    def at(home: Path) -> DecisionLog:
+        opened.append(DecisionLog.open(f"sqlite:///{home / 'decisions.db'}"))
+        return opened[-1]
+
+    yield at
+    for log in opened:
+        log.close()
