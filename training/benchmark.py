@@ -29,7 +29,7 @@ from training.models import DEFAULTS, fit, raw_scores
 from training.splits import origins_before
 from training.stack import Family, stack
 
-__all__ = ["benchmark_repurchase"]
+__all__ = ["benchmark_repurchase", "family_of", "rule_of"]
 
 Progress = Callable[[str, float], None]
 
@@ -68,7 +68,7 @@ def benchmark_repurchase(
                 expected=f"events until {ends:%Y-%m-%d}",
                 run="choose an earlier --observe-until or fewer --horizon-days",
             )
-        family, rule = _family(horizon_days), _rule(horizon_days)
+        family, rule = family_of(horizon_days), rule_of(horizon_days)
         origins = origins_before(rule, observe_until, first_event)
         found = assemble(config, (*origins, observe_until), lambda m, fraction: show(m, 0.1 + 0.5 * fraction))
         show("learning", 0.65)
@@ -99,13 +99,15 @@ def benchmark_repurchase(
     }
 
 
-def _family(horizon_days: float) -> Family:
+def family_of(horizon_days: float) -> Family:
+    """What one booster learns: a purchase within one, two, four and six sixths of the horizon."""
     horizons = sorted({float(max(1, round(horizon_days * part / 6))) for part in (1, 2, 4)} | {float(horizon_days)})
     rule = {"rule": [{"feature": "orders_life", "min": 1}]}
     return Family("repurchase", "bought", rule, ("p_repurchase",), tuple(horizons))
 
 
-def _rule(horizon_days: float) -> OriginsConfig:
+def rule_of(horizon_days: float) -> OriginsConfig:
+    """Which past instants a benchmark learns from: every sixth of the horizon, at least weekly apart."""
     every = max(7, round(horizon_days / 6))
     return OriginsConfig(every, LOOK_BACK_DAYS // every, int(min(60, horizon_days)))
 

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
-__all__ = ["Level", "Windows", "covariates", "fit_level"]
+__all__ = ["BLOCK_DAYS", "Level", "Windows", "covariance", "covariates", "fit_level", "shares"]
 
 Floats = NDArray[np.float64]
 
@@ -86,7 +86,7 @@ class Level:
 
     def offset(self, windows: Windows) -> Floats:
         """What the calendar adds to the log-odds, shape (n,)."""
-        return _shares(self.edges, windows) @ self.levels
+        return shares(self.edges, windows) @ self.levels
 
     def margin(self, z: Floats, windows: Windows) -> Floats:
         """Log-odds of the label, shape (n,)."""
@@ -172,11 +172,11 @@ def fit_level(z: Floats, y: Floats, windows: Windows, today: float, horizon_days
     mean, scale = z.mean(0), z.std(0) + 1e-9
     longest = float(windows.days.max())
     a = _design(z, windows.days, mean, scale, longest)
-    a = np.hstack([a, _shares(edges, windows)])
+    a = np.hstack([a, shares(edges, windows)])
     k, q = a.shape[1] - len(middle), len(middle)
     penalty = np.zeros((k + q, k + q))
     penalty[np.arange(k - 3), np.arange(k - 3)] = RIDGE
-    penalty[k:, k:] = np.linalg.inv(_covariance(middle) + 1e-6 * np.eye(q))
+    penalty[k:, k:] = np.linalg.inv(covariance(middle) + 1e-6 * np.eye(q))
     theta = np.zeros(k + q)
     theta[k - 3] = logit(np.clip(y.mean(), 0.01, 0.99))
     for _ in range(25):
@@ -192,19 +192,20 @@ def fit_level(z: Floats, y: Floats, windows: Windows, today: float, horizon_days
     return Level(edges, theta[k:], theta[:k], mean, scale, longest)
 
 
-def _covariance(middle: Floats) -> Floats:
+def covariance(middle: Floats) -> Floats:
+    """What is believed of the levels of blocks around the days ``middle`` before any is seen: float64[k, k]."""
     apart = np.abs(middle[:, None] - middle[None, :])
     yearly = SEASON**2 * np.exp(-2 * np.sin(np.pi * apart / 365.25) ** 2 / SEASON_SMOOTHNESS**2)
-    covariance: Floats = yearly + WANDER**2 * np.exp(-apart / WANDER_DAYS) + NOISE**2 * np.eye(len(middle))
-    return covariance
+    believed: Floats = yearly + WANDER**2 * np.exp(-apart / WANDER_DAYS) + NOISE**2 * np.eye(len(middle))
+    return believed
 
 
-def _shares(edges: Floats, windows: Windows) -> Floats:
+def shares(edges: Floats, windows: Windows) -> Floats:
     """How much of each window lies in each block, float64[n, blocks]; rows sum to 1 inside the edges."""
     low = np.maximum(edges[None, :-1], windows.start[:, None])
     high = np.minimum(edges[None, 1:], windows.end[:, None])
-    shares: Floats = np.clip(high - low, 0, None) / windows.days[:, None]
-    return shares
+    found: Floats = np.clip(high - low, 0, None) / windows.days[:, None]
+    return found
 
 
 def _design(z: Floats, days: Floats, mean: Floats, scale: Floats, longest: float) -> Floats:

@@ -43,12 +43,13 @@ LEAST_WEIGHT = 0.1
 
 @dataclass(frozen=True)
 class Fitted:
-    """A booster, its calibrator, and how they came about; ``blend`` is what past origins said."""
+    """A booster, its calibrator, and how they came about; ``blend`` is what the past said, ``teacher`` the level."""
 
     family: Family
     booster: lgb.Booster
     platt: Platt
     blend: Blend
+    teacher: Teacher
     log: dict[str, Any]
 
     def probability(self, x: Floats, horizon: float | None) -> Floats:
@@ -127,7 +128,7 @@ def fit(
         "student": STUDENT if blend.weight >= LEAST_WEIGHT else None,
         "params": {k: v for k, v in params.items() if k != "num_threads"},
     }
-    return Fitted(family, booster, platt, blend, log)
+    return Fitted(family, booster, platt, blend, core.teacher, log)
 
 
 def _fit_core(

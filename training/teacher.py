@@ -38,6 +38,10 @@ class Teacher:
         z = _covariates(self.mixture, rows, self.features, self.purchases, self.start)
         return self.level.margin(z, _windows(rows))
 
+    def expected(self, rows: Rows) -> Floats:
+        """What the mixture alone says of each row's window, the columns of `Mixture.columns`, float64[n, 3]."""
+        return _expected(self.mixture, rows, self.features, self.purchases)
+
     def offset(self, rows: Rows) -> Floats:
         """What the calendar alone adds to the log-odds, shape (n,)."""
         return self.level.offset(_windows(rows))
@@ -72,8 +76,12 @@ def _windows(rows: Rows) -> Windows:
 
 
 def _covariates(mixture: Mixture, rows: Rows, features: Sequence[str], purchases: bool, start: float) -> Floats:
-    expected = mixture.columns(_history(rows.x, features, purchases), rows.start - rows.as_of, rows.end - rows.start)
+    expected = _expected(mixture, rows, features, purchases)
     return np.hstack([expected, covariates(rows.x, features, purchases, rows.as_of - start)])
+
+
+def _expected(mixture: Mixture, rows: Rows, features: Sequence[str], purchases: bool) -> Floats:
+    return mixture.columns(_history(rows.x, features, purchases), rows.start - rows.as_of, rows.end - rows.start)
 
 
 def _history(x: Floats, features: Sequence[str], purchases: bool) -> History:

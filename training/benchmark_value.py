@@ -1,0 +1,187 @@
+"""``userops benchmark value``: what will each customer spend, judged on a public yardstick.
+
+Origins and horizons are those of ``userops benchmark repurchase``; everything learned ends at the observation date. Two
+forecasts are reported, and which is which is never mixed: ``expected``, the mean, whose total has a meaning, and
+``typical``, the middle of each customer's distribution, which is 0 for whoever is more likely not to buy and which
+the mean absolute error rewards. Beside them BG/NBD with Gamma-Gamma, "the same as in the last period", and nothing.
+"""
+
+from __future__ import annotations
+
+import resource
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from configs import Config, configs_folder, read_yaml
+from configs.errors import TrainingError
+from features.catalog import NAMES
+from features.events import span
+from features.ingest import ingest
+from training.baselines import BgNbd, GammaGamma
+from training.benchmark import family_of, rule_of
+from training.dataset import TrainingSet, assemble
+from training.splits import origins_before
+from training.stack import Family, Rows, stack
+from training.value.fit import FittedValue, fit_value
+from training.value.measures import MEASURES, spend_metrics
+from training.value.spend import Spend
+from training.value.tiers import TierRules, Tiers, moves, read_rules, realised
+
+__all__ = ["benchmark_value", "forecast_baselines"]
+
+Floats = NDArray[np.float64]
+Progress = Callable[[str, float], None]
+
+RESAMPLES = 300
+BASELINES = ("bg_nbd_gamma_gamma", "repeat_last_period")
+
+
+def benchmark_value(
+    config: Config,
+    source: str | Path,
+    data: Path,
+    observe_until: datetime,
+    horizon_days: float,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Judge forecasts of what everybody who bought before spends in ``(observe_until, observe_until + horizon]``.
+
+    Returns
+    -------
+    dict
+        ``metrics``: each measure of ``expected`` and, as ``typical.<measure>``, of the typical spend, and paired
+        differences ``expected_vs_<baseline>.<measure>`` and ``typical_vs_<baseline>.<measure>``, above 0 where ours is
+        better; with 95 % intervals from resampled users. ``baselines`` with their intervals, ``ratios`` of absolute
+        errors, ``tiers``: what each did, and how customers moved since the horizon before.
+    """
+    show = progress or (lambda message, fraction: None)
+    started = time.monotonic()
+    rules = read_rules(read_yaml(configs_folder() / "tiers.yaml"), "tiers.yaml")
+    config.home.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="benchmark-", dir=config.home) as home:
+        config = replace(config, home=Path(home))
+        show("ingesting", 0.02)
+        ingest(config, source, data)
+        first_event, last_event = span(config)
+        ends = observe_until + timedelta(days=horizon_days)
+        if ends > last_event + timedelta(days=1):
+            raise TrainingError(
+                "the data end before the horizon does",
+                got=f"{last_event:%Y-%m-%d}",
+                expected=f"events until {ends:%Y-%m-%d}",
+                run="choose an earlier --observe-until or fewer --horizon-days",
+            )
+        family = family_of(horizon_days)
+        origins = origins_before(rule_of(horizon_days), observe_until, first_event)
+        found = assemble(config, (*origins, observe_until), lambda m, fraction: show(m, 0.1 + 0.4 * fraction))
+        spend = Spend.read(config)
+    show("learning", 0.55)
+    past = found.frame[found.frame["as_of"] < observe_until]
+    rows = stack(past, family, NAMES, observe_until)
+    amount = spend.between(rows.user, rows.start, rows.end)
+    today = stack(found.at([observe_until]), family, NAMES, None)
+    fitted = fit_value(rows, amount, today, family, NAMES, found.first_day, config.seed, config.threads)
+    show("judging", 0.9)
+    judged = today.where(today.horizon == horizon_days)
+    truth = spend.between(judged.user, judged.start, judged.end)
+    others = forecast_baselines(judged, NAMES, spend, horizon_days)
+    forecasts = {
+        "expected": fitted.expected(judged.x, horizon_days),
+        "typical": fitted.quantile(judged.x, horizon_days),
+        **others,
+        "nothing": np.zeros(len(judged)),
+    }
+    against = {f"{ours}_vs_{other}": f"{ours} {other}" for ours in ("expected", "typical") for other in BASELINES}
+    measured = spend_metrics(truth, forecasts, against, RESAMPLES, config.seed)
+    metrics = {one: measured["expected"][one].as_json() for one in MEASURES}
+    for name in ("typical", *against):
+        metrics |= {f"{name}.{one}": measured[name][one].as_json() for one in MEASURES}
+    high = fitted.quantile(judged.x, horizon_days, 0.9)
+    metrics["share_below_90_percent_quantile"] = {"value": float((truth <= high).mean()), "ci": None}
+    metrics["mean_truth"] = {"value": float(truth.mean()), "ci": None}
+    return {
+        "benchmark": "value",
+        "n": len(judged),
+        "metrics": metrics,
+        "baselines": {
+            name: {key: v for one in MEASURES for key, v in _numbers(one, measured[name][one].as_json()).items()}
+            for name in (*BASELINES, "nothing")
+        },
+        "ratios": {
+            f"{ours}_vs_{name}": measured[name]["mae"].value / measured[short]["mae"].value
+            for ours, short in (("ours", "expected"), ("typical", "typical"))
+            for name in BASELINES
+        },
+        "tiers": _tiers(rules, fitted, found, family, origins, observe_until, judged, truth, horizon_days),
+        "settings": {
+            "source": str(source),
+            "observe_until": observe_until.isoformat(),
+            "horizon_days": horizon_days,
+            "origins": [f"{origin:%Y-%m-%d}" for origin in origins],
+            "amounts": "purchases, before returns",
+            "fit": fitted.log,
+        },
+        "versions": {name: version(name) for name in ("userops", "lightgbm", "scikit-learn", "duckdb", "feast")},
+        "seconds": time.monotonic() - started,
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+def forecast_baselines(judged: Rows, features: tuple[str, ...], spend: Spend, horizon_days: float) -> dict[str, Floats]:
+    """BG/NBD times Gamma-Gamma, fitted to the purchase days of ``judged`` themselves, and the spend of the last period.
+
+    A day with purchases is one purchase. Gamma-Gamma sees the first day too: without it, whoever bought once would
+    have no mean of his own.
+    """
+    column = {name: judged.x[:, k] for k, name in enumerate(features)}
+    days, age = column["purchase_days_life"], column["days_since_first_purchase"]
+    history = (days - 1, age - column["days_since_last_purchase"], age)
+    mean = np.nan_to_num(column["spend_life"]) / days
+    each = GammaGamma.fit(days, mean).mean_amount(days, mean)
+    return {
+        "bg_nbd_gamma_gamma": BgNbd.fit(*history).expected(*history, horizon_days) * each,
+        "repeat_last_period": spend.between(judged.user, judged.as_of - horizon_days, judged.as_of),
+    }
+
+
+def _tiers(
+    rules: TierRules,
+    fitted: FittedValue,
+    found: TrainingSet,
+    family: Family,
+    origins: Sequence[datetime],
+    observe_until: datetime,
+    judged: Rows,
+    truth: Floats,
+    horizon_days: float,
+) -> dict[str, Any]:
+    """What the tiers of ``observe_until`` did, and how customers have moved between tiers since an earlier origin."""
+    recency = NAMES.index(rules.recency)
+    now = fitted.expected(judged.x, horizon_days)
+    tiers = Tiers.fit(rules, now)
+    tier = tiers.of(now, judged.x[:, recency])
+    before = min(origins, key=lambda origin: abs(observe_until - origin - timedelta(days=horizon_days)))
+    then = stack(found.at([before]), family, NAMES, None, [horizon_days])
+    was = tiers.of(fitted.expected(then.x, horizon_days), then.x[:, recency])
+    place = {user: k for k, user in enumerate(judged.user.tolist())}
+    same = np.array([place.get(user, -1) for user in then.user.tolist()])
+    return {
+        "rules": tiers.as_json(),
+        "realised": realised(tier, truth),
+        "since": f"{before:%Y-%m-%d}",
+        "moves": moves(was[same >= 0], tier[same[same >= 0]]),
+    }
+
+
+def _numbers(name: str, content: Mapping[str, Any]) -> dict[str, float]:
+    low, high = content["ci"]
+    return {name: content["value"], f"{name}.low": low, f"{name}.high": high}

@@ -1,0 +1,1 @@
+"""What customers will spend: amounts given a purchase, expected and typical spend, tiers."""
