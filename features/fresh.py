@@ -90,8 +90,7 @@ class Refresher:
         at_instants: dict[datetime, list[str]] = defaultdict(list)
         for user in users:
             at_instants[as_of or self._instant_of(user)].append(user)
-        few = self._shop()
-        made = tuple(self._rows(few, own, at) for at, own in sorted(at_instants.items()))
+        made = tuple(self.rows(own, at) for at, own in sorted(at_instants.items()))
         written = sum(self._write(rows) for rows in made)
         return Refreshed(made, sum(rows.user.num_rows for rows in made), written, time.monotonic() - started)
 
@@ -166,7 +165,9 @@ class Refresher:
 
     # ── rows ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _rows(self, few: FewUsers, users: Sequence[str], as_of: datetime) -> Rows:
+    def rows(self, users: Sequence[str], as_of: datetime) -> Rows:
+        """The rows of these users at any instant; writes nothing."""
+        few = self._shop()
         self._load(few, users)
         few.cut(as_of)
         few.merge_own()

@@ -48,13 +48,17 @@ class Parity:
 
 
 def inspect(store: Store, user_id: str) -> Inspection:
-    """See `Store.inspect`. Of a person who is not online: the newest offline row."""
+    """See `Store.inspect`. Of a person who is not online: the newest offline row.
+
+    Of one whom live events brought online at an instant without a snapshot: what the stored events say of that instant.
+    """
     from features import periods
 
     served = store.online([user_id])
     found = bool(served.found[0])
     as_of = served.as_of[0].item().replace(tzinfo=UTC) if found else periods.now(store.config)
-    offline = _offline(store, [user_id], [as_of])
+    built = not found or as_of in {at for at, _ in snapshots.snapshots(store.config, "user")}
+    offline = _offline(store, [user_id], [as_of]) if built else _computed(store, user_id, as_of)
     if not found and np.isnan(offline).all():
         raise FeatureError(f"nobody knows user {user_id!r}", expected="a user_id of a snapshot", run="userops status")
     differing = _differing([user_id], offline, served.values) if found else ()
@@ -69,7 +73,10 @@ def inspect(store: Store, user_id: str) -> Inspection:
 
 
 def parity(store: Store, users: int) -> Parity:
-    """See `Store.parity`: users of the newest snapshot, sampled with the project's seed, each at his online instant."""
+    """See `Store.parity`: users of the newest snapshot, sampled with the project's seed, each at his online instant.
+
+    Left out is who came online at an instant without a snapshot, by live events.
+    """
     import pyarrow.parquet as pq
 
     from features import periods
@@ -79,7 +86,8 @@ def parity(store: Store, users: int) -> Parity:
     random = np.random.default_rng(store.config.seed)
     sample = [str(one) for one in random.choice(everybody, size=min(users, len(everybody)), replace=False)]
     served = store.online(sample)
-    sample = [one for one, found in zip(sample, served.found, strict=True) if found]
+    built = {at.replace(tzinfo=None) for at, _ in snapshots.snapshots(store.config, "user")}
+    sample = [one for one, at in zip(sample, served.as_of.tolist(), strict=True) if at in built]
     if not sample:
         raise FeatureError("nobody of the newest snapshot is online", run="userops features publish")
     served = store.online(sample)
@@ -98,6 +106,15 @@ def _offline(store: Store, users: list[str], as_of: list[datetime]) -> npt.NDArr
     keys = pd.DataFrame({"user_id": users, "as_of": pd.Series(as_of, dtype="datetime64[us, UTC]")})
     values: npt.NDArray[np.float64] = store.historical(keys)[list(NAMES)].to_numpy()
     return values
+
+
+def _computed(store: Store, user_id: str, as_of: datetime) -> npt.NDArray[np.float64]:
+    from features.fresh import Refresher
+
+    user = Refresher(store.config).rows([user_id], as_of).user
+    if not user.num_rows:
+        return np.full((1, len(NAMES)), np.nan)
+    return np.array([[user[name][0].as_py() for name in NAMES]], dtype=np.float64)  # None becomes NaN
 
 
 def _differing(

@@ -194,26 +194,32 @@ def test_one_follows_at_a_time(config, queue, monkeypatch):
             wait(lambda: len(begun) == 2)
 
 
-def test_the_process_works_and_ends_when_told_or_killed(config, queue):
+def test_the_process_works_and_what_it_was_killed_in_goes_on(config, queue):
     environment = {**os.environ, "USEROPS_HOME": str(config.home), "USEROPS_NOW": NOW.isoformat()}
-
-    def start():
-        return subprocess.Popen([sys.executable, "-W", "error", "-m", "serving.follow"], cwd=ROOT, env=environment)
-
-    follower = start()
+    follower = subprocess.Popen([sys.executable, "-W", "error", "-m", "serving.follow"], cwd=ROOT, env=environment)
     try:
         queue.events([cart("a", "u1")], at_us=NOW_US)
         wait(lambda: refreshed(queue) or follower.poll() is not None)
         assert carts(config, "u1")[0] == 1
-        follower.send_signal(signal.SIGKILL)
-        follower.wait(LIMIT)
-        queue.events([cart("b", "u1", "i3")], at_us=NOW_US)
-        follower = start()
-        wait(lambda: refreshed(queue) or follower.poll() is not None)
-        assert carts(config, "u1")[0] == 2
-        follower.send_signal(signal.SIGTERM)
-        assert follower.wait(LIMIT) == 0
     finally:
-        if follower.poll() is None:
-            follower.kill()
-            follower.wait(LIMIT)
+        follower.kill()
+        follower.wait(LIMIT)
+    queue.events([cart("b", "u1", "i3")], at_us=NOW_US)
+    with Following(config, queue, drain_every=None):  # the lock went with the process
+        wait(lambda: refreshed(queue))
+    assert carts(config, "u1")[0] == 2
+
+
+def test_the_process_ends_when_told(config, monkeypatch):
+    told = []
+    monkeypatch.setattr(module, "load", lambda: config)
+    monkeypatch.setattr(
+        module, "follow", lambda _, stop: (os.kill(os.getpid(), signal.SIGTERM), told.append(stop.is_set()))
+    )
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        module.main()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert told == [True]
