@@ -66,6 +66,8 @@ def linear_of(
         return place, np.zeros((0, 0), np.float32)
     place[top] = np.arange(len(top))
     held, which = held_before(marks, size, half_life_orders)
+    if not len(which):
+        return place, np.zeros((len(top), len(top)), np.float32)
     x, y = held[:, top], _orders(marks, size)[which][:, top]
     user = marks.order_user[which]
     weight = order_weight[which]
@@ -74,7 +76,7 @@ def linear_of(
     if test.any() and not test.all():
         gram, right = _normal(x[~test], y[~test], weight[~test])
         x_test, y_test = x[test], y[test]
-        scale = float(np.trace(gram)) / len(gram)
+        scale = max(float(np.trace(gram)) / len(gram), 1e-9)
         for each in scale * 4.0 ** np.arange(-2, 4):
             found = _quality(x_test, y_test, _solve(gram, right, each))
             if found > best:

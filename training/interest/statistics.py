@@ -125,7 +125,7 @@ def item_statistics(
         known.items,
         known.categories,
         known.category_of,
-        np.ascontiguousarray(item_values, np.float32).reshape(size, -1),
+        np.ascontiguousarray(item_values, np.float32),
         np.ascontiguousarray(category_values, np.float32),
         hazard,
         popular,

@@ -39,9 +39,9 @@ class Pairs:
 
 
 def featurise_pairs(
-    statistics: ItemStatistics, lines: Lines, pairs: Pairs, dtype: type[np.floating] = np.float64
+    statistics: ItemStatistics, lines: Lines, pairs: Pairs, dtype: type[np.floating] = np.float32
 ) -> NDArray[np.floating]:
-    """Describe many examples at once: dtype[len(pairs.item), len(NAMES)]."""
+    """Describe many examples at once: dtype[len(pairs.item), len(NAMES)]; models learn and serve from float32."""
     out = np.empty((len(pairs.item), len(NAMES)), dtype)
     s = statistics
     fill(
@@ -65,7 +65,7 @@ def featurise(
     items: Ints | Sequence[Ints],
     categories: Ints | Sequence[Ints] | None = None,
 ) -> NDArray[np.float64]:
-    """Describe codes: float64[n, len(NAMES)], the rows of the first user first.
+    """Describe codes: float64[n, len(NAMES)] holding float32 values, the rows of the first user first.
 
     Parameters
     ----------

@@ -108,10 +108,10 @@ def fill(out, pairs, lines, tables, links, together, linear, width, half_life): 
                     n_group += 1
                 g = group[group_slot[c]]
                 if bought:
-                    if number != g[1]:
+                    g[2] = at_us[line]
+                    if number > g[1]:
                         g[0] += 1.0
                         g[1] = number
-                        g[2] = at_us[line]
                         g[3] += 0.5 ** (days / category_values[c, 0])
                         if g[0] == 1.0:
                             g[4] = at_us[line]
@@ -130,7 +130,8 @@ def fill(out, pairs, lines, tables, links, together, linear, width, half_life): 
             if bought:
                 o[11] += quantity[line]
                 o[12] += 1.0
-                if number != o[3]:
+                o[4] = at_us[line]
+                if number > o[3]:  # the lines of two orders may be mixed: none counts twice
                     ago = orders - number
                     if o[0] == 0.0:
                         o[1], o[2] = at_us[line], number
@@ -139,7 +140,7 @@ def fill(out, pairs, lines, tables, links, together, linear, width, half_life): 
                     elif number > 0:
                         again += 1
                     o[0] += 1.0
-                    o[3], o[4] = number, at_us[line]
+                    o[3] = number
                     half = category_values[c, 0] if c >= 0 else 30.0
                     o[5] += 0.5 ** (days / half)
                     o[6] += 0.5 ** ((ago - 1) / half_life)

@@ -99,12 +99,12 @@ class ItemStatistics:
 
     @classmethod
     def load(cls, folder: Path) -> ItemStatistics:
-        """Map what `save` wrote, read-only; BundleError when a file is missing or is no array."""
+        """Map what `save` wrote (pages are shared); BundleError when a file is missing or no array."""
         arrays = {}
         for field in fields(cls):
             path = folder / f"{field.name}.npy"
             try:
-                mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+                mapped = np.load(path, mmap_mode="c", allow_pickle=False)
             except (OSError, ValueError, EOFError) as error:
                 raise BundleError(
                     f"{path} cannot be read", got=str(error), expected="an array saved by numpy"
