@@ -103,9 +103,11 @@ async def _drive(
         _, client = await loop.create_connection(lambda: _Client(turn), host, port)
         clients.append(client)
     try:
-        await _measure(clients, 0.0, warm)
+        if warm:
+            await _measure(clients, 0.0, warm)
         for client in clients:
             client.taken.clear()
+            client.answers.clear()
             client.failed = 0
         began = time.perf_counter()
         await _measure(clients, seconds, least)

@@ -28,6 +28,7 @@ from serving.benchmark_stage import PLAIN
 
 REASONS = 3
 ITEM_MODEL, ITEM_HEAD = "interest", "item"
+STATE = ("p_inactive_14d", "p_inactive_30d", "p_inactive_60d", "p_repurchase_90d")  # what our answer says of the user
 
 
 class PlainModel:
@@ -43,10 +44,12 @@ class PlainModel:
         }
         self.explainers = {name: shap.TreeExplainer(one.booster_) for name, one in self.classifiers.items()}
 
-    def score(self, rows: pd.DataFrame, reasons: int) -> dict[str, list[dict[str, Any]]]:
-        """Of every head and row the probability, and with ``reasons`` the strongest features."""
+    def score(self, rows: pd.DataFrame, reasons: int, only: Sequence[str] = ()) -> dict[str, list[dict[str, Any]]]:
+        """Of every head (of ``only`` these) and row the probability, and with ``reasons`` the strongest features."""
         answer: dict[str, list[dict[str, Any]]] = {}
         for name, head in self.meta["heads"].items():
+            if only and name not in only:
+                continue
             booster = head["booster"]
             frame = self.frame(rows, booster, head.get("horizon_days"))
             p = calibrated(head["calibrator"], self.classifiers[booster].predict_proba(frame)[:, 1])
@@ -116,7 +119,7 @@ class Plain:
     def offer(self, user_id: str, candidates: list[str], limit: int = 3) -> dict[str, Any]:
         """The best ``limit`` of the candidates by p x value - cost, with reasons."""
         user = self.rows([user_id])
-        state = {name: one.score(user, 0) for name, one in self.models.items() if name != ITEM_MODEL}
+        state = {name: one.score(user, 0, STATE) for name, one in self.models.items() if name != ITEM_MODEL}
         model = self.models[ITEM_MODEL]
         head = model.meta["heads"][ITEM_HEAD]
         frame = self.pairs.loc[candidates]
@@ -145,7 +148,8 @@ class Plain:
 
 def columns_of(meta: Mapping[str, Any], booster: str) -> list[str]:
     """Which columns a booster reads, without the horizon."""
-    return list(meta["boosters"][booster].get("features", meta["features"]))
+    features = meta["features"]
+    return list(features[booster] if isinstance(features, dict) else features)
 
 
 def as_classifier(booster: lgb.Booster) -> lgb.LGBMClassifier:

@@ -41,6 +41,7 @@ class Size:
     seconds: float = 4.0
     many: int = 500
     candidates: tuple[int, ...] = (50, 200)
+    models: tuple[str, ...] = ("shipped", "large")
     trees: int = 300
     leaves: int = 63
 
@@ -65,12 +66,14 @@ def benchmark_serving(
             demo_shop(config)
         users, config = _users(config, users)
         questions = _Questions(config, users, size)
-        homes = {"shipped": folder / "shipped", "large": folder / "large"}
-        lay_home(config.home, homes["shipped"])
-        show("learning large models", 0.1)
-        lay_large(homes["shipped"], homes["large"], size.trees, size.leaves)
         found = _Found()
-        for number, (models, home) in enumerate(homes.items()):
+        for number, models in enumerate(size.models):
+            home = folder / models
+            show(f"laying out {models} models", 0.1 + 0.4 * number)
+            if models == "large":
+                lay_large(config.home, home, size.trees, size.leaves)
+            else:
+                lay_home(config.home, home)
             show(f"ours, {models} models", 0.2 + 0.4 * number)
             at = {"USEROPS_HOME": str(home), "USEROPS_NOW": str(config.now and config.now.isoformat())}
             with served("serving.service:UserOps", home, "/readyz", **at) as ours:
@@ -202,7 +205,10 @@ class _Found:
         """Ask everything on every number of connections."""
         for question in asked:
             for connections in question.connections:
-                load = drive(service.port, question.requests, connections=connections, seconds=seconds)
+                warm = 1 if question.connections == (1,) else max(3, connections)
+                load = drive(
+                    service.port, question.requests, connections=connections, seconds=seconds, least=warm + 1, warm=warm
+                )
                 name = f"{question.name}_{models}_c{connections}"
                 if who == "ours":
                     self._ours(name, load)
@@ -224,7 +230,8 @@ class _Found:
         """Ours over the plain way: requests per second at saturation, users per second in bulk."""
         ours = {name: one["value"] for name, one in self.metrics.items()}
         found: dict[str, float] = {}
-        for models, suffix in (("shipped", ""), ("large", "_large")):
+        for models in size.models:
+            suffix = "" if models == "shipped" else f"_{models}"
             pairs: dict[str, Callable[[Mapping[str, float]], float]] = {}
             for count in size.candidates:
                 named = "nbo" if count == min(size.candidates) else f"nbo_{count}"
