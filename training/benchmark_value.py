@@ -36,13 +36,19 @@ from training.value.measures import MEASURES, spend_metrics
 from training.value.spend import Spend
 from training.value.tiers import TierRules, Tiers, moves, read_rules, realised
 
-__all__ = ["benchmark_value", "forecast_baselines"]
+__all__ = ["benchmark_value", "forecast_baselines", "say_verdict"]
 
 Floats = NDArray[np.float64]
 Progress = Callable[[str, float], None]
 
 RESAMPLES = 300
 BASELINES = ("bg_nbd_gamma_gamma", "repeat_last_period")
+CALLED = {
+    "expected": {"en": "expected spend", "zh": "期望消费"},
+    "typical": {"en": "typical spend", "zh": "典型消费"},
+    "bg_nbd_gamma_gamma": {"en": "BG/NBD with Gamma-Gamma", "zh": "BG/NBD 加 Gamma-Gamma"},
+    "repeat_last_period": {"en": "the last period", "zh": "上一周期"},
+}
 
 
 def benchmark_value(
@@ -61,7 +67,7 @@ def benchmark_value(
         ``metrics``: each measure of ``expected`` and, as ``typical.<measure>``, of the typical spend, and paired
         differences ``expected_vs_<baseline>.<measure>`` and ``typical_vs_<baseline>.<measure>``, above 0 where ours is
         better; with 95 % intervals from resampled users. ``baselines`` with their intervals, ``ratios`` of absolute
-        errors, ``tiers``: what each did, and how customers moved since the horizon before.
+        errors, ``verdict``, and ``tiers``: what each did, and how customers moved since the horizon before.
     """
     show = progress or (lambda message, fraction: None)
     started = time.monotonic()
@@ -121,6 +127,7 @@ def benchmark_value(
             for ours, short in (("ours", "expected"), ("typical", "typical"))
             for name in BASELINES
         },
+        "verdict": say_verdict(metrics, against),
         "tiers": _tiers(rules, fitted, found, family, origins, observe_until, judged, truth, horizon_days),
         "settings": {
             "source": str(source),
@@ -151,6 +158,33 @@ def forecast_baselines(judged: Rows, features: tuple[str, ...], spend: Spend, ho
         "bg_nbd_gamma_gamma": BgNbd.fit(*history).expected(*history, horizon_days) * each,
         "repeat_last_period": spend.between(judged.user, judged.as_of - horizon_days, judged.as_of),
     }
+
+
+def say_verdict(metrics: Mapping[str, Mapping[str, Any]], against: Mapping[str, str]) -> dict[str, str]:
+    """One clause per comparison in English and Chinese: better or worse only where the interval says so.
+
+    Examples
+    --------
+    >>> signs = {"mae": [1, 2], "bias": [-2, -1], "spearman": [-1, 1], "capture@10": [0, 1]}
+    >>> metrics = {f"a.{name}": {"ci": interval} for name, interval in signs.items()}
+    >>> say_verdict(metrics, {"a": "expected repeat_last_period"})["en"]
+    'expected spend against the last period: better in mae; worse in bias; no difference shown in spearman, capture@10.'
+    """
+    said: dict[str, list[str]] = {"en": [], "zh": []}
+    words = {
+        "en": (" against ", ": ", "better in ", "worse in ", "no difference shown in ", ", ", "; "),
+        "zh": ("对比", "：", "更好：", "更差：", "未见差异：", "、", "；"),
+    }
+    for name, pair in against.items():
+        bounds = {one: metrics[f"{name}.{one}"]["ci"] for one in MEASURES}
+        better = [one for one, (low, _) in bounds.items() if low > 0]
+        worse = [one for one, (_, high) in bounds.items() if high < 0]
+        alike = [one for one in MEASURES if one not in better + worse]
+        ours, other = (CALLED[one] for one in pair.split())
+        for lang, (versus, colon, *kinds, comma, stop) in words.items():
+            parts = [k + comma.join(found) for k, found in zip(kinds, (better, worse, alike), strict=True) if found]
+            said[lang].append(ours[lang] + versus + other[lang] + colon + stop.join(parts))
+    return {"en": ". ".join(said["en"]) + ".", "zh": "。".join(said["zh"]) + "。"}
 
 
 def _tiers(

@@ -143,6 +143,8 @@ def test_without_amounts_nothing_is_learned(shop):
     rows = replace(today, y=np.ones(len(today)))
     with pytest.raises(TrainingError, match="too few purchases with an amount"):
         fit_value(rows, np.zeros(len(rows)), today, FAMILY, NAMES, FIRST_DAY, 1, 1)
+    with pytest.raises(TrainingError, match="within a horizon"):
+        fit_value(rows, np.ones(len(rows)), today, replace(FAMILY, horizons=()), NAMES, FIRST_DAY, 1, 1)
 
 
 def test_last_years_season_of_amounts_is_expected_again():

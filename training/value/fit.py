@@ -114,8 +114,10 @@ def fit_value(
     Raises
     ------
     TrainingError
-        When fewer than 200 rows have an amount above 0.
+        When fewer than 200 rows have an amount above 0, or the family has no horizons.
     """
+    if not family.horizons:
+        raise TrainingError(f"{family.name}: spend is asked within a horizon", got=(), expected="horizon_days")
     bought = np.flatnonzero((rows.y > 0) & (amount > 0))
     if len(bought) < LEAST_BUYERS:
         raise TrainingError(
