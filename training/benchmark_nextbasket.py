@@ -28,7 +28,7 @@ from serving.scoring.interest.candidates import candidates_of
 from serving.scoring.interest.features import NAMES, Pairs, featurise_pairs
 from serving.scoring.interest.lines import DAY_US, lines_of
 from serving.scoring.interest.statistics import ItemStatistics, places
-from training.interest.ranker import PARAMETERS, TREES, fit_ranker
+from training.interest.ranker import MOST_ROWS, PARAMETERS, TREES, fit_ranker, sample_rows
 from training.interest.statistics import item_statistics, vocabulary_of
 
 __all__ = ["benchmark_nextbasket"]
@@ -41,8 +41,9 @@ Sets = list[list[Any]]
 FOLDS = 5
 DEPTHS = (1, 5, 10)
 PARTS = ("train", "validate", "test")
-CANDIDATES = 100
-MOST_PAIRS = 6_000_000
+CANDIDATES = 150
+MOST_PAIRS = 8_000_000
+SEEDS = 2
 ALL_TIME = 2**52
 
 
@@ -93,19 +94,21 @@ def benchmark_nextbasket(
     fold = np.random.default_rng(config.seed).permutation(len(learners)) % FOLDS
     most = min(CANDIDATES, len(vocabulary.items))
     kept = latest_examples(learners, examples, MOST_PAIRS // max(most, 1))
-    columns, bought = [], []
+    share = min(1.0, MOST_ROWS / max(len(kept.user) * most, 1))
+    learned = []
     for each in range(FOLDS):
         others = [history for history, other in zip(histories, fold, strict=True) if other != each]
         statistics = item_statistics(others, ALL_TIME, vocabulary=vocabulary, own_clock=True, seed=config.seed)
         of_fold = pick(kept, np.flatnonzero(fold[kept.user] == each))
         start, item, x = describe(statistics, histories, of_fold, most)
-        columns.append(x)
-        bought.append(hits(statistics, of_fold, start, item))
+        y = hits(statistics, of_fold, start, item)
+        rows, weight = sample_rows(y, share, config.seed + each)
+        learned.append((x[rows], y[rows], weight))
         show("describing", 0.1 + 0.4 * (each + 1) / FOLDS)
     show("learning", 0.55)
-    ranker = fit_ranker(
-        np.concatenate(columns), np.concatenate(bought), None, NAMES, seeds=(config.seed,), threads=config.threads
-    )
+    x, y, weight = (np.concatenate(column) for column in zip(*learned, strict=True))
+    seeds = tuple(config.seed + k for k in range(SEEDS))
+    ranker = fit_ranker(x, y, weight, NAMES, seeds=seeds, threads=config.threads)
     show("judging", 0.9)
     statistics = item_statistics(histories, ALL_TIME, vocabulary=vocabulary, own_clock=True, seed=config.seed)
     targets = Examples(
@@ -137,6 +140,8 @@ def benchmark_nextbasket(
             "candidates": most,
             "folds": FOLDS,
             "trees": TREES,
+            "seeds": SEEDS,
+            "share_of_negatives": share,
             "lightgbm": PARAMETERS,
         },
         "versions": {name: version(name) for name in ("userops", "lightgbm", "numpy", "numba", "scipy")},

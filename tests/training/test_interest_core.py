@@ -291,7 +291,7 @@ def test_a_sample_of_real_baskets(tmp_path, monkeypatch):
         pytest.skip(f"{path} is absent (USEROPS_DATA names the folder)")
     content = json.loads(path.read_text())
     sample = {
-        part: dict(list(content[part].items())[:n]) for part, n in (("train", 600), ("validate", 100), ("test", 300))
+        part: dict(list(content[part].items())[:n]) for part, n in (("train", 250), ("validate", 50), ("test", 200))
     }
     small = tmp_path / "DC.json"
     small.write_text(json.dumps(sample))

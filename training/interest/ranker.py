@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from configs.errors import TrainingError
 
-__all__ = ["PARAMETERS", "Ranker", "fit_ranker"]
+__all__ = ["MOST_ROWS", "PARAMETERS", "TREES", "Ranker", "fit_ranker", "sample_rows"]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -29,8 +29,8 @@ PARAMETERS: dict[str, Any] = {
     "max_bin": 127,
     "verbose": -1,
 }
-TREES = 120
-MOST_ROWS = 2_000_000
+TREES = 150
+MOST_ROWS = 1_500_000
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,16 @@ def fit_ranker(
     *,
     seeds: Sequence[int] = (0, 1),
     threads: int = 1,
+    overrides: Mapping[str, Any] | None = None,
 ) -> Ranker:
-    """Fit one booster a seed on all positives and, beyond `MOST_ROWS`, a weighted sample of the rest.
+    """Fit one booster a seed; the raw score is the mean of theirs.
+
+    Parameters
+    ----------
+    weight
+        Of each row, float64[n]: a negative that stands for ten weighs ten (see `sample_rows`).
+    overrides
+        LightGBM parameters in the place of `PARAMETERS`, and ``trees`` in the place of `TREES`.
 
     Raises
     ------
@@ -67,25 +75,19 @@ def fit_ranker(
         raise TrainingError(
             "nothing to order by", got=f"{int(y.sum())} bought of {len(y)} candidates", expected="some, and not all"
         )
-    kept, share = sample_rows(y, MOST_ROWS, seeds[0])
-    scale = np.where(y[kept], 1.0, 1.0 / share)
-    rows = lgb.Dataset(
-        x[kept],
-        y[kept].astype(np.float32),
-        weight=scale if weight is None else scale * weight[kept],
-        params=PARAMETERS,
-        feature_name=list(names),
-    )
-    boosters = [
-        lgb.train({**PARAMETERS, "seed": seed, "num_threads": threads, "deterministic": True}, rows, TREES)
-        for seed in seeds
-    ]
+    chosen = {**PARAMETERS, "deterministic": True, **(overrides or {})}
+    trees = int(chosen.pop("trees", TREES))
+    rows = lgb.Dataset(x, y.astype(np.float32), weight=weight, params=chosen, feature_name=list(names))
+    boosters = [lgb.train({**chosen, "seed": seed, "num_threads": threads}, rows, trees) for seed in seeds]
     return Ranker(tuple(boosters))
 
 
-def sample_rows(y: NDArray[np.bool_], most: int, seed: int) -> tuple[Ints, float]:
-    """Rows to learn from, rising: all positives and this share of the negatives, about `most` in all."""
-    share = min(1.0, max(most - int(y.sum()), 1) / max(int((~y).sum()), 1))
-    if share == 1.0:
-        return np.arange(len(y)), 1.0
-    return np.flatnonzero(y | (np.random.default_rng(seed).random(len(y)) < share)), share
+def sample_rows(y: NDArray[np.bool_], share: float, seed: int) -> tuple[Ints, Floats]:
+    """Rows to learn from, rising, and their weights: all positives, and this share in (0, 1] of the negatives.
+
+    >>> rows, weight = sample_rows(np.array([True, False]), 1.0, 0)
+    >>> rows.tolist(), weight.tolist()
+    ([0, 1], [1.0, 1.0])
+    """
+    rows = np.flatnonzero(y | (np.random.default_rng(seed).random(len(y)) < share))
+    return rows, np.where(y[rows], 1.0, 1.0 / share)

@@ -46,7 +46,8 @@ def candidates(
         return codes
     codes = codes[places(allowed, codes) >= 0]
     rest = allowed[~np.isin(allowed, codes)]
-    return np.concatenate([codes, rest])[:most]
+    filled: Ints = np.concatenate([codes, rest])[:most]
+    return filled
 
 
 def candidates_of(
