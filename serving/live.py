@@ -7,7 +7,7 @@ import logging
 import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,6 +23,8 @@ from serving.errors.problem import Problem
 from serving.lean import is_server
 from serving.log import DecisionLog
 from serving.metrics import metrics
+from serving.nbo.deciding import warm
+from serving.nbo.interest_answer import score_interest
 from serving.nbo.interests import wishes
 from serving.nbo.orchestrate import Offers
 from serving.nbo.reasons import InterestReasons
@@ -32,6 +34,7 @@ from serving.pickup import Pickup, settle_heap
 from serving.reader import Reader
 from serving.reasons import Reasons
 from serving.schemas import Explain, ScoreRequest
+from serving.schemas_interest import InterestRequest
 from serving.scoring import Bundle, current
 
 __all__ = ["Live", "Release"]
@@ -124,7 +127,13 @@ class Live:
 
     def load(self, folder: Path) -> Release:
         """The release in ``folder``, verified, and warm: its first answer is as quick as the others."""
-        return Release.load(folder, self.reasons)
+        release = Release.load(folder, self.reasons)
+        warm(release)
+        return release
+
+    def interest(self, asked: InterestRequest, request_id: str) -> dict[str, Any]:
+        """The answer to ``POST /v1/score/interest``."""
+        return score_interest(self, asked, request_id)
 
     def check_many(self, user_ids: list[str]) -> None:
         """Refuse more users than one call may name."""
@@ -172,9 +181,16 @@ class Live:
         _log.error("features cannot be read: %s", error)
         return _unavailable("the published features cannot be read", getattr(error, "what", None))
 
+    def start(self) -> None:
+        """Load what answers need, so that the first one does not wait: the release, the decision log."""
+        self.pickup.start()
+        with suppress(Problem):  # said in the log of the service; every answer that needs it tries again
+            self.log()
+
     def ready(self) -> None:
-        """Raise a 503 unless a release is live and the feature store can be read."""
-        _ = self.release
+        """Raise a 503 unless a release is live and the feature store and, for decisions, their log can be used."""
+        if self.release.rules is not None:
+            self.log()
         self.read(["readyz"])
 
     async def score(self, name: str, request: ScoreRequest, request_id: str) -> dict[str, Any]:

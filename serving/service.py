@@ -66,7 +66,7 @@ class UserOps:
         from serving.live import Live
 
         self._live: Live = Live(CONFIG, open_reader)
-        self._live.pickup.start()
+        self._live.start()
         _rest.state.live = self._live
         self._watch: asyncio.Task[None] | None = None
 

@@ -17,6 +17,7 @@ from serving.decision.result import Decision, Propensity, Target
 from serving.errors.problem import Problem
 from serving.nbo.answer import decided_block, offer_block
 from serving.nbo.clock import OutOfTime, Stopwatch
+from serving.nbo.fresh import NO_HISTORY
 from serving.nbo.reasons import InterestReasons, explained
 from serving.nbo.rules import Rules
 from serving.nbo.scorer import InterestScorer
@@ -24,7 +25,7 @@ from serving.nbo.scorer import InterestScorer
 if TYPE_CHECKING:
     from serving.live import Release
 
-__all__ = ["FORCED", "REASONS_OMITTED", "choose", "told"]
+__all__ = ["FORCED", "REASONS_OMITTED", "choose", "told", "warm"]
 
 #: Why a decision fell back without having been tried: not a matter of its inputs.
 FORCED = ("TIMEOUT", "MODEL_UNAVAILABLE", "FEATURES_UNAVAILABLE", "FEATURES_STALE")
@@ -52,6 +53,21 @@ class _TimedScorer:
             except Exception as error:  # whatever a model does, the caller gets an offer
                 _log.exception("the interest model cannot score")
                 raise _ScoringFailed from error
+
+
+def warm(release: Release) -> None:
+    """Let the models do once what they do for every decision: machine code is compiled or loaded at the first call."""
+    model = release.bundle.interest
+    if model is None:
+        return
+    model.prepare()
+    items = model.statistics["item"].items[:3]
+    lines = [(int(item), model.category_of(int(item)), 1, 0, 1.0, 1) for item in items]
+    history, at_us = History.of(lines) if lines else NO_HISTORY, 86_400_000_000
+    for scored in (model.score_items(history, at_us, items), model.score_categories(history, at_us)):
+        model.contributions(scored.head, scored.x[:1])
+    for item in items.tolist():
+        model.because(history, at_us, item)
 
 
 def choose(
