@@ -51,6 +51,26 @@ def test_a_row_is_scored_alike_alone_and_among_others(churn, x):
     np.testing.assert_array_equal(alone, together)
 
 
+@pytest.mark.parametrize("name", ["churn", "repurchase"])
+def test_heads_asked_together_answer_as_alone(model_folders, x, name):
+    model = Model.load(model_folders[name])
+    heads = list(model.heads)
+    raws, explained = model.raws(x, heads[::-1]), model.explained(x, heads[::-1])
+    assert set(raws) == set(explained) == set(heads)
+    for head in heads:
+        np.testing.assert_array_equal(raws[head], model.raw(x, head))
+        for together, alone in zip(explained[head], model.contributions(x, head), strict=True):
+            np.testing.assert_array_equal(together, alone)
+
+
+def test_contributions_are_those_of_pred_contrib(churn, meta, x):
+    booster = lgb.Booster(model_str=meta.churn_boosters["inactive"])
+    expected = booster.predict(np.column_stack([x, np.full(len(x), 60.0)]), pred_contrib=True)
+    phi, base = churn.contributions(x, "p_inactive_60d")
+    np.testing.assert_allclose(phi, expected[:, :-2], rtol=0, atol=1e-12)
+    np.testing.assert_allclose(base, expected[:, -2:].sum(axis=1), rtol=0, atol=1e-12)
+
+
 def test_no_rows_give_no_scores(churn, x):
     assert churn.probability(x[:0], "p_inactive_30d").shape == (0,)
     phi, base = churn.contributions(x[:0], "p_inactive_30d")
