@@ -278,6 +278,12 @@ def test_silence_when_nothing_is_worth_more():
     assert [one.offer_id for one in decision.candidates] == ["a", "b"]
 
 
+def test_what_is_worth_just_the_least_stays_unsaid():
+    policy = policy_of(arbitration={"min_expected_value": 1.0})
+    assert run(offer("a", value=10.0), policy=policy).status_reason == "LOW_EV"  # 0.1 * 10 is 1
+    assert shown(run(offer("a", value=10.1), policy=policy)) == ["a"]
+
+
 def test_a_contact_has_its_price_and_the_more_of_them_the_higher():
     sms = {"context": {"channel": "sms"}, "consent": {"sms": True}}
     assert shown(run(offer("a", value=0.6), **sms)) == ["a"]  # 0.1 * 0.6 > 0.05
