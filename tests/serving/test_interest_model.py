@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import lightgbm as lgb
 import numpy as np
@@ -44,9 +45,8 @@ def people(count=60, seed=0):
         for order in range(int(rng.integers(1, 12))):
             days = float(rng.uniform(0.5, 300))
             for item in rng.choice(liked, int(rng.integers(1, 4)), replace=False):
-                lines.append(
-                    line(ITEMS[item], days, int(rng.choice([PURCHASE, PURCHASE, VIEW, CART])), 1000 * user + order)
-                )
+                kind = int(rng.choice([PURCHASE, PURCHASE, VIEW, CART]))
+                lines += [line(ITEMS[item], days, kind, 1000 * user + order)]
         every.append(History.of(lines))
     return every
 
@@ -197,9 +197,10 @@ def test_names_neighbours_and_categories(model):
 
 
 def test_because_names_the_line_that_speaks_most(model):
-    history = History.of([line("c0_i0", 50), line("c1_i1", 3, VIEW), line("c1_i2", 30)])
+    history = History.of([line("c0_i0", 50), line("c1_i1", 3), line("c1_i2", 30), line("c1_i3", 3, VIEW)])
     assert model.because(history, NOW, code("c0_i0")) == ("c0_i0", pytest.approx(50))
     assert model.because(history, NOW, code("c1")) == ("c1_i1", pytest.approx(3))
+    assert model.because(history, NOW, code("c1_i2")) == ("c1_i2", pytest.approx(30))
     assert model.because(history, NOW, code("never seen")) is None
     assert model.because(history, NOW, 0) is None
 
@@ -230,7 +231,7 @@ def test_needs_are_those_of_their_definition(model, drawn):
             days[one // DAY] = one  # the last purchase of the day
         last = list(days.values())
         if last:
-            gaps = [max((b - a) / DAY, 1.0) for a, b in zip(last, last[1:], strict=False)]
+            gaps = [max((b - a) / DAY, 1.0) for a, b in pairwise(last)]
             log = sum(map(np.log, gaps)) + 3.0 * np.log(learned.gap_days[place])
             usual = float(np.exp(log / (len(gaps) + 3.0)))
             window = usual * float(learned.window[place])
