@@ -103,7 +103,10 @@ def benchmark_nextbasket(
         start, item, x = describe(statistics, histories, of_fold, most)
         y = hits(statistics, of_fold, start, item)
         rows, weight = sample_rows(y, share, config.seed + each)
-        learned.append((x[rows], y[rows], weight))
+        # Recall and NDCG count users and not items: an example with a hundred targets must not outweigh a hundred.
+        sizes = np.array([len(target) for target in of_fold.target])
+        each_row = np.repeat(1 / np.sqrt(sizes), np.diff(start))[rows]
+        learned.append((x[rows], y[rows], weight * each_row))
         show("describing", 0.1 + 0.4 * (each + 1) / FOLDS)
     show("learning", 0.55)
     x, y, weight = (np.concatenate(column) for column in zip(*learned, strict=True))
