@@ -30,6 +30,7 @@ from serving.nbo.orchestrate import Offers
 from serving.nbo.reasons import InterestReasons
 from serving.nbo.replay import Records
 from serving.nbo.rules import Rules
+from serving.nbo.state import lifecycle_state
 from serving.pickup import Pickup, settle_heap
 from serving.reader import Reader
 from serving.reasons import Reasons
@@ -246,6 +247,9 @@ class Live:
                 **{key: user[key] for key in user if key in ("scores", *_NEXT_ORDER)},
             }
         known = bool(batch.found[0])
+        if profile is not None:
+            told = {head: score["p"] for model in scores.values() for head, score in model["scores"].items()}
+            profile = {**profile, "lifecycle_state": lifecycle_state(profile.get("lifecycle_state"), told)}
         return {
             "user_id": user_id,
             "known": known,

@@ -124,7 +124,7 @@ def because(model: InterestModel, history: History, at_us: int, code: int, lang:
     what, days = found
     whole = math.floor(days)
     if lang == "zh":
-        when = "今天" if whole == 0 else f"{whole} 天前"
+        when = "今天" if whole == 0 else f" {whole} 天前"
         text = f"因为{when}的 {what}"
     else:
         when = "today" if whole == 0 else f"{whole} day{'' if whole == 1 else 's'} ago"
