@@ -54,14 +54,17 @@ def _half_lives(statistics: ItemStatistics, category: Ints) -> Floats:
 
 def _linked(statistics: ItemStatistics, items: Ints, target: int) -> Floats:
     """How strongly each item leads to ``target``, in [0, 1]: bought in one order, or the one after the other."""
-    found = np.zeros(len(items))
     row = places(statistics.items, items)
+    sources, source_of = np.unique(row, return_inverse=True)
+    strength = np.zeros(len(sources))
+    known = np.flatnonzero(sources >= 0)
     for kind in ("together", "later"):
         start, to, value = (getattr(statistics, f"{kind}_{part}") for part in ("start", "item", "value"))
-        for source in np.unique(row[row >= 0]).tolist():
-            span = slice(int(start[source]), int(start[source + 1]))
-            hit = np.flatnonzero(to[span] == target)
-            if len(hit):
-                at = row == source
-                found[at] = np.maximum(found[at], min(float(value[span][hit[0]]), 1.0))
-    return found
+        begin, end = start[sources[known]].astype(np.int64), start[sources[known] + 1].astype(np.int64)
+        # The links of all sources, one after the other.
+        before = np.cumsum(end - begin) - (end - begin)
+        links = np.arange((end - begin).sum()) + np.repeat(begin - before, end - begin)
+        hits = np.flatnonzero(to[links] == target)
+        source = np.repeat(known, end - begin)[hits]
+        np.maximum.at(strength, source, np.minimum(value[links[hits]].astype(np.float64), 1.0))
+    return strength[source_of]
