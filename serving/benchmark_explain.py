@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from configs import Config
 from configs.errors import BundleError, FeatureError
 from serving.scoring import Bundle, current
+from serving.scoring.folder import read_folder
 from serving.scoring.forest import read_forest
 from serving.scoring.treeshap import TreeShap
 
@@ -105,10 +106,9 @@ def _released(config: Config) -> Iterator[tuple[str, lgb.Booster]]:
     except BundleError:
         return
     bundle = Bundle.load(folder)
-    for name, model in bundle.models.items():
-        for booster, about in model.meta["boosters"].items():
-            text = (folder / name / about["file"]).read_text(encoding="utf-8")
-            yield f"{name}_{booster}", lgb.Booster(model_str=text)
+    for name in bundle.meta["models"]:
+        for booster, own in read_folder(folder / name).boosters.items():
+            yield f"{name}_{booster}", own
 
 
 def _rows(booster: lgb.Booster, rows: int, random: np.random.Generator) -> Floats:
