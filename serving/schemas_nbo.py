@@ -187,7 +187,7 @@ class ChosenOffer(BaseModel):
     weights: dict[str, float] = Field(description="the parts of context_weight, in percent")
     levers: dict[str, float] = Field(description="the parts of lever, in percent")
     priority: float
-    expected_value: float
+    expected_value: float | None = Field(description="of showing it; null: not asked for (conversion)")
     action_probability: float = Field(ge=0, le=1, description="of showing this offer at this rank")
     channel_priority: list[ChannelPriority]
     valid_until: str | None
