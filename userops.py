@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from datetime import timedelta
@@ -57,6 +59,22 @@ def main() -> None:
         if end.code == 130:
             errors.print("interrupted: finished steps are kept, the same command goes on", style="yellow")
         raise
+
+
+def after_live_events(verb: Callable[..., None]) -> Callable[..., None]:
+    """The verb, once the event store holds what the service has heard: a snapshot without it would forget it again."""
+
+    @functools.wraps(verb)
+    def heard(*values: object, **named: object) -> None:
+        from serving.follow import hand_over
+        from serving.log import DecisionLog
+
+        config = load()
+        if config.decisions_uri.startswith("postgresql") or (config.home / "decisions.db").exists():
+            hand_over(config, DecisionLog.open(config.decisions_uri))
+        verb(*values, **named)
+
+    return heard
 
 
 def release(json_file: JsonFile = None) -> None:
@@ -182,7 +200,7 @@ def whole_way(config: Config, source: str, data: Path | None) -> Config:
     training.verbs.promote()
     release()
     step(5, "compute and publish today's features")
-    features.verbs.build()
+    after_live_events(features.verbs.build)()
     features.verbs.publish()
     return config
 
@@ -279,7 +297,7 @@ for verb in (
     demo,
 ):
     app.command()(verb)
-for verb in (features.verbs.build, features.verbs.publish, features.verbs.inspect):
+for verb in (after_live_events(features.verbs.build), features.verbs.publish, features.verbs.inspect):
     features_app.command()(verb)
 for verb in (serving.verbs.export, serving.verbs.replay):
     decisions_app.command()(verb)

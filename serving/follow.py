@@ -31,6 +31,7 @@ __all__ = ["follow", "hand_over", "main"]
 POLL_SECONDS = 0.05
 AT_ONCE = 50  # users of one refresh: half a second
 DRAIN_EVERY_SECONDS = 600.0
+MAINTAIN_EVERY_SECONDS = 1.0
 DRAIN_AT_ONCE = 100_000
 MOST_SECONDS_BETWEEN_TRIES = 30.0
 
@@ -85,8 +86,12 @@ def _follow(config: Config, stop: threading.Event, queue: DecisionLog, drain_eve
     while older := queue.undrained_events(None, after, DRAIN_AT_ONCE):
         refresher.remember(_lines(older))
         after = older[-1].seq
-    drain_at = time.monotonic() + (drain_every or 0.0)
+    drain_at, maintain_at = time.monotonic() + (drain_every or 0.0), time.monotonic()
     while not stop.is_set():
+        if time.monotonic() >= maintain_at:
+            # Here, where nobody waits: a worker would pay for the checkpoint with a slow answer.
+            queue.maintain(_now_us(config))
+            maintain_at = time.monotonic() + MAINTAIN_EVERY_SECONDS
         received = _some_users(queue.pending_events(None, 20 * AT_ONCE))
         if received:
             refresher.refresh([], _lines(received))

@@ -23,7 +23,7 @@ from configs.errors import UseropsError
 if TYPE_CHECKING:
     from serving.live import Live
 
-__all__ = ["ask", "command", "decide", "follower", "post", "replay", "running"]
+__all__ = ["ask", "command", "decide", "follower", "post", "prepare", "replay", "running"]
 
 READY_SECONDS = 120
 
@@ -37,6 +37,13 @@ def command(config: Config, host: str | None = None, port: int | None = None) ->
     ]
 
 
+def prepare(config: Config) -> None:
+    """Let the decision log be there, and of today's schema, before several workers look for it at once."""
+    from serving.log import DecisionLog
+
+    DecisionLog.open(config.decisions_uri).close()
+
+
 def follower() -> list[str]:
     """How the process that brings live events online is started; it ends with whoever started it."""
     return [sys.executable, "-m", "serving.follow"]
@@ -48,6 +55,7 @@ def running(config: Config, show: Callable[[str, float], None]) -> Iterator[str]
     address_port = _port(config)
     address = f"http://{config.serving.host}:{address_port}"
     log = config.home / "service.log"
+    prepare(config)
     with log.open("w", encoding="utf-8") as output:
         process = subprocess.Popen(command(config, port=address_port), stdout=output, stderr=subprocess.STDOUT)
         beside = subprocess.Popen(follower(), stdout=output, stderr=subprocess.STDOUT)

@@ -38,9 +38,10 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port to listen on.", show_default="configs/project.yaml")] = None,
 ) -> None:
     """Serve the release in force, and bring live events online, until Ctrl-C."""
-    from serving.local import command, follower
+    from serving.local import command, follower, prepare
 
     config = load()
+    prepare(config)
     subprocess.Popen(follower())  # ends with this process, which becomes the service
     os.execvp(sys.executable, command(config, host, port))
 
