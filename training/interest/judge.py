@@ -79,7 +79,7 @@ def judge_head(
     head, rng = fitted.head, np.random.default_rng(seed)
     asked = ask(histories, known, head, horizon_days, users, rng)
     raw = fitted.raw(asked.x)
-    pairs = {"user": asked.user_of, "y": asked.y, "ours": fitted.calibrator(raw)}
+    pairs = {"user": asked.user_of, "code": asked.code, "y": asked.y, "ours": fitted.calibrator(raw)}
     pairs |= {name: _logistic(later, asked, column) for name, column in COLUMNS.items()}
     found = evaluate(asked.y, pairs["ours"], pairs["user"], raw, seed=seed)
     task = task_of(histories, known, head, round(horizon_days * DAY_US), users)

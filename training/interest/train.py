@@ -18,6 +18,7 @@ from features.catalog import digest
 from features.events import content_hash, span
 from features.periods import midnight, now
 from serving.scoring.interest.model import FEATURES, HEADS, NAME, write_interest
+from training.interest.channels import buyers_found, rhythms
 from training.interest.examples import Known
 from training.interest.fit import fit_head
 from training.interest.histories import Histories, read_histories
@@ -98,6 +99,8 @@ def train_interest(config: Config, progress: Progress | None = None) -> TrainRep
         tags = {"judged_on": day, "catalogue": digest(), "heads": " ".join(HEADS)}
         version = registry.new_version(NAME, run, tags)
         evidence = _evidence(config, learner, fitted, histories, day)
+        evidence["rhythms"] = rhythms(known, histories.category_names.get)
+        evidence["by_category"] = buyers_found(judged["category"], histories.category_names.get)
         try:
             with tempfile.TemporaryDirectory() as scratch:
                 folder = Path(scratch) / "model"
