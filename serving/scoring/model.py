@@ -178,17 +178,20 @@ class Model:
         self, booster: str, x: Floats, horizons: Sequence[float | None], threads: int
     ) -> tuple[Floats, Floats]:
         """float64[h, n, f] and float64[h, n]."""
-        asked, width, many = self._asked(booster, x, horizons), len(self.features), len(horizons)
+        width, many = len(self.features), len(horizons)
         if len(x) == 0:
             return np.empty((many, 0, width)), np.empty((many, 0))
         if (shap := self._explainer(booster)) is None:
-            phi, expected = self._predict(booster, asked, threads, pred_contrib=True), 0.0
+            phi, expected = self._predict(booster, self._asked(booster, x, horizons), threads, pred_contrib=True), 0.0
+        elif self._horizon[booster]:
+            phi, expected = shap.at(self._checked(x), [float(days or 0.0) for days in horizons])
         else:
-            phi, expected = shap(asked)
-        base = phi[:, width:].sum(axis=1) + expected
+            phi, expected = shap(self._checked(x))
+        phi = phi.reshape(-1, len(x), phi.shape[-1])
+        base = phi[:, :, width:].sum(axis=2) + expected
         return (
-            np.broadcast_to(phi[:, :width].reshape(-1, len(x), width), (many, len(x), width)),
-            np.broadcast_to(base.reshape(-1, len(x)), (many, len(x))),
+            np.broadcast_to(phi[:, :, :width], (many, len(x), width)),
+            np.broadcast_to(base, (many, len(x))),
         )
 
     def _predict(self, booster: str, asked: Floats, threads: int, **how: bool) -> Floats:
@@ -197,14 +200,17 @@ class Model:
 
     def _asked(self, booster: str, x: Floats, horizons: Sequence[float | None]) -> Floats:
         """All rows once per horizon; once where the booster knows of none."""
-        if x.ndim != 2 or x.shape[1] != len(self.features):
-            raise FeatureError(f"model {self.name}: wrong width", got=x.shape, expected=f"[n, {len(self.features)}]")
         if not self._horizon[booster]:
-            return x
+            return self._checked(x)
         rows = np.empty((len(horizons), len(x), x.shape[1] + 1))
-        rows[:, :, :-1] = x
+        rows[:, :, :-1] = self._checked(x)
         rows[:, :, -1] = np.array(horizons, dtype=np.float64)[:, None]
         return rows.reshape(-1, x.shape[1] + 1)
+
+    def _checked(self, x: Floats) -> Floats:
+        if x.ndim != 2 or x.shape[1] != len(self.features):
+            raise FeatureError(f"model {self.name}: wrong width", got=x.shape, expected=f"[n, {len(self.features)}]")
+        return x
 
     def _explainer(self, booster: str) -> TreeShap | None:
         if booster not in self._shap:

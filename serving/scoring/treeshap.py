@@ -20,6 +20,7 @@ vector operations per inner node and no search, no power set and no division.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import lightgbm as lgb
@@ -28,7 +29,7 @@ from numpy.typing import NDArray
 
 from configs.errors import FeatureError
 from serving.scoring.forest import Forest, UnsupportedModelError, read_forest
-from serving.scoring.treeshap_code import LANES, STEP, compiled
+from serving.scoring.treeshap_code import LANES, STEP, TREE, compiled
 
 __all__ = ["TreeShap"]
 
@@ -44,7 +45,17 @@ class TreeShap:
     def __init__(self, forest: Forest) -> None:
         self.width, self.base = forest.width, forest.base
         self._explain, self._trees = compiled(), len(forest.tree)
-        arrays = (forest.tree, forest.node, forest.leaf, forest.rule, forest.part, forest.slope, forest.bits)
+        splits_last = np.array([_splits_by(forest, tree, self.width - 1) for tree in forest.tree], dtype=np.bool_)
+        self._without_last = int((~splits_last).sum())
+        arrays = (
+            forest.tree[np.argsort(splits_last, kind="stable")],
+            forest.node,
+            forest.leaf,
+            forest.rule,
+            forest.part,
+            forest.slope,
+            forest.bits,
+        )
         self._arrays = [_aligned(array) for array in arrays]
         self._addresses = [array.ctypes.data for array in self._arrays]
         lanes = LANES * np.dtype(np.float64).itemsize
@@ -64,18 +75,39 @@ class TreeShap:
 
         ``contributions.sum(axis=1) + base`` is the raw score up to rounding.
         """
+        return self._sum(x, 0, self._trees), self.base
+
+    def at(self, x: Floats, last: Sequence[float]) -> tuple[Floats, float]:
+        """The contributions for ``x`` (float64[n, width - 1]) at h values of the last column, float64[h, n, width].
+
+        Trees that do not split by that column are asked once.
+        """
+        rows = np.empty((len(last), len(x), self.width))
+        rows[:, :, :-1] = x
+        rows[:, :, -1] = np.array(last, dtype=np.float64)[:, None]
+        phi = self._sum(rows.reshape(-1, self.width), self._without_last, self._trees).reshape(rows.shape)
+        return phi + self._sum(rows[0], 0, self._without_last), self.base
+
+    def _sum(self, x: Floats, first: int, end: int) -> Floats:
+        """The contributions of the trees ``first`` to ``end``, those without the last column first."""
         if x.ndim != 2 or x.shape[1] != self.width:
             raise FeatureError("rows to explain have another width", got=x.shape, expected=f"[n, {self.width}]")
         x = np.ascontiguousarray(np.where(np.abs(x) <= _ZERO, 0.0, x))
         phi = np.zeros(x.shape)
-        if phi.size and self._trees:
+        if phi.size and first < end:
             # Its own for each call: threads explain side by side.
             working = _empty(self._offsets[-1])
             begin = working.ctypes.data
             places = [begin + offset for offset in self._offsets[:-1]]
-            last = phi.ctypes.data
-            self._explain(len(x), self.width, self._trees, x.ctypes.data, *self._addresses, *places, last)
-        return phi, self.base
+            trees, *others = self._addresses
+            trees += first * TREE.itemsize
+            self._explain(len(x), self.width, end - first, x.ctypes.data, trees, *others, *places, phi.ctypes.data)
+        return phi
+
+
+def _splits_by(forest: Forest, tree: NDArray[np.void], column: int) -> bool:
+    nodes = forest.node[tree["node"] : tree["node"] + tree["nodes"]]
+    return bool((nodes["feature"] == column).any())
 
 
 def _aligned(array: NDArray[Any]) -> NDArray[Any]:

@@ -106,6 +106,22 @@ def test_a_merged_booster():
     assert_equal(merge(both, [0.7, 0.3]), x[:50])
 
 
+def test_several_values_of_the_last_column_at_once():
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(400, 6))
+    params = {**QUIET, "objective": "binary", "num_leaves": 5, "feature_fraction": 0.5}
+    booster = lgb.train(params, lgb.Dataset(x, x[:, 0] + x[:, -1] > 0), 30)
+    shap = TreeShap.of(booster)
+    assert 0 < shap._without_last < booster.num_trees()
+    phi, base = shap.at(x[:20, :-1], [-1.0, 0.0, 2.0])
+    assert phi.shape == (3, 20, 6)
+    for one, value in zip(phi, (-1.0, 0.0, 2.0), strict=True):
+        rows = np.column_stack([x[:20, :-1], np.full(20, value)])
+        expected = booster.predict(rows, pred_contrib=True)
+        np.testing.assert_allclose(one, expected[:, :-1], rtol=0, atol=1e-12)
+        assert base == pytest.approx(expected[0, -1], abs=1e-12)
+
+
 def test_a_constant_model_and_no_rows():
     x = np.zeros((50, 2))
     booster = lgb.train({**QUIET, "objective": "regression"}, lgb.Dataset(x, np.full(50, 3.0)), 2)
