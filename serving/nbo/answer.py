@@ -20,8 +20,8 @@ def offer_block(
     return {
         "rank": chosen.rank,
         "offer_id": chosen.offer_id,
-        "p": propensity.p,
-        "p_interval": [propensity.low, propensity.high],
+        "p": chosen.p,
+        "p_interval": list(chosen.p_interval),
         "p_calibrated": propensity.calibrated,
         "maturity": chosen.maturity,
         "uplift": propensity.uplift,
@@ -68,9 +68,7 @@ def shown(decision: Decision, channel: str | None, placement: str | None) -> tup
     """The offers that the log counts as decided: those of the answer, or its fallback."""
     if decision.chosen:
         return tuple(
-            ShownOffer(
-                one.offer_id, one.rank, one.propensity.p, one.action_probability, one.priority, channel, placement
-            )
+            ShownOffer(one.offer_id, one.rank, one.p, one.action_probability, one.priority, channel, placement)
             for one in decision.chosen
         )
     if decision.fallback is not None:

@@ -21,6 +21,7 @@ from serving.nbo.fresh import NO_HISTORY
 from serving.nbo.reasons import InterestReasons, explained
 from serving.nbo.rules import Rules
 from serving.nbo.scorer import InterestScorer
+from serving.scoring.interest.model import Scored
 
 if TYPE_CHECKING:
     from serving.live import Release
@@ -71,14 +72,21 @@ def warm(release: Release) -> None:
 
 
 def choose(
-    inputs: Inputs, release: Release, rules: Rules, history: History, forced: str | None, watch: Stopwatch
+    inputs: Inputs,
+    release: Release,
+    rules: Rules,
+    history: History,
+    forced: str | None,
+    watch: Stopwatch,
+    categories: Scored | None = None,
 ) -> Decision:
-    """The decision; ``forced`` names why it must fall back."""
+    """The decision; ``forced`` names why it must fall back, ``categories`` are scores that were made already."""
     policy, catalogue, model = rules.policy, rules.catalogue, release.bundle.interest
     if forced is not None or model is None:
         return fall_back(inputs, policy, catalogue, forced or "MODEL_UNAVAILABLE")
     try:
-        return decide(inputs, policy, catalogue, _TimedScorer(InterestScorer(model, history, inputs.at_us), watch))
+        scorer = InterestScorer(model, history, inputs.at_us, categories)
+        return decide(inputs, policy, catalogue, _TimedScorer(scorer, watch))
     except OutOfTime:
         return fall_back(inputs, policy, catalogue, "TIMEOUT")
     except _ScoringFailed:

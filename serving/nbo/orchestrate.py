@@ -33,6 +33,7 @@ from serving.nbo.rules import Rules
 from serving.nbo.state import lifecycle_state, user_scores, user_state
 from serving.nbo.tags import interests_of, own_categories, tag_scores
 from serving.schemas_nbo import NextBestOffer
+from serving.scoring.interest.model import Scored
 
 if TYPE_CHECKING:
     from serving.live import Live, Release
@@ -74,10 +75,13 @@ class Offers:
             user_id = _user_id(asked, log)
         known, forced = self._read(asked, release, log, user_id, at_us, watch)
         with watch.stage("candidates"):
-            inputs = self._inputs(asked, release, rules, log, known, at_us)
+            model, categories = release.bundle.interest, None
+            if model is not None and len(known.history):
+                categories = own_categories(model, known.history, at_us)
+            inputs = self._inputs(asked, release, rules, log, known, at_us, categories)
         with watch.stage("arbitrate"):
             scored = watch.seconds.get("score", 0.0)
-            decision = choose(inputs, release, rules, known.history, forced, watch)
+            decision = choose(inputs, release, rules, known.history, forced, watch, categories)
         watch.add("arbitrate", scored - watch.seconds.get("score", 0.0))
         with watch.stage("explain"):
             reasons = watch.allows("explain", "write")
@@ -122,17 +126,23 @@ class Offers:
         return known, "FEATURES_STALE" if known.stale and self.live.stale_falls_back else forced
 
     def _inputs(
-        self, asked: NextBestOffer, release: Release, rules: Rules, log: DecisionLog, known: Known, at_us: int
+        self,
+        asked: NextBestOffer,
+        release: Release,
+        rules: Rules,
+        log: DecisionLog,
+        known: Known,
+        at_us: int,
+        categories: Scored | None,
     ) -> Inputs:
         model, catalogue = release.bundle.interest, rules.catalogue
         scores = user_scores(release.models, known.vector if known.found else None)
         tags: dict[str, float] = {}
         interests: dict[str, float] = {}
-        if model is not None and len(known.history):
-            scored = own_categories(model, known.history, at_us)
-            tags = tag_scores(model, known.history, at_us, scored, known.state.deleted_tags)
+        if model is not None and categories is not None:
+            tags = tag_scores(model, known.history, at_us, categories, known.state.deleted_tags)
             if asked.candidates is None and len(catalogue) > rules.most_candidates(asked):
-                interests = interests_of(model, scored)
+                interests = interests_of(model, categories)
         counted = catalogue.globally_capped
         with self.live.logging():
             since_us = at_us - catalogue.global_days * DAY_US

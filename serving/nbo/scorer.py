@@ -22,13 +22,32 @@ __all__ = ["InterestScorer", "Row"]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The likeliest member of a target as the model saw it: what an explanation is about."""
+    """The likeliest member of a target as the model saw it: what an explanation is about. ``text`` is its id."""
 
-    head: str
-    code: int
+    scored: Scored
+    place: int
     text: str
-    raw: float
-    x: NDArray[np.float64]
+
+    @property
+    def head(self) -> str:
+        """``item`` or ``category``."""
+        return self.scored.head
+
+    @property
+    def code(self) -> int:
+        """Of the id."""
+        return int(self.scored.codes[self.place])
+
+    @property
+    def raw(self) -> float:
+        """The margin in log-odds."""
+        return float(self.scored.raw[self.place])
+
+    @property
+    def x(self) -> NDArray[np.float64]:
+        """The features, float64[f]."""
+        own: NDArray[np.float64] = self.scored.x[self.place]
+        return own
 
 
 class _Scores:
@@ -36,19 +55,20 @@ class _Scores:
 
     def __init__(self, names: Sequence[str], scored: Scored | None) -> None:
         self.scored = scored
-        place = {} if scored is None else {one: row for row, one in enumerate(scored.codes.tolist())}
+        if scored is None:
+            self.rows: dict[str, int] = {}
+            return
+        place = {one: row for row, one in enumerate(scored.codes.tolist())}
         self.rows = {name: row for name in names if (row := place.get(code(name))) is not None}
-        self.p = [] if scored is None else scored.p.tolist()
-        self.low = [] if scored is None else scored.p_low.tolist()
-        self.high = [] if scored is None else scored.p_high.tolist()
+        self.p, self.low, self.high = scored.p.tolist(), scored.p_low.tolist(), scored.p_high.tolist()
 
     def any_of(self, names: Sequence[str]) -> Propensity | None:
         """At least one of these, None when the model knows none of them."""
         known = [(name, self.rows[name]) for name in names if name in self.rows]
         if not known or self.scored is None:
             return None
-        name, best = max(known, key=lambda one: self.p[one[1]])
-        row = self.row(name, best)
+        name, best = known[0] if len(known) == 1 else max(known, key=lambda one: self.p[one[1]])
+        row = Row(self.scored, best, name)
         if len(known) == 1:
             return Propensity(self.p[best], self.low[best], self.high[best], self.scored.calibrated, row=row)
         none = [1.0, 1.0, 1.0]
@@ -58,22 +78,20 @@ class _Scores:
             none[2] *= 1.0 - self.high[place]
         return Propensity(1.0 - none[0], 1.0 - none[1], 1.0 - none[2], self.scored.calibrated, row=row)
 
-    def row(self, name: str, place: int) -> Row:
-        """What an explanation needs."""
-        scored = self.scored
-        assert scored is not None
-        return Row(scored.head, int(scored.codes[place]), name, float(scored.raw[place]), scored.x[place])
 
-
-# Nothing is known of what the offer is about: any probability is as good as another, and nobody should pay for it.
+# The model knows nothing of what the offer is about. No observation stands behind it, so the offer's prior counts.
 _UNKNOWN = Propensity(0.0, 0.0, 1.0, calibrated=False, n=0.0)
 
 
 class InterestScorer:
-    """Scores targets for one user at one instant: same model, history and instant, same numbers."""
+    """Scores targets for one user at one instant: same model, history and instant, same numbers.
 
-    def __init__(self, model: InterestModel, history: History, at_us: int) -> None:
-        self.model, self.history, self.at_us = model, history, at_us
+    ``categories`` are scores of the same model, history and instant that were made already; a row of a score does not
+    depend on the other rows.
+    """
+
+    def __init__(self, model: InterestModel, history: History, at_us: int, categories: Scored | None = None) -> None:
+        self.model, self.history, self.at_us, self.known = model, history, at_us, categories
 
     def __call__(self, targets: Sequence[Target], /) -> list[Propensity]:
         """One propensity per target, in their order."""
@@ -99,6 +117,8 @@ class InterestScorer:
 
     def _categories(self, ids: Sequence[str]) -> Scored | None:
         codes = np.array([code(name) for name in ids], np.int64)
+        if self.known is not None and np.isin(codes, self.known.codes).all():
+            return self.known
         return self.model.score_categories(self.history, self.at_us, codes) if len(codes) else None
 
     def _whole_shop(self) -> Propensity:
@@ -106,6 +126,6 @@ class InterestScorer:
         if not len(scored.codes):
             return _UNKNOWN
         best = int(np.argmax(scored.p))
-        row = _Scores((), scored).row(self.model.text(int(scored.codes[best])) or "", best)
+        row = Row(scored, best, self.model.text(int(scored.codes[best])) or "")
         p, low, high = float(scored.p[best]), float(scored.p_low[best]), float(scored.p_high[best])
         return Propensity(p, low, high, scored.calibrated, row=row)
