@@ -29,7 +29,7 @@ PARAMETERS: dict[str, Any] = {
     "max_bin": 127,
     "verbose": -1,
 }
-TREES = 150
+TREES = 250
 MOST_ROWS = 1_500_000
 
 
