@@ -45,19 +45,28 @@ async def models(request: Request) -> Response:
         {**served.block(), "heads": list(served.model.heads), "created_at": served.model.meta["created_at"]}
         for served in release.models.values()
     ]
+    interest = release.bundle.interest
+    if interest is not None:
+        own = {"heads": list(interest.heads), "created_at": interest.meta["created_at"]}
+        listed.append({**(release.interest_block() or {}), **own})
     return json_response({"release": _release(release.bundle), "models": listed})
 
 
 async def card(request: Request) -> Response:
     """``GET /v1/models/{name}/card``."""
-    release, served = live_of(request).model(request.path_params["name"])
-    meta = dict(served.model.meta)
+    live, name = live_of(request), request.path_params["name"]
+    interest = live.release.bundle.interest
+    if interest is not None and name == interest.name:
+        release, block, meta = live.release, live.release.interest_block(), dict(interest.meta)
+    else:
+        release, served = live.model(name)
+        block, meta = served.block(), dict(served.model.meta)
     # 101 numbers per head that only the percentile needs.
     meta["heads"] = {
         name: {key: value for key, value in head.items() if key != "raw_percentiles"}
         for name, head in meta["heads"].items()
     }
-    return json_response({"model": served.block(), "release": _release(release.bundle), "card": meta})
+    return json_response({"model": block, "release": _release(release.bundle), "card": meta})
 
 
 async def prometheus(request: Request) -> Response:

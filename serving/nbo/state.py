@@ -30,9 +30,11 @@ def user_scores(models: Mapping[str, ServedModel], vector: NDArray[np.float64] |
             continue
         served = models[name]
         x = np.ascontiguousarray(vector[served.columns])[None, :]
-        for head in heads:
-            if head in served.model.heads and served.model.in_cohort(x, head)[0]:
-                scores[head] = float(served.model.probability(x, head)[0])
+        model = served.model
+        inside = [head for head in heads if head in model.heads and model.in_cohort(x, head)[0]]
+        if inside:
+            for head, raw in model.raws(x, inside).items():
+                scores[head] = float(model.heads[head].calibrator(raw)[0])
     return scores
 
 

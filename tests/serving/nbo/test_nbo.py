@@ -11,6 +11,7 @@ import pytest
 
 from configs.errors import FeatureError, LogError
 from configs.history import code
+from serving import service
 from serving.schemas_nbo import NextBestOfferResponse
 from serving.scoring.interest.model import InterestModel
 
@@ -251,3 +252,29 @@ def test_concurrent_twins_decide_once(decider):
         answers = list(pool.map(lambda _: decider.post(**body).content, range(16)))
     assert len({json.loads(answer)["decision_id"] for answer in answers}) == 1
     assert len(set(answers)) == 1
+
+
+def test_the_interest_model_is_listed_with_its_card(decider):
+    listed = decider.client.get("/v1/models").json()["models"]
+    assert [(model["name"], model["heads"]) for model in listed if model["name"] == "interest"] == [
+        ("interest", ["item", "category"])
+    ]
+    card = decider.client.get("/v1/models/interest/card").json()
+    assert card["card"]["horizon_days"] == 30.0
+    assert "raw_percentiles" not in card["card"]["heads"]["item"]
+
+
+def test_old_features_decide_and_say_so_or_fall_back_where_that_is_wanted(decider, monkeypatch):
+    live = service._rest.state.live
+    monkeypatch.setattr(live, "max_age_s", 60.0)
+    answer = decider.ask("u41")
+    assert (answer["status"], answer["features"]["stale"]) == ("decided", ["u41"])
+    assert answer["status_reason"] == "FEATURES_STALE"
+    monkeypatch.setattr(live, "stale_falls_back", True)
+    answer = decider.ask("u41")
+    assert (answer["status"], answer["status_reason"]) == ("fallback", "FEATURES_STALE")
+
+
+def test_every_feature_of_the_interest_model_has_its_sentence(decider, interest):
+    known = service._rest.state.live.interest_reasons.known
+    assert {feature for head in interest.heads.values() for feature in head.features} <= known
