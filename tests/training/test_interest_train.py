@@ -22,6 +22,7 @@ from features.simulate import Shop, simulate
 from features.simulate.assortment import CATEGORIES
 from serving.scoring import Bundle, current
 from serving.scoring.interest.model import HEADS
+from training.benchmark_interest import benchmark_interest
 from training.interest.examples import ask, known_at
 from training.interest.histories import Histories, read_histories, us
 from training.interest.needs import learn_needs
@@ -291,3 +292,18 @@ def test_the_task_counts_what_nobody_had_seen(histories, known):
     assert task.user.tolist() == sorted(user for user in bought if user in asked)
     sizes = task.wanted.sum(axis=1) + task.unheard
     assert sizes.tolist() == [len(bought[user]) for user in task.user.tolist()]
+
+
+def test_the_benchmark_judges_on_rolling_origins(config):
+    found = benchmark_interest(config, "shop", config.home / "shop", origins=2)
+    assert found["benchmark"] == "interest"
+    assert len(found["settings"]["judged_on"]) == 2
+    for head in HEADS:
+        for name in ("recall@10", "ndcg@10", "recall@10_first", "recall@10_repeat", "auroc", "log_loss"):
+            low, high = found["metrics"][f"{head}.{name}"]["ci"]
+            assert low <= found["metrics"][f"{head}.{name}"]["value"] <= high
+            assert all(f"{head}.{name}" in values for values in found["baselines"].values())
+        ours = found["metrics"][f"{head}.ndcg@10"]["value"]
+        popular = found["baselines"]["popularity"][f"{head}.ndcg@10"]
+        assert found["ratios"][f"ours_vs_popularity.{head}.ndcg@10"] == pytest.approx(ours / popular)
+        assert ours > popular

@@ -101,11 +101,12 @@ class Learner:
         if (at, head) not in kept:
             self.progress(f"{origin:%Y-%m-%d}", 0.0)
             known, users = self.known(origin), self.users(origin)
+            self._whole = {key: one for key, one in self._whole.items() if key[0] == at}
             rng = np.random.default_rng([self.seed, at // 10**6])
             for one in self.heads:
                 whole = ask(self.histories, known, one, self.horizon_days, users, rng)
                 self._thinned[at, one] = whole.thinned(NEGATIVES, rng)
-                if not sample:  # the whole is large: only calibration needs it
+                if not sample:  # the whole is large, and only the calibration at hand needs it
                     self._whole[at, one] = whole
         return kept[at, head]
 
