@@ -232,6 +232,7 @@ def shop(tmp_path_factory):
 
 def config_in(tmp_path, monkeypatch):
     monkeypatch.setenv("USEROPS_HOME", str(tmp_path))
+    monkeypatch.setattr("training.interest.ranker.TREES", 40)  # enough for a few hundred users
     return load()
 
 

@@ -114,8 +114,8 @@ def _count_hazard(
 def half_lives(marks: Marks, category_of: NDArray[np.int32], groups: int, seed: int) -> tuple[Floats, Floats, float]:
     """Half-life of each category in days and in orders, and of all categories in orders.
 
-    Among `GRID`, the one under which an item's decayed share of the user's earlier orders correlates best with its being
-    in the next order, over all items of the category; categories with few orders follow the rest.
+    Among `GRID`, the one under which an item's decayed share of the user's earlier orders correlates best with its
+    being in the next order, over all items of the category; categories with few orders follow the rest.
     """
     gap = _usual_order_gap(marks)
     users = np.arange(len(marks.user_start) - 1)
