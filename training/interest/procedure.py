@@ -101,7 +101,7 @@ class Learner:
         if (at, head) not in kept:
             self.progress(f"{origin:%Y-%m-%d}", 0.0)
             known, users = self.known(origin), self.users(origin)
-            self._whole = {key: one for key, one in self._whole.items() if key[0] == at}
+            self._whole.clear()
             rng = np.random.default_rng([self.seed, at // 10**6])
             for one in self.heads:
                 whole = ask(self.histories, known, one, self.horizon_days, users, rng)
