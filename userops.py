@@ -306,6 +306,8 @@ for name, benchmark in {
     "features": features.verbs.benchmark_features,
     "pit": features.verbs.benchmark_pit,
     "publish": features.verbs.benchmark_publish,
+    "interest": training.verbs.benchmark_interest,
+    "value": training.verbs.benchmark_value,
     "nextbasket": training.verbs.benchmark_nextbasket,
     "uplift": training.verbs.benchmark_uplift,
     "explain": serving.verbs.benchmark_explain,

@@ -166,7 +166,7 @@ def load(home: Path | str | None = None, now: datetime | None = None) -> Config:
     Examples
     --------
     >>> sorted(load().models)
-    ['churn', 'repurchase']
+    ['churn', 'interest', 'repurchase']
     """
     folder = configs_folder()
     project = read_yaml(folder / "project.yaml")

@@ -1,4 +1,4 @@
-"""The verbs of this room: train, promote, compare, benchmark repurchase."""
+"""The verbs of this room: train, promote, compare, and benchmarks of everything that learns."""
 
 from __future__ import annotations
 
@@ -22,7 +22,16 @@ from configs.terminal import (
 )
 from features.periods import as_utc
 
-__all__ = ["benchmark_nextbasket", "benchmark_repurchase", "benchmark_uplift", "compare", "promote", "train"]
+__all__ = [
+    "benchmark_interest",
+    "benchmark_nextbasket",
+    "benchmark_repurchase",
+    "benchmark_uplift",
+    "benchmark_value",
+    "compare",
+    "promote",
+    "train",
+]
 
 
 def train(models: Models = None, json_file: JsonFile = None) -> None:
@@ -124,6 +133,36 @@ def benchmark_nextbasket(
     with showing("benchmark nextbasket") as show:
         found = run(load(), sets, show)
     print_benchmark(found, json_file)
+
+
+def benchmark_interest(
+    source: Annotated[str, typer.Option(help="A name in configs/sources, or the path of a mapping.")],
+    data: Annotated[Path, typer.Option(help="The file or folder to read.")],
+    origins: Annotated[int, typer.Option(help="How many judged origins, four weeks apart.")] = 4,
+    json_file: JsonFile = None,
+) -> None:
+    """Judge the next category and the next item on rolling origins of a data set of yours; repeats and firsts apart."""
+    from training.benchmark_interest import benchmark_interest as run
+
+    with showing("benchmark interest") as show:
+        found = run(load(), source, data, show, origins=origins)
+    print_benchmark(found, json_file)
+
+
+def benchmark_value(
+    source: Annotated[str, typer.Option(help="A name in configs/sources, or the path of a mapping.")],
+    data: Annotated[Path, typer.Option(help="The file or folder to read.")],
+    observe_until: Annotated[str, typer.Option(help="The last known instant, in UTC.")],
+    horizon_days: Annotated[float, typer.Option(help="Days after it in which spend counts.")] = 90,
+    json_file: JsonFile = None,
+) -> None:
+    """Judge the forecast of spend on a data set of yours, beside BG/NBD with Gamma-Gamma and the last period again."""
+    from training.benchmark_value import benchmark_value as run
+
+    with showing("benchmark value") as show:
+        found = run(load(), source, data, as_utc(observe_until), horizon_days, show)
+    print_benchmark(found, json_file)
+    console.print(found["verdict"]["en"] if isinstance(found["verdict"], dict) else found["verdict"])
 
 
 def benchmark_uplift(
