@@ -57,7 +57,8 @@ class Suppressor:
             near = self._damped.get(item_id, 1.0)
             rule = self._of_item(item_id, near, offer, shelf)
             if rule is None:
-                factor = max(factor, near)
+                category = shelf.category_of(item_id, offer)
+                factor = max(factor, near if category is None else min(near, self._damped.get(category, 1.0)))
             else:
                 why = why or rule
                 target = target._replace(item_ids=tuple(other for other in target.item_ids if other != item_id))
@@ -78,7 +79,7 @@ class Suppressor:
         if self._gone(near):
             return f"not_interested_neighbour:{item_id}:{near:.2f}"
         category = shelf.category_of(item_id, offer)
-        return None if category is None else self._of_category(category, 1.0, offer)
+        return None if category is None else self._of_category(category, self._damped.get(category, 1.0), offer)
 
     def _gone(self, factor: float) -> bool:
         return factor <= self._drop and factor < 1.0

@@ -18,7 +18,9 @@ from serving.nbo.tags import PREFIX
 from serving.schemas_nbo import NextBestOffer
 from serving.scoring.interest.model import InterestModel
 
-__all__ = ["Known", "damped", "forgotten", "inputs_of", "needs_of", "without"]
+__all__ = ["SAME_CATEGORY", "Known", "damped", "forgotten", "inputs_of", "needs_of", "without"]
+
+SAME_CATEGORY = 0.5  # how much whatever is of a category resembles a refused offer about that category
 
 
 @dataclass(frozen=True)
@@ -107,10 +109,17 @@ def inputs_of(
 def damped(
     refused: Collection[str], target_of: Callable[[str], tuple[tuple[str, ...], tuple[str, ...]]], model: InterestModel
 ) -> dict[str, float]:
-    """Items that resemble a refused one, to ``1 - similarity``; of several refused ones the nearest counts."""
+    """What resembles something refused, to ``1 - similarity``; of several refused things the nearest counts.
+
+    Items resemble an item by who buys both. Everything of a category resembles an offer about that category by
+    `SAME_CATEGORY`.
+    """
     factors: dict[str, float] = {}
     for what in refused:
-        for item in target_of(what)[0] or (what,):
+        items, categories = target_of(what)
+        for category in categories:
+            factors[category] = min(factors.get(category, 1.0), 1.0 - SAME_CATEGORY)
+        for item in items or (() if categories else (what,)):
             for neighbour, similarity in model.neighbours(code(item)):
                 name = model.text(neighbour)
                 if name is not None and name not in refused:

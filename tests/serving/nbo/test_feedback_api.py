@@ -20,7 +20,8 @@ def shown(answer):
 
 
 def all_of(decider, user_id, **more):
-    return decider.ask(user_id, limit=50, explain={"level": "none"}, policy={"respect_caps": False}, **more)
+    asked = {"limit": 50, "explain": {"level": "none"}, "policy": {"respect_caps": False}}
+    return decider.ask(user_id, **{**asked, **more})
 
 
 def test_what_is_refused_goes_and_its_neighbours_fade(decider, interest):
@@ -47,6 +48,20 @@ def test_what_is_refused_goes_and_its_neighbours_fade(decider, interest):
         assert priorities.get(offer["offer_id"], 0.0) < offer["priority"]
         damped += 1
     assert damped
+
+
+def test_who_refuses_a_category_hears_nothing_of_it(decider):
+    for user in (f"u{k}" for k in range(60)):
+        before = all_of(decider, user)
+        refused = next((offer for offer in shown(before) if offer.startswith("c_")), None)
+        near = {offer for offer in shown(before) if refused and offer.startswith(f"o_{refused[2:]}")}
+        if near:
+            break
+    assert decider.feedback(before, "not_interested", refused)["accepted"] == 1
+    after = all_of(decider, user, explain={"level": "full"})
+    assert not ({refused} | near) & set(shown(after))
+    rules = {one["offer_id"]: one["rule"] for one in after["filtered"]}
+    assert all(rules[offer] == f"not_interested_neighbour:{refused[2:]}:0.50" for offer in near)
 
 
 def test_a_cap_counts_the_decisions_just_made(decider):
