@@ -98,7 +98,7 @@ def _user(batch: Batch, row: int) -> dict[str, Any]:
     return {
         "user_id": batch.user_ids[row],
         "known": known,
-        "status_reason": None if known else "UNKNOWN_USER",
+        "status_reason": None if known else batch.unknown(row),
         "as_of": iso(int(batch.as_of[row])) if known else None,
         "age_s": batch.age_s(row) if known else None,
         "stale": known and batch.is_stale(row),
@@ -125,7 +125,7 @@ def _scores(
 ) -> list[dict[str, Any]]:
     """The head's score of every user; ``raw`` is that of ``rows``, those ``inside`` its cohort."""
     one = model.heads[head]
-    scores = [_cold_start(model, head) for _ in batch.user_ids]
+    scores = [_cold_start(model, head, batch.unknown(row)) for row in range(len(batch.user_ids))]
     if one.cohort is not None:
         meaning = model.cohorts[one.cohort].meaning.get(lang, one.cohort)
         outside = {"p": None, "status_reason": "OUT_OF_COHORT", "cohort": {"name": one.cohort, "meaning": meaning}}
@@ -139,13 +139,13 @@ def _scores(
     return scores
 
 
-def _cold_start(model: Model, head: str) -> dict[str, Any]:
+def _cold_start(model: Model, head: str, reason: str) -> dict[str, Any]:
     return {
         "head": head,
         "p": model.cold_start[head],
         "p_calibrated": True,
         "percentile": None,
-        "status_reason": "UNKNOWN_USER",
+        "status_reason": reason,
         "cohort": None,
         "reason_codes": [],
         "explanation": None,
@@ -226,7 +226,7 @@ def _add_next_order(model: Model, x: NDArray[np.float64], batch: Batch, users: l
         reason: str | None
         text = None
         if not user["known"]:
-            reason = "UNKNOWN_USER"
+            reason = batch.unknown(row)
         elif not inside[row]:
             reason = "OUT_OF_COHORT"
             text = model.cohorts[model.timing_cohort].meaning.get(lang) if model.timing_cohort else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -24,7 +24,8 @@ _US = timedelta(microseconds=1)
 class Batch:
     """n users; row i of everything is ``user_ids[i]``.
 
-    ``as_of`` holds microseconds since 1970 (UTC) and means nothing where ``found`` is False.
+    ``as_of`` holds microseconds since 1970 (UTC) and means nothing where ``found`` is False. Users in ``withheld`` want
+    no personalisation: they are answered like strangers.
     """
 
     user_ids: Sequence[str]
@@ -33,6 +34,17 @@ class Batch:
     as_of: NDArray[np.int64]
     now: datetime
     max_age_s: float
+    withheld: frozenset[str] = frozenset()
+
+    def without(self, user_ids: frozenset[str]) -> Batch:
+        """The same, but that nothing is known of these users: they want no personalisation."""
+        kept = np.array([user_id not in user_ids for user_id in self.user_ids], dtype=np.bool_)
+        values = np.where(kept[:, None], self.values, np.nan)
+        return replace(self, values=values, found=self.found & kept, withheld=user_ids)
+
+    def unknown(self, row: int) -> str:
+        """Why nothing is known of a user."""
+        return "PERSONALIZATION_OFF" if self.user_ids[row] in self.withheld else "UNKNOWN_USER"
 
     def age_s(self, row: int) -> int:
         """Whole seconds since the features of a known user; 0 for features of the very future that clocks allow."""

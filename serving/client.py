@@ -27,7 +27,7 @@ from serving.conversation import Call, Refused, Retries, converse
 from serving.schemas import Profile, ScoreRequest, ScoreResponse
 from serving.schemas_decision import DecisionRecord, ReplayedDecision, ReplayRequest
 from serving.schemas_feedback import BatchAnswer, FeedbackEvent, LiveEvent
-from serving.schemas_interest import InterestRequest, InterestResponse, PersonalizationAnswer, TagAnswer
+from serving.schemas_interest import ConsentAnswer, InterestRequest, InterestResponse, PersonalizationAnswer, TagAnswer
 from serving.schemas_nbo import NextBestOffer, NextBestOfferResponse
 
 __all__ = ["AsyncClient", "Client", "Refused", "Retries"]
@@ -86,6 +86,11 @@ class _Questions:
         content = f'{{"personalization":"{choice}"}}'.encode()
         return Call("PUT", path, PersonalizationAnswer, content, {"content-type": "application/json"})
 
+    def _consent(self, user_id: str, purpose: str, given: bool) -> Call[ConsentAnswer]:
+        path = f"/v1/users/{quote(user_id, safe='')}/consents/{quote(purpose, safe='')}"
+        content = f'{{"consent":"{"given" if given else "withdrawn"}"}}'.encode()
+        return Call("PUT", path, ConsentAnswer, content, {"content-type": "application/json"})
+
     def _tag(self, user_id: str, tag: str) -> Call[TagAnswer]:
         return Call("DELETE", f"/v1/users/{quote(user_id, safe='')}/tags/{quote(tag, safe='')}", TagAnswer)
 
@@ -138,6 +143,10 @@ class Client(_Questions):
     def set_personalization(self, user_id: str, on: bool) -> PersonalizationAnswer:
         """Whether what is known of the user may choose for them."""
         return self._send(self._personalization(user_id, on))
+
+    def set_consent(self, user_id: str, purpose: str, given: bool) -> ConsentAnswer:
+        """Whether a user agrees to a purpose."""
+        return self._send(self._consent(user_id, purpose, given))
 
     def delete_tag(self, user_id: str, tag: str) -> TagAnswer:
         """Forget an interest."""
@@ -220,6 +229,10 @@ class AsyncClient(_Questions):
     async def set_personalization(self, user_id: str, on: bool) -> PersonalizationAnswer:
         """Whether what is known of the user may choose for them."""
         return await self._send(self._personalization(user_id, on))
+
+    async def set_consent(self, user_id: str, purpose: str, given: bool) -> ConsentAnswer:
+        """Whether a user agrees to a purpose."""
+        return await self._send(self._consent(user_id, purpose, given))
 
     async def delete_tag(self, user_id: str, tag: str) -> TagAnswer:
         """Forget an interest."""

@@ -170,12 +170,15 @@ class Live:
         return self._reader
 
     def read(self, user_ids: list[str], as_of: datetime | None = None, strict: bool = False) -> Batch:
-        """The vectors of the users; an unreadable store is a 503."""
+        """The vectors of the users who let us know them; an unreadable store, or list of wishes, is a 503."""
         try:
             reader = self.reader()
-            return read_batch(reader, user_ids, now=self.now(), as_of=as_of, max_age_s=self.max_age_s, strict=strict)
+            batch = read_batch(reader, user_ids, now=self.now(), as_of=as_of, max_age_s=self.max_age_s, strict=strict)
         except (FeatureError, sqlite3.Error) as error:
             raise self.unreadable(error) from None
+        with self.logging():
+            unwilling = self.log().unpersonalised(user_ids)
+        return batch.without(unwilling) if unwilling else batch
 
     def unreadable(self, error: Exception) -> Problem:
         """The 503 for a store that cannot be read, after a line in the log."""
@@ -247,13 +250,13 @@ class Live:
                 **{key: user[key] for key in user if key in ("scores", *_NEXT_ORDER)},
             }
         known = bool(batch.found[0])
-        if profile is not None:
+        if profile is not None and known:
             told = {head: score["p"] for model in scores.values() for head, score in model["scores"].items()}
             profile = {**profile, "lifecycle_state": lifecycle_state(profile.get("lifecycle_state"), told)}
         return {
             "user_id": user_id,
             "known": known,
-            "status_reason": None if known else "UNKNOWN_USER",
+            "status_reason": None if known else batch.unknown(0),
             "features": batch.block("profile"),
             "profile": profile,
             "scores": scores,

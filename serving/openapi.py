@@ -19,6 +19,8 @@ from serving.schemas_decision import (
 )
 from serving.schemas_feedback import BatchAnswer, EventBatch, FeedbackBatch, FeedbackEvent, LiveEvent
 from serving.schemas_interest import (
+    Consent,
+    ConsentAnswer,
     InterestRequest,
     InterestResponse,
     Personalization,
@@ -52,6 +54,7 @@ _ASKED = (
     ReplayRequest,
     ExplainRequest,
     AudienceRequest,
+    Consent,
     Personalization,
 )
 _ANSWERED = (
@@ -67,6 +70,7 @@ _ANSWERED = (
     ReplayedDecision,
     ExplainedDecision,
     AudienceResponse,
+    ConsentAnswer,
     PersonalizationAnswer,
     TagAnswer,
 )
@@ -201,6 +205,14 @@ def _decisions(components: Mapping[str, Any]) -> dict[str, Any]:
             ("Personalization", "PersonalizationAnswer"),
             (*_BODY, 503),
             [user],
+            method="put",
+        ),
+        "/v1/users/{user_id}/consents/{purpose}": _post(
+            "consent",
+            "Whether a user agrees to a purpose, such as a channel",
+            ("Consent", "ConsentAnswer"),
+            (*_BODY, 503),
+            [user, {**tag, "name": "purpose"}],
             method="put",
         ),
         "/v1/users/{user_id}/tags/{tag}": {

@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, BaseModel, Field
 from serving.schemas import FeaturesBlock, Language, ModelBlock, Strict, UserId
 from serving.schemas_nbo import Line
 
-__all__ = ["InterestRequest", "InterestResponse"]
+__all__ = ["Consent", "ConsentAnswer", "InterestRequest", "InterestResponse"]
 
 
 class InterestExplain(Strict):
@@ -111,6 +111,21 @@ class PersonalizationAnswer(BaseModel):
 
     user_id: str
     personalization: Literal["on", "off"]
+    at: str
+
+
+class Consent(Strict):
+    """Whether the user agrees to a purpose: a channel that needs consent, or one that an offer names."""
+
+    consent: Literal["given", "withdrawn"]
+
+
+class ConsentAnswer(BaseModel):
+    """In force from the next decision on."""
+
+    user_id: str
+    purpose: str
+    consent: Literal["given", "withdrawn"]
     at: str
 
 

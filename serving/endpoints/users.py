@@ -1,4 +1,4 @@
-"""What a person wishes: no personalisation, no tag; in force from the next answer on, everywhere."""
+"""What a person wishes: consent, no personalisation, no tag; in force from the next answer on, everywhere."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from serving.encode import json_response
 from serving.endpoints.body import live_of, read
 from serving.errors.problem import Problem, shown
 from serving.schemas import UserId
-from serving.schemas_interest import Personalization
+from serving.schemas_interest import Consent, Personalization
 
 __all__ = ["ROUTES"]
 
@@ -26,6 +26,16 @@ async def personalization(request: Request) -> Response:
     with live.logging():
         live.log().set_personalization(user_id, asked.personalization == "on", at_us)
     return json_response({"user_id": user_id, "personalization": asked.personalization, "at": iso(at_us)})
+
+
+async def consent(request: Request) -> Response:
+    """``PUT /v1/users/{user_id}/consents/{purpose}``."""
+    user_id, purpose = _path(request, "user_id"), _path(request, "purpose")
+    asked, live = await read(request, Consent), live_of(request)
+    at_us = microseconds(live.now())
+    with live.logging():
+        live.log().set_consent(user_id, purpose, asked.consent == "given", at_us)
+    return json_response({"user_id": user_id, "purpose": purpose, "consent": asked.consent, "at": iso(at_us)})
 
 
 async def tag(request: Request) -> Response:
@@ -50,5 +60,6 @@ def _path(request: Request, name: str) -> str:
 
 ROUTES = [
     Route("/v1/users/{user_id:path}/personalization", personalization, methods=["PUT"]),
+    Route("/v1/users/{user_id:path}/consents/{purpose:path}", consent, methods=["PUT"]),
     Route("/v1/users/{user_id:path}/tags/{tag:path}", tag, methods=["DELETE"]),
 ]

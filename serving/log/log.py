@@ -149,6 +149,10 @@ class DecisionLog:
         """Rank with or without knowledge of the person from now on; the newest ``at_us`` wins."""
         people.set_value(self._database, user_id, people.PERSONALIZATION, "", on, at_us)
 
+    def unpersonalised(self, user_ids: Sequence[str]) -> frozenset[str]:
+        """Those of the users who want no personalisation."""
+        return people.unpersonalised(self._database, user_ids)
+
     def set_consent(self, user_id: str, purpose: str, on: bool, at_us: int) -> None:
         """Note a consent given or withdrawn."""
         people.set_value(self._database, user_id, people.CONSENT, purpose, on, at_us)

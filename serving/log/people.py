@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from serving.log.database import Database, Row, Transaction
+from serving.log.database import Database, Row, Transaction, marks
 from serving.log.rows import DAY_US, Action, Health, LiveEvent, UserState
+from serving.log.values import storable
 
 __all__ = [
     "CONSENT",
@@ -19,9 +20,11 @@ __all__ = [
     "resolve",
     "set_value",
     "state",
+    "unpersonalised",
 ]
 
 ACTIONS_US = 93 * DAY_US  # the longest window of a cap is three months
+AT_ONCE = 5_000
 MOST_FRESH = 256  # the lines that a history holds
 
 # The kinds of what is kept of a person under a name.
@@ -93,6 +96,17 @@ def set_value(database: Database, user_id: str, kind: str, name: str, on: bool, 
 def note(inside: Transaction, wishes: Iterable[tuple[str, str, str, bool, int]]) -> None:
     """Write ``(user_id, kind, name, on, at_us)`` rows; the newest per name stands, of two equally new the last."""
     inside.many(_SET, sorted((who, kind, name, ON if on else OFF, at_us) for who, kind, name, on, at_us in wishes))
+
+
+def unpersonalised(database: Database, user_ids: Sequence[str]) -> frozenset[str]:
+    """Those of the users who want no personalisation."""
+    rows: list[Row] = []
+    asked = [user_id for user_id in dict.fromkeys(user_ids) if storable(user_id)]
+    for start in range(0, len(asked), AT_ONCE):
+        part = asked[start : start + AT_ONCE]
+        sql = f"SELECT user_id FROM user_settings WHERE user_id IN ({marks(part)}) AND kind = ? AND value = ?"
+        rows += database.read(sql, (*part, PERSONALIZATION, OFF))
+    return frozenset(row[0] for row in rows)
 
 
 def resolve(database: Database, namespace: str, id: str) -> str | None:

@@ -164,9 +164,26 @@ def test_personalisation_off_is_off_everywhere(decider):
     assert answer["user_state"]["last_events"] == []
     interest = decider.client.post("/v1/score/interest", json={"user_ids": ["u4"]}).json()["users"][0]
     assert (interest["status_reason"], interest["categories"], interest["tags"]) == ("PERSONALIZATION_OFF", [], [])
-    assert decider.client.get("/v1/users/u4/profile").json()["personalization"] == "off"
+    profile = decider.client.get("/v1/users/u4/profile").json()
+    assert (profile["personalization"], profile["status_reason"]) == ("off", "PERSONALIZATION_OFF")
+    asked = {"user_ids": ["u5", "u4"]}
+    known, withheld = decider.client.post("/v1/score/churn", json=asked).json()["users"]
+    assert known["known"]
+    assert (withheld["known"], withheld["status_reason"]) == (False, "PERSONALIZATION_OFF")
+    assert {score["status_reason"] for score in withheld["scores"].values()} == {"PERSONALIZATION_OFF"}
+    assert not any(score["reason_codes"] for score in withheld["scores"].values())
     decider.client.request("PUT", url, json={"personalization": "on"})
     assert "PERSONALIZATION_OFF" not in decider.ask("u4")["notes"]
+
+
+def test_consent_opens_a_channel_that_needs_it(decider):
+    asked = {"context": {"channel": "sms"}}
+    assert decider.ask("u7", **asked)["status_reason"] == "NO_CONSENT"
+    told = decider.client.request("PUT", "/v1/users/u7/consents/sms", json={"consent": "given"}).json()
+    assert told == {"user_id": "u7", "purpose": "sms", "consent": "given", "at": "2026-11-21T10:11:12Z"}
+    assert decider.ask("u7", **asked)["status_reason"] != "NO_CONSENT"
+    decider.client.request("PUT", "/v1/users/u7/consents/sms", json={"consent": "withdrawn"})
+    assert decider.ask("u7", **asked)["status_reason"] == "NO_CONSENT"
 
 
 def test_a_deleted_tag_stays_away(decider):
