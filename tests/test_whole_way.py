@@ -4,6 +4,7 @@ import json
 import shutil
 
 import numpy as np
+import pyarrow.parquet as parquet
 import pytest
 
 from configs import load
@@ -41,7 +42,10 @@ def test_training_reports_every_head_beside_its_baselines(walked):
         for head, metrics in report["metrics"].items():
             low, high = metrics["auroc"]["ci"]
             assert low <= metrics["auroc"]["value"] <= high
-            assert {"recency", "frequency", "rfm"} <= set(report["baselines"][head])
+            beside = (
+                {"personal_frequency", "popularity"} if config.name == "interest" else {"recency", "frequency", "rfm"}
+            )
+            assert beside <= set(report["baselines"][head])
             best = min(numbers["log_loss"] for numbers in report["baselines"][head].values())
             assert metrics["log_loss"]["value"] < best + 0.01, head
 
@@ -86,6 +90,9 @@ def test_offline_online_and_served_vectors_are_equal(walked):
 def test_the_release_holds_the_promoted_versions(walked):
     bundle = Bundle.load(current(walked.home / "releases"))
     assert {name: model.version for name, model in bundle.models.items()} == {"churn": "1", "repurchase": "1"}
+    assert bundle.interest is not None
+    assert bundle.interest.version == "1"
+    assert set(bundle.documents) == {"policy.json", "offers.json"}
     assert "champion 1" in walked.run("status").stdout
 
 
@@ -102,6 +109,34 @@ def test_score_explain_and_inspect_tell_one_story(walked):
         total = shares["base_value"] + sum(one["contribution"] for one in shares["contributions"])
         assert total == pytest.approx(shares["raw_score"], abs=1e-9)
     assert "no difference" in walked.run("features", "inspect", user).stdout
+
+
+def test_an_offer_is_decided_explained_and_decided_again(walked):
+    for user in ("u000010", "u000011", "u000012"):
+        walked.run("decide", user, "--lang", "zh", "--json", str(walked.home / "decided.json"))
+        decided = read(walked, "decided.json")
+        if decided["offers"]:
+            break
+    for offer in decided["offers"]:
+        parts = offer["components"]
+        priority = parts["propensity"] * parts["context_weight"] * parts["value"] * parts["lever"]
+        assert offer["priority"] == pytest.approx(priority, abs=1e-12)
+        assert 0 < offer["action_probability"] <= 1
+        assert len(offer["reason_codes"]) >= 3
+        shares = offer["explanation"]
+        total = shares["base_value"] + sum(one["contribution"] for one in shares["contributions"])
+        assert total == pytest.approx(shares["raw_score"], abs=1e-9)
+    assert decided["offers"]
+    assert decided["filtered"]
+    walked.run("decisions", "replay", "--json", str(walked.home / "replayed.json"))
+    replayed = read(walked, "replayed.json")
+    assert replayed["decisions"] == replayed["identical"] >= 1
+    walked.run("decisions", "export", str(walked.home / "decisions.parquet"))
+    logged = parquet.read_table(walked.home / "decisions.parquet").to_pandas()
+    assert {"context", "action", "position", "reward", "pscore"} <= set(logged.columns)
+    assert set(logged[logged["decision_id"] == decided["decision_id"]]["pscore"]) == {
+        offer["action_probability"] for offer in decided["offers"]
+    }
 
 
 def test_an_unknown_model_and_a_broken_command_end_with_one_sentence(walked):
