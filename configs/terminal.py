@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 __all__ = [
     "JsonFile",
@@ -30,8 +31,9 @@ __all__ = [
 
 # A pipe has no width of its own: wide enough for the tables.
 WIDTH = None if sys.stdout.isatty() else 120
-console = Console(width=WIDTH)
-errors = Console(stderr=True, width=WIDTH)
+# What others wrote is shown as it is: ":books:" is no picture, "[red]" no colour.
+console = Console(width=WIDTH, emoji=False)
+errors = Console(stderr=True, width=WIDTH, emoji=False)
 
 
 def writable(file: Path | None) -> Path | None:
@@ -78,7 +80,7 @@ def print_table(title: str, columns: list[str], rows: list[list[object]]) -> Non
     for index, column in enumerate(columns):
         table.add_column(column, justify="left" if index == 0 else "right")
     for row in rows:
-        table.add_row(*(f"{cell:,.4f}" if isinstance(cell, float) else str(cell) for cell in row))
+        table.add_row(*(Text(f"{cell:,.4f}" if isinstance(cell, float) else str(cell)) for cell in row))
     console.print(table)
 
 

@@ -109,9 +109,14 @@ def post(url: str, body: str) -> dict[str, Any]:
 def ask(config: Config, model: str, users: list[str], reasons: Mapping[str, object]) -> dict[str, Any]:
     """The service's answer to a score request, computed in this process."""
     from serving.schemas import ScoreRequest
+    from serving.schemas_interest import InterestRequest
 
+    question = {"user_ids": users, "explain": dict(reasons)}
     with _live(config) as live:
-        request = ScoreRequest.model_validate({"user_ids": users, "explain": dict(reasons)})
+        if model == "interest":
+            told = {key: reasons[key] for key in ("level", "lang")}
+            return live.interest(InterestRequest.model_validate({**question, "explain": told}), "userops")
+        request = ScoreRequest.model_validate(question)
         answer: dict[str, Any] = asyncio.run(live.score(model, request, "userops"))
     return answer
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from configs import Config, load
 from configs.terminal import JsonFile, console, print_benchmark, print_table, showing, writable, write_json
@@ -86,8 +87,11 @@ def explain(
 
 
 def print_answer(answer: dict[str, Any]) -> None:
-    """One table per user: each head, its probability, its reasons."""
+    """One table per user: each head, its probability, its reasons; of interest, the next categories and items."""
     for user in answer["users"]:
+        if "scores" not in user:
+            print_interest(user)
+            continue
         rows: list[list[object]] = []
         for name, head in user["scores"].items():
             shown = "-" if head["p"] is None else f"{head['p']:.3f}"
@@ -99,10 +103,28 @@ def print_answer(answer: dict[str, Any]) -> None:
         for title, side in (("score", "left"), ("p", "right"), ("percentile", "right"), ("because", "left")):
             table.add_column(title, justify=side)  # type: ignore[arg-type]
         for row in rows:
-            table.add_row(*map(str, row))
+            table.add_row(*(Text(str(cell)) for cell in row))
         console.print(table)
         if user.get("expected_next_order"):
             console.print(next_order(user), highlight=False)
+
+
+def print_interest(user: dict[str, Any]) -> None:
+    """What a user will want next, the likeliest first."""
+    rows: list[list[object]] = []
+    for kind in ("categories", "items"):
+        for one in user[kind]:
+            name = one["category_id"] if kind == "categories" else f"{one['item_id']} ({one['category_id']})"
+            why = one["because"]["text"] if one["because"] else ""
+            if one["need"] and one["need"]["satisfied"]:
+                why = f"need satisfied: {one['need']['days_since']:.0f} of {one['need']['usual_days']:.0f} days"
+            rows.append([kind, name, f"{one['p']:.3f}", why])
+    table = Table(title=f"{user['user_id']}   ({user['status_reason'] or 'interest'})", title_justify="left")
+    for title, side in (("next", "left"), ("", "left"), ("p", "right"), ("because", "left")):
+        table.add_column(title, justify=side)  # type: ignore[arg-type]
+    for row in rows:
+        table.add_row(*(Text(str(cell)) for cell in row))
+    console.print(table)
 
 
 def next_order(user: dict[str, Any]) -> str:
@@ -156,7 +178,7 @@ def print_offers(answer: dict[str, Any]) -> None:
         low, high = offer["p_interval"]
         why = [f"{reason['direction']} {reason['text']}" for reason in offer["reason_codes"]]
         parts = offer["components"]
-        table.add_row(
+        cells = (
             offer["offer_id"],
             f"{offer['p']:.3f} [{low:.3f}, {high:.3f}]",
             f"{parts['value']:.2f}",
@@ -164,6 +186,7 @@ def print_offers(answer: dict[str, Any]) -> None:
             f"{offer['action_probability']:.4f}",
             "\n".join(why),
         )
+        table.add_row(*map(Text, cells))
     console.print(table)
     if answer["fallback"]:
         console.print(f"fallback: {answer['fallback']['offer_id']} ({answer['fallback']['rule']})")
