@@ -38,13 +38,14 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class ServingConfig:
-    """Where the service listens and how much one call may ask."""
+    """Where the service listens, how much one call may ask, and whether old features decide or fall back."""
 
     host: str = "127.0.0.1"
     port: int = 3000
     workers: int = 2
     max_users: int = 500
     max_body_bytes: int = 1_048_576
+    stale_features: str = "decide"
 
 
 @dataclass(frozen=True)
@@ -177,6 +178,9 @@ def load(home: Path | str | None = None, now: datetime | None = None) -> Config:
     config = build(Config, project, "project.yaml")
     if config.engine != "duckdb":
         raise ConfigError("project.yaml: engine", got=config.engine, expected="duckdb")
+    if config.serving.stale_features not in ("decide", "fallback"):
+        stale = config.serving.stale_features
+        raise ConfigError("project.yaml: serving: stale_features", got=stale, expected="decide or fallback")
     if config.online_store != "sqlite":
         raise ConfigError("project.yaml: online_store", got=config.online_store, expected="sqlite")
     return config
