@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 
 import numpy as np
@@ -25,6 +26,7 @@ PURCHASE, VIEW, CART = 0, 1, 2
 KINDS = {"purchase": PURCHASE, "view": VIEW, "cart": CART}  # event_type of the event catalogue
 
 
+@lru_cache(maxsize=1 << 16)
 def code(text: str | None) -> int:
     """Return the same number in [1, 2**52) for the same text, in every process and release; 0 for null and "".
 

@@ -150,6 +150,6 @@ def _decision(
         usable_for_ope=mix > 0.0,
         seed=run.seed,
         notes=tuple(run.notes),
-        items_read=tuple(run.shelf.items_read),
+        items_read=run.shelf.items_read,
         categories_read=tuple(run.shelf.categories_read),
     )

@@ -156,7 +156,7 @@ class Arbiter:
         if weight.items and not weight.items.intersection(target.item_ids):
             return False
         if weight.categories:
-            own = {self._shelf.category_of(item_id, offer) for item_id in target.item_ids}
+            own = (self._shelf.category_of(item_id, offer) for item_id in target.item_ids)
             if weight.categories.isdisjoint(target.category_ids) and weight.categories.isdisjoint(own):
                 return False
         if weight.when is None or weight.when.narrow:

@@ -71,18 +71,27 @@ class Shelf:
 
     def __init__(self, moment: Moment) -> None:
         self._inputs, self._at_us, self._store = moment.inputs, moment.at_us, moment.store
-        self.items_read: dict[str, None] = {}
+        self._facts: dict[str, Any] = {}
         self.categories_read: dict[str, None] = {}
 
     def facts(self, item_id: str) -> Any:
         """What is known of an item: a mapping, empty for an unknown one."""
-        self.items_read[item_id] = None
-        return self._inputs.items.get(item_id) or {}
+        facts = self._facts.get(item_id)
+        if facts is None:
+            facts = self._facts[item_id] = self._inputs.items.get(item_id) or {}
+        return facts
+
+    @property
+    def items_read(self) -> tuple[str, ...]:
+        """The items that were looked up, in the order of the first time."""
+        return tuple(self._facts)
 
     def category_of(self, item_id: str, offer: Offer) -> str | None:
         """The category of an item; of an unknown one, what the candidate's attributes say."""
         category = self.facts(item_id).get("category_id")
-        return category if category is not None else offer.attributes.get("category_id")
+        if category is None:
+            category = offer.attributes.get("category_id")
+        return category if isinstance(category, str) else None
 
     def target(self, offer: Offer) -> tuple[Target, str]:
         """What of the offer can be had here and now; an empty target comes with the rule that emptied it."""

@@ -7,6 +7,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, NamedTuple
 
+from pydantic_core import to_json
+
 __all__ = ["Action", "GlobalCount", "Inputs", "Need"]
 
 
@@ -138,7 +140,7 @@ class Inputs:
         for name in ("store_items", "store_categories"):
             if content[name] is not None:
                 content[name] = sorted(content[name])
-        return json.dumps(content, separators=(",", ":")).encode()
+        return to_json(content, inf_nan_mode="constants")
 
     @classmethod
     def from_json(cls, content: bytes | str) -> Inputs:

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from sys import byteorder
 from typing import Any
 
+from pydantic_core import to_json
+
 from serving.log.counts import add_offer_counts, add_shown, day_of
 from serving.log.database import Database, Row, marks
 from serving.log.rows import DecisionRow, Logged, ScoredCandidate, ShownOffer
@@ -124,7 +126,7 @@ def pack_candidates(candidates: Sequence[ScoredCandidate]) -> bytes:
     values = array("d", [value for candidate in candidates for value in (candidate.p, candidate.priority)])
     if byteorder == "big":
         values.byteswap()
-    return json.dumps([candidate.offer_id for candidate in candidates]).encode() + b"\n" + values.tobytes()
+    return to_json([candidate.offer_id for candidate in candidates]) + b"\n" + values.tobytes()
 
 
 def unpack_candidates(packed: bytes) -> tuple[ScoredCandidate, ...]:

@@ -104,16 +104,16 @@ def told(
     model = release.bundle.interest
     wanted = inputs.explain_level != "none" and model is not None and bool(decision.chosen)
     offers = []
+    past = model.past(history, inputs.at_us) if wanted and reasons and model is not None else None
     for chosen in decision.chosen:
         why: tuple[list[dict[str, Any]], dict[str, Any] | None] = ([], None)
-        if wanted and reasons and model is not None:
+        if past is not None and model is not None:
             everything = inputs.explain_level == "full"
             why = explained(
                 model,
                 sentences,
                 chosen.propensity.row,
-                history,
-                inputs.at_us,
+                past,
                 top_n=inputs.top_n,
                 lang=inputs.lang,
                 everything=everything,

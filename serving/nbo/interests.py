@@ -151,4 +151,5 @@ def _entry(scored: Scored, row: int, need: Any) -> dict[str, Any]:
 def _why(model: InterestModel, known: Known, at_us: int, wanted: Wanted) -> Callable[[int], dict[str, Any] | None]:
     if not wanted.reasons or not len(known.history):
         return lambda number: None
-    return lambda number: because(model, known.history, at_us, number, wanted.lang)
+    past = model.past(known.history, at_us)
+    return lambda number: because(model, past, number, wanted.lang)

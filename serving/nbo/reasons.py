@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,9 @@ import numpy as np
 
 from configs import read_yaml
 from configs.errors import ConfigError
-from configs.history import History
 from serving.nbo.scorer import Row
 from serving.reasons import Reasons
+from serving.scoring.interest.because import Past
 from serving.scoring.interest.model import InterestModel
 
 __all__ = ["BECAUSE", "InterestReasons", "because", "explained", "full"]
@@ -50,9 +50,9 @@ class InterestReasons:
         features = [Described(str(name), unit) for unit, names in units.items() for name in names]
         return cls(Reasons(entries, features, str(path)), frozenset(feature.name for feature in features))
 
-    def sentence(self, feature: str, lang: str, head: str, values: dict[str, float | None]) -> tuple[str, str]:
+    def sentence(self, feature: str, lang: str, head: str, value: Callable[[str], float | None]) -> tuple[str, str]:
         """Code and text of one feature for one user and one item or category."""
-        text = self._reasons.text(feature, lang, values.get)
+        text = self._reasons.text(feature, lang, value)
         return self._reasons.code(feature), text.replace("<it>", _IT[head][lang])
 
 
@@ -60,8 +60,7 @@ def explained(
     model: InterestModel,
     reasons: InterestReasons,
     row: Any,
-    history: History,
-    at_us: int,
+    past: Past,
     *,
     top_n: int,
     lang: str,
@@ -74,37 +73,42 @@ def explained(
     if not isinstance(row, Row):
         return [], None
     contributions, explanation = full(model, row)
-    values = {one["feature"]: one["value"] for one in contributions}
+    values = _values(model, row)
     told: list[dict[str, Any]] = []
-    for one in contributions:
+    for feature, contribution in contributions:
         if len(told) == top_n:
             break
-        if one["contribution"] == 0 or one["feature"] not in reasons.known:
+        if contribution == 0 or feature not in reasons.known:
             continue
-        code, text = reasons.sentence(one["feature"], lang, row.head, values)
+        code, text = reasons.sentence(feature, lang, row.head, values)
         if any(text == before["text"] for before in told):
             continue  # two features that say the same are one reason to a reader
         told.append(
             {
                 "code": code,
-                **one,
+                "feature": feature,
+                "value": values(feature),
+                "contribution": contribution,
                 "unit": "log_odds",
-                "direction": "+" if one["contribution"] > 0 else "-",
+                "direction": "+" if contribution > 0 else "-",
                 "text": text,
             }
         )
-    told.extend(_occasion(model, history, at_us, row.code, lang))
-    return told, {**explanation, "contributions": contributions} if everything else explanation
+    told.extend(_occasion(model, past, row.code, lang))
+    if everything:
+        explanation["contributions"] = [
+            {"feature": feature, "value": values(feature), "contribution": contribution}
+            for feature, contribution in contributions
+        ]
+    return told, explanation
 
 
-def full(model: InterestModel, row: Row) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Every feature with its value and exact contribution, strongest first; and what they add up to."""
+def full(model: InterestModel, row: Row) -> tuple[list[tuple[str, float]], dict[str, Any]]:
+    """Every feature with its exact contribution, strongest first; and what they add up to."""
     phi, base = model.contributions(row.head, row.x[None, :])
     features, own = model.heads[row.head].features, phi[0]
-    order = np.argsort(-np.abs(own), kind="stable").tolist()
-    contributions = [
-        {"feature": features[i], "value": _number(float(row.x[i])), "contribution": float(own[i])} for i in order
-    ]
+    told = own.tolist()
+    contributions = [(features[i], told[i]) for i in np.argsort(-np.abs(own), kind="stable").tolist()]
     residual = row.raw - float(base[0]) - float(own.sum())
     explanation = {
         "head": row.head,
@@ -116,9 +120,9 @@ def full(model: InterestModel, row: Row) -> tuple[list[dict[str, Any]], dict[str
     return contributions, explanation
 
 
-def because(model: InterestModel, history: History, at_us: int, code: int, lang: str) -> dict[str, Any] | None:
+def because(model: InterestModel, past: Past, code: int, lang: str) -> dict[str, Any] | None:
     """What the user did that speaks for an item or category: its id, how many days ago, and a sentence."""
-    found = model.because(history, at_us, code)
+    found = model.occasion(past, code)
     if found is None:
         return None
     what, days = found
@@ -132,8 +136,8 @@ def because(model: InterestModel, history: History, at_us: int, code: int, lang:
     return {"id": what, "days_ago": days, "text": text}
 
 
-def _occasion(model: InterestModel, history: History, at_us: int, code: int, lang: str) -> Iterator[dict[str, Any]]:
-    found = because(model, history, at_us, code, lang)
+def _occasion(model: InterestModel, past: Past, code: int, lang: str) -> Iterator[dict[str, Any]]:
+    found = because(model, past, code, lang)
     if found is not None:
         yield {
             "code": BECAUSE,
@@ -146,5 +150,12 @@ def _occasion(model: InterestModel, history: History, at_us: int, code: int, lan
         }
 
 
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else value
+def _values(model: InterestModel, row: Row) -> Callable[[str], float | None]:
+    """The value of a feature as scored; None where it is absent or no feature of this head."""
+    own = dict(zip(model.heads[row.head].features, row.x.tolist(), strict=True))
+
+    def value(name: str) -> float | None:
+        number = own.get(name)
+        return None if number is None or math.isnan(number) else number
+
+    return value

@@ -14,7 +14,7 @@ import numpy as np
 from configs.history import History
 from serving.batch import iso
 from serving.nbo.reasons import because
-from serving.scoring.interest.model import InterestModel, Scored
+from serving.scoring.interest.model import FEATURES, InterestModel, Scored
 
 __all__ = ["PREFIX", "interest_tags", "interests_of", "own_categories", "tag_scores"]
 
@@ -22,6 +22,7 @@ PREFIX = "interest:"
 MOST = 5
 PERCENTILE = 75.0
 _FEW_CATEGORIES = 200
+_SATISFIED = FEATURES.index("need_satisfied")
 _DAY_US = 86_400_000_000
 
 
@@ -45,14 +46,14 @@ def _tagged(
     if not len(history):
         return []  # what everybody likes says nothing about this user
     percentiles = model.heads[scored.head].percentile(scored.raw)
-    needs = model.needs(history, at_us)
+    satisfied = scored.x[:, _SATISFIED] == 1.0
     tagged: list[tuple[int, str, float]] = []
     for row in np.argsort(-scored.raw, kind="stable").tolist():
         if len(tagged) == MOST or percentiles[row] < PERCENTILE:
             break
         category = int(scored.codes[row])
         name = model.text(category)
-        if name is None or PREFIX + name in deleted or (category in needs and needs[category].satisfied):
+        if name is None or PREFIX + name in deleted or satisfied[row]:
             continue
         tagged.append((row, name, float(percentiles[row])))
     return tagged
@@ -72,8 +73,9 @@ def interest_tags(
     """Every tag with all that is told of it."""
     valid_until = iso(at_us + round(model.horizon_days * _DAY_US))
     told = []
+    past = model.past(history, at_us)
     for row, name, percentile in _tagged(model, history, at_us, scored, deleted):
-        reason = because(model, history, at_us, int(scored.codes[row]), lang)
+        reason = because(model, past, int(scored.codes[row]), lang)
         told.append(
             {
                 "tag": PREFIX + name,

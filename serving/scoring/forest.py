@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from serving.scoring.treeshap_code import LANES, NODE, TREE
 
-__all__ = ["Forest", "UnsupportedModelError", "read_forest"]
+__all__ = ["Forest", "UnsupportedModelError", "numbers_of", "read_forest", "trees_of"]
 
 Floats = NDArray[np.float64]
 
@@ -64,14 +64,20 @@ class _Split:
 
 def read_forest(text: str) -> Forest:
     """The forest of ``Booster.model_to_string(num_iteration=-1)``."""
+    width, blocks = trees_of(text)
+    building = _Building(width)
+    for block in blocks:
+        building.add(block)
+    return building.forest()
+
+
+def trees_of(text: str) -> tuple[int, list[dict[str, str]]]:
+    """How many columns a model has, and the fields of each of its trees."""
     head, *blocks = re.split(r"(?m)^Tree=\d+\n", text.rsplit("end of trees", 1)[0])
     header = _pairs(head)
     if header.get("num_tree_per_iteration") != "1" or re.search(r"(?m)^average_output$", head):
         raise UnsupportedModelError("several scores per row, or averaged trees")
-    building = _Building(int(header["max_feature_idx"]) + 1)
-    for block in blocks:
-        building.add(_pairs(block))
-    return building.forest()
+    return int(header["max_feature_idx"]) + 1, [_pairs(block) for block in blocks]
 
 
 class _Building:
@@ -96,7 +102,7 @@ class _Building:
         """One tree of the text."""
         if fields.get("is_linear", "0") != "0":
             raise UnsupportedModelError("linear trees")
-        values = _floats(fields["leaf_value"])
+        values = numbers_of(fields["leaf_value"])
         m = int(fields["num_leaves"]) - 1
         if m == 0:
             self.base += float(values[0])
@@ -140,7 +146,7 @@ class _Building:
         m = len(splits)
         slot = np.arange(2 * m + 1)
         slot[[split.node for split in splits]] = np.arange(m)
-        threshold, decision = _floats(fields["threshold"]).tolist(), _integers(fields["decision_type"]).tolist()
+        threshold, decision = numbers_of(fields["threshold"]).tolist(), _integers(fields["decision_type"]).tolist()
         share = (count[below[:, 0]] / count[:m]).tolist()
         sides, used = slot[below].tolist(), feature.tolist()
         for split in splits:
@@ -215,7 +221,8 @@ def _pairs(block: str) -> dict[str, str]:
     return dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
 
 
-def _floats(text: str) -> Floats:
+def numbers_of(text: str) -> Floats:
+    """The numbers of one field of a tree."""
     return np.array(text.split(), dtype=np.float64)
 
 

@@ -16,6 +16,7 @@ calibrator (one, or one per horizon) from which the waiting time until the next 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from serving.scoring import waiting
 from serving.scoring.calibrator import Calibrator, read_calibrator
 from serving.scoring.folder import FORMAT, read_folder, write_folder
 from serving.scoring.head import Cohort, Head, check_family, read_cohort, read_head
+from serving.scoring.margins import Margins
 from serving.scoring.treeshap import TreeShap
 
 __all__ = ["FORMAT", "LEVELS", "Model", "write_model"]
@@ -35,6 +37,7 @@ __all__ = ["FORMAT", "LEVELS", "Model", "write_model"]
 Floats = NDArray[np.float64]
 
 KIND = "users"  # one row of user features per answer
+_MANY_THREADS = 4  # from here on LightGBM's threads are sooner than `Margins`, which has one
 LEVELS = (0.1, 0.5, 0.9)  # median and 80 % interval of the waiting time
 
 
@@ -59,8 +62,10 @@ class Model:
         self.heads: dict[str, Head] = {
             name: read_head(name, content, f"{where}: {name}") for name, content in meta["heads"].items()
         }
-        self._boosters = dict(boosters)
-        self._shap: dict[str, TreeShap | None] = {}
+        self._boosters = own = dict(boosters)
+        # Worked out when first needed, of each booster once.
+        self._explainer = cache(lambda name: TreeShap.of(own[name]))
+        self._margins = cache(lambda name: Margins.of(own[name]))
         self._horizon = {name: bool(one.get("horizon_column")) for name, one in meta["boosters"].items()}
         self._grid = meta.get("timing", {}).get("head_grid")
         self.timing_cohort = self._timing_cohort(meta.get("timing", {}))
@@ -125,6 +130,8 @@ class Model:
         """Work out now what the first `contributions` of every booster would."""
         for name in self._boosters:
             self._explainer(name)
+            if (margins := self._margins(name)) is not None:
+                margins(np.zeros((1, margins.width)))
 
     def in_cohort(self, x: Floats, head: str) -> NDArray[np.bool_]:
         """For which rows the head has an answer: bool[n]."""
@@ -171,7 +178,8 @@ class Model:
         asked = self._asked(booster, x, horizons)
         if len(x) == 0:
             return np.empty((len(horizons), 0))
-        raw = self._predict(booster, asked, threads, raw_score=True)
+        margins = self._margins(booster) if threads < _MANY_THREADS else None
+        raw = self._predict(booster, asked, threads, raw_score=True) if margins is None else margins(asked)
         return np.broadcast_to(raw.reshape(-1, len(x)), (len(horizons), len(x)))
 
     def _explained(
@@ -211,11 +219,6 @@ class Model:
         if x.ndim != 2 or x.shape[1] != len(self.features):
             raise FeatureError(f"model {self.name}: wrong width", got=x.shape, expected=f"[n, {len(self.features)}]")
         return x
-
-    def _explainer(self, booster: str) -> TreeShap | None:
-        if booster not in self._shap:
-            self._shap[booster] = TreeShap.of(self._boosters[booster])
-        return self._shap[booster]
 
     def _head(self, name: str) -> Head:
         try:

@@ -260,7 +260,7 @@ def test_every_feature_has_its_sentences():
         for head in HEADS:
             for lang in ("zh", "en"):
                 for given_values in (values, dict.fromkeys(FEATURES)):
-                    _, text = reasons.sentence(feature, lang, head, given_values)
+                    _, text = reasons.sentence(feature, lang, head, given_values.get)
                     assert len(text) > 2
                     assert "<it>" not in text
                     assert any("\u4e00" <= letter <= "\u9fff" for letter in text) == (lang == "zh")

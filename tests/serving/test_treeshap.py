@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from configs.errors import FeatureError
 from serving.scoring.forest import UnsupportedModelError, read_forest
+from serving.scoring.margins import Margins
 from serving.scoring.treeshap import TreeShap
 from serving.scoring.treeshap_code import LANES
 from training.boost import merge
@@ -73,6 +74,26 @@ def assert_equal(booster, x):
 @given(boosters())
 def test_equal_to_pred_contrib(example):
     assert_equal(*example)
+
+
+@settings(max_examples=120, deadline=None)
+@given(boosters(), st.integers(0, 20))
+def test_margins_are_those_of_the_booster_bit_for_bit(example, rows):
+    booster, x = example
+    margins = Margins.of(booster)
+    if margins is not None:  # else it splits by category, or takes zero as absent
+        np.testing.assert_array_equal(margins(x[:rows]), booster.predict(x, raw_score=True)[:rows])
+        with pytest.raises(FeatureError):
+            margins(x[:, 1:])
+
+
+def test_margins_leave_categories_and_absent_zeros_to_the_booster():
+    x = np.random.default_rng(3).integers(0, 5, (200, 2)).astype(float)
+    x[:50] = np.nan
+    for zero_as_missing, categories in ((False, []), (False, [0]), (True, [])):
+        data = lgb.Dataset(x, x[:, 0] == 2, categorical_feature=categories)
+        booster = lgb.train({**QUIET, "zero_as_missing": zero_as_missing}, data, 3)
+        assert (Margins.of(booster) is None) == (zero_as_missing or bool(categories))
 
 
 def comb(width):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from configs.history import CART, PURCHASE, History
 from serving.scoring.interest.needs import DAY_US
 from serving.scoring.interest.statistics import CATEGORY_VALUES, ItemStatistics, places
 
-__all__ = ["strongest"]
+__all__ = ["Past"]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -21,29 +22,42 @@ SAME_CATEGORY = 0.3
 WEIGHT = {PURCHASE: 1.0, CART: 0.8}
 LOOK = 0.6
 USUAL_HALF_LIFE = 30.0
+LINKS = ("together", "later")
 
 
-def strongest(statistics: ItemStatistics, history: History, as_of_us: int, code: int) -> tuple[int, float] | None:
-    """The number of the line and its age in days; None when no line has to do with ``code``.
+class Past:
+    """A user's lines up to an instant, as occasions: what is the same for every item and category is worked out once.
 
-    A line counts by how near its item is to ``code`` (itself, its links, its category), by what was done, and halved
-    every half-life of its category.
+    A line counts by how near its item is to what is asked for (itself, its links, its category), by what was done, and
+    halved every half-life of its category.
     """
-    known = history.at_us <= as_of_us
-    if code == 0 or not known.any():
-        return None
-    days = (as_of_us - history.at_us) / DAY_US
-    near = np.where((history.item == code) | (history.category == code), 1.0, 0.0)
-    place = int(places(statistics.items, np.array([code]))[0])
-    if place >= 0:
-        row = int(statistics.category_of[place])
-        own = 0 if row < 0 else int(statistics.categories[row])
-        near = np.maximum(near, SAME_CATEGORY * ((history.category == own) & (own != 0)))
-        near = np.maximum(near, _linked(statistics, history.item, place))
-    done = np.select([history.kind == kind for kind in WEIGHT], list(WEIGHT.values()), LOOK)
-    strength = near * done * 0.5 ** (days / _half_lives(statistics, history.category)) * known
-    best = int(np.argmax(strength))
-    return (best, float(days[best])) if near[best] > 0 and known[best] else None
+
+    def __init__(self, statistics: ItemStatistics, history: History, as_of_us: int) -> None:
+        self.statistics, self.history = statistics, history
+        self.known = history.at_us <= as_of_us
+        self.days = (as_of_us - history.at_us) / DAY_US
+        self._done = np.select([history.kind == kind for kind in WEIGHT], list(WEIGHT.values()), LOOK)
+        self._left = 0.5 ** (self.days / _half_lives(statistics, history.category))
+        self._places = places(statistics.items, history.item)
+        self._any = bool(self.known.any())
+
+    def strongest(self, code: int) -> tuple[int, float] | None:
+        """The number of the line and its age in days; None when no line has to do with ``code``."""
+        if code == 0 or not self._any:
+            return None
+        statistics, history = self.statistics, self.history
+        near = np.where((history.item == code) | (history.category == code), 1.0, 0.0)
+        place = int(np.searchsorted(statistics.items, code))
+        if place < len(statistics.items) and int(statistics.items[place]) == code:
+            row = int(statistics.category_of[place])
+            own = 0 if row < 0 else int(statistics.categories[row])
+            if own != 0:
+                near = np.maximum(near, SAME_CATEGORY * (history.category == own))
+            links = [getattr(statistics, f"{kind}_{part}") for kind in LINKS for part in ("start", "item", "value")]
+            _link(near, self._places, place, *links)
+        strength = near * self._done * self._left * self.known
+        best = int(np.argmax(strength))
+        return (best, float(self.days[best])) if near[best] > 0 and self.known[best] else None
 
 
 def _half_lives(statistics: ItemStatistics, category: Ints) -> Floats:
@@ -52,19 +66,16 @@ def _half_lives(statistics: ItemStatistics, category: Ints) -> Floats:
     return np.where((row >= 0) & (values > 0), values, USUAL_HALF_LIFE)
 
 
-def _linked(statistics: ItemStatistics, items: Ints, target: int) -> Floats:
-    """How strongly each item leads to ``target``, in [0, 1]: bought in one order, or the one after the other."""
-    row = places(statistics.items, items)
-    sources, source_of = np.unique(row, return_inverse=True)
-    strength = np.zeros(len(sources))
-    known = np.flatnonzero(sources >= 0)
-    for kind in ("together", "later"):
-        start, to, value = (getattr(statistics, f"{kind}_{part}") for part in ("start", "item", "value"))
-        begin, end = start[sources[known]].astype(np.int64), start[sources[known] + 1].astype(np.int64)
-        # The links of all sources, one after the other.
-        before = np.cumsum(end - begin) - (end - begin)
-        links = np.arange((end - begin).sum()) + np.repeat(begin - before, end - begin)
-        hits = np.flatnonzero(to[links] == target)
-        source = np.repeat(known, end - begin)[hits]
-        np.maximum.at(strength, source, np.minimum(value[links[hits]].astype(np.float64), 1.0))
-    return strength[source_of]
+@njit(cache=True)
+def _link(near, lines, target, start, item, value, later_start, later_item, later_value):  # type: ignore[no-untyped-def]
+    """Raise ``near`` to how strongly each line's item leads to ``target``: bought in one order, or the one after."""
+    for line in range(len(lines)):
+        row = lines[line]
+        if row < 0:
+            continue
+        for place in range(start[row], start[row + 1]):
+            if item[place] == target:
+                near[line] = max(near[line], min(np.float64(value[place]), 1.0))
+        for place in range(later_start[row], later_start[row + 1]):
+            if later_item[place] == target:
+                near[line] = max(near[line], min(np.float64(later_value[place]), 1.0))

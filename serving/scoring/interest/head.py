@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import lightgbm as lgb
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from configs.errors import BundleError
 from serving.scoring.calibrator import Calibrator, read_calibrator
 from serving.scoring.folder import Folder
+from serving.scoring.margins import Margins
 
 __all__ = ["InterestHead", "read_interest_head"]
 
@@ -38,7 +40,14 @@ class InterestHead:
         """The margin in log-odds, float64[n]."""
         if len(x) == 0:
             return np.empty(0)
+        if self.margins is not None:
+            return self.margins(x)
         return np.asarray(self.booster.predict(x, raw_score=True, num_threads=1), dtype=np.float64)
+
+    @cached_property
+    def margins(self) -> Margins | None:
+        """The booster's own margins, sooner; None where it must be asked itself."""
+        return Margins.of(self.booster)
 
     def probability(self, raw: Floats) -> tuple[Floats, Floats, Floats]:
         """Calibrated probabilities and the ends of their intervals, float64[n] each."""

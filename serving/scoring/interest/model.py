@@ -18,7 +18,7 @@ from configs.errors import BundleError
 from configs.history import History
 from serving.scoring.calibrator import Calibrator
 from serving.scoring.folder import Folder, read_folder, write_folder
-from serving.scoring.interest.because import strongest
+from serving.scoring.interest.because import Past
 from serving.scoring.interest.candidates import candidates
 from serving.scoring.interest.features import NAMES, featurise
 from serving.scoring.interest.head import read_interest_head
@@ -171,10 +171,18 @@ class InterestModel:
 
     def because(self, history: History, as_of_us: int, code: int) -> tuple[str, float] | None:
         """What of the user's past speaks most for an item or a category: its id, and how many days ago; or None."""
-        found = strongest(self.statistics["item"], history, as_of_us, code)
+        return self.occasion(self.past(history, as_of_us), code)
+
+    def past(self, history: History, as_of_us: int) -> Past:
+        """What `because` needs of a history, for whoever asks about several items or categories."""
+        return Past(self.statistics["item"], history, as_of_us)
+
+    def occasion(self, past: Past, code: int) -> tuple[str, float] | None:
+        """What `because` says of an item or a category."""
+        found = past.strongest(code)
         if found is None:
             return None
-        line, days = found
+        (line, days), history = found, past.history
         name = self.text(int(history.item[line])) or self.text(int(history.category[line]))
         return None if name is None else (name, days)
 
