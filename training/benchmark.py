@@ -10,7 +10,8 @@ from __future__ import annotations
 import resource
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from importlib.metadata import version
@@ -29,11 +30,36 @@ from training.models import DEFAULTS, fit, raw_scores
 from training.splits import origins_before
 from training.stack import Family, stack
 
-__all__ = ["benchmark_repurchase", "family_of", "rule_of"]
+__all__ = ["benchmark_repurchase", "family_of", "first_of_mature", "ingested", "rule_of"]
 
 Progress = Callable[[str, float], None]
 
 LOOK_BACK_DAYS = 780
+
+
+@contextmanager
+def ingested(config: Config, source: str | Path, data: Path, show: Progress) -> Iterator[Config]:
+    """A home of its own that holds the data, inside the given one; gone with the block."""
+    config.home.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="benchmark-", dir=config.home) as home:
+        config = replace(config, home=Path(home))
+        show("ingesting", 0.02)
+        ingest(config, source, data)
+        yield config
+
+
+def first_of_mature(config: Config, observe_until: datetime, horizon_days: float) -> datetime:
+    """The first event, once it is sure that the last one lies beyond ``observe_until + horizon``."""
+    first_event, last_event = span(config)
+    ends = observe_until + timedelta(days=horizon_days)
+    if ends > last_event + timedelta(days=1):
+        raise TrainingError(
+            "the data end before the horizon does",
+            got=f"{last_event:%Y-%m-%d}",
+            expected=f"events until {ends:%Y-%m-%d}",
+            run="choose an earlier --observe-until or fewer --horizon-days",
+        )
+    return first_event
 
 
 def benchmark_repurchase(
@@ -54,20 +80,8 @@ def benchmark_repurchase(
     """
     show = progress or (lambda message, fraction: None)
     started = time.monotonic()
-    config.home.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="benchmark-", dir=config.home) as home:
-        config = replace(config, home=Path(home))
-        show("ingesting", 0.02)
-        ingest(config, source, data)
-        first_event, last_event = span(config)
-        ends = observe_until + timedelta(days=horizon_days)
-        if ends > last_event + timedelta(days=1):
-            raise TrainingError(
-                "the data end before the horizon does",
-                got=f"{last_event:%Y-%m-%d}",
-                expected=f"events until {ends:%Y-%m-%d}",
-                run="choose an earlier --observe-until or fewer --horizon-days",
-            )
+    with ingested(config, source, data, show) as config:
+        first_event = first_of_mature(config, observe_until, horizon_days)
         family, rule = family_of(horizon_days), rule_of(horizon_days)
         origins = origins_before(rule, observe_until, first_event)
         found = assemble(config, (*origins, observe_until), lambda m, fraction: show(m, 0.1 + 0.5 * fraction))
@@ -78,7 +92,7 @@ def benchmark_repurchase(
         today = stack(present, family, NAMES, None)
         fitted = fit(rows, today, family, NAMES, found.first_day, config.seed, config.threads)
     show("judging", 0.95)
-    judged = stack(present, family, NAMES, ends, [horizon_days])
+    judged = stack(present, family, NAMES, observe_until + timedelta(days=horizon_days), [horizon_days])
     probability = fitted.probability(judged.x, horizon_days)
     metrics = evaluate(judged.y, probability, judged.user, raw_scores(fitted.booster, judged.x), seed=config.seed)
     learned = rows.where(rows.horizon == horizon_days)

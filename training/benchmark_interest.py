@@ -7,10 +7,8 @@ bought within the horizon; intervals come from drawing users, with all their ori
 from __future__ import annotations
 
 import resource
-import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -22,9 +20,9 @@ from numpy.typing import NDArray
 from configs import Config, model_of
 from configs.errors import TrainingError
 from features.events import span
-from features.ingest import ingest
 from features.periods import midnight
 from serving.scoring.interest.model import NAME
+from training.benchmark import ingested
 from training.evaluate import evaluate, metrics_of
 from training.interest.histories import read_histories
 from training.interest.judge import COLUMNS, JudgedHead, judge_head
@@ -59,11 +57,7 @@ def benchmark_interest(
     """
     show = progress or (lambda message, fraction: None)
     started = time.monotonic()
-    config.home.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="benchmark-", dir=config.home) as home:
-        config = replace(config, home=Path(home))
-        show("ingesting", 0.02)
-        ingest(config, source, data)
+    with ingested(config, source, data, show) as config:
         first, last = span(config)
         histories = read_histories(config, last)
     if (reason := left_out(histories)) is not None:

@@ -9,10 +9,8 @@ the mean absolute error rewards. Beside them BG/NBD with Gamma-Gamma, "the same 
 from __future__ import annotations
 
 import resource
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -22,12 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs import Config, configs_folder, read_yaml
-from configs.errors import TrainingError
 from features.catalog import NAMES
-from features.events import span
-from features.ingest import ingest
 from training.baselines import BgNbd, GammaGamma
-from training.benchmark import family_of, rule_of
+from training.benchmark import family_of, first_of_mature, ingested, rule_of
 from training.dataset import TrainingSet, assemble
 from training.splits import origins_before
 from training.stack import Family, Rows, stack
@@ -72,20 +67,8 @@ def benchmark_value(
     show = progress or (lambda message, fraction: None)
     started = time.monotonic()
     rules = read_rules(read_yaml(configs_folder() / "tiers.yaml"), "tiers.yaml")
-    config.home.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="benchmark-", dir=config.home) as home:
-        config = replace(config, home=Path(home))
-        show("ingesting", 0.02)
-        ingest(config, source, data)
-        first_event, last_event = span(config)
-        ends = observe_until + timedelta(days=horizon_days)
-        if ends > last_event + timedelta(days=1):
-            raise TrainingError(
-                "the data end before the horizon does",
-                got=f"{last_event:%Y-%m-%d}",
-                expected=f"events until {ends:%Y-%m-%d}",
-                run="choose an earlier --observe-until or fewer --horizon-days",
-            )
+    with ingested(config, source, data, show) as config:
+        first_event = first_of_mature(config, observe_until, horizon_days)
         family = family_of(horizon_days)
         origins = origins_before(rule_of(horizon_days), observe_until, first_event)
         found = assemble(config, (*origins, observe_until), lambda m, fraction: show(m, 0.1 + 0.4 * fraction))
