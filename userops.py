@@ -294,6 +294,7 @@ for verb in (
     serving.verbs.score,
     serving.verbs.explain,
     serving.verbs.decide,
+    serving.verbs.identify,
     demo,
 ):
     app.command()(verb)

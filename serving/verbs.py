@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from configs import Config, load
+from configs.errors import UseropsError
 from configs.terminal import JsonFile, console, print_benchmark, print_table, showing, writable, write_json
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "decide",
     "explain",
     "export",
+    "identify",
     "print_answer",
     "print_offers",
     "replay",
@@ -200,6 +202,35 @@ def print_offers(answer: dict[str, Any]) -> None:
         print_table("why not the others", ["rule", "offers"], rows)
     funnel = " → ".join(f"{stage} {count}" for stage, count in answer["funnel"].items())
     console.print(f"{funnel}   in {answer['timing_ms']['total']:.1f} ms", highlight=False)
+
+
+def identify(
+    file: Annotated[
+        Path, typer.Argument(help="A CSV or Parquet file with the columns namespace, id, user_id.", exists=True)
+    ],
+) -> None:
+    """Learn which ids of other systems belong to which user, so that requests may name a person by any of them."""
+    import duckdb
+
+    from serving.log import DecisionLog
+
+    with duckdb.connect() as connection:
+        try:
+            # As text: an id that looks like a number keeps its zeros.
+            table = (
+                connection.read_parquet(str(file))
+                if file.suffix == ".parquet"
+                else connection.read_csv(str(file), all_varchar=True)
+            )
+            rows = table.project("namespace::TEXT, id::TEXT, user_id::TEXT").fetchall()
+        except duckdb.Error as error:
+            raise UseropsError(
+                f"{file} cannot be read", got=str(error).partition("\n")[0], expected="columns namespace, id, user_id"
+            ) from None
+    if any(not value for row in rows for value in row):
+        raise UseropsError(f"{file} leaves something empty", expected="namespace, id and user_id in every line")
+    known = DecisionLog.open(load().decisions_uri).identify(rows)
+    console.print(f"{known:,} identities known")
 
 
 def export(

@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 import userops
+from serving.log import DecisionLog
 
 ROOT = Path(__file__).parents[1]
 
@@ -64,6 +65,20 @@ def test_mistakes_end_with_a_sentence_and_no_traceback(tmp_path, words, said):
     assert done.returncode in (1, 2)
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_identities_are_learned_from_a_file(tmp_path):
+    (tmp_path / "ids.csv").write_text("namespace,id,user_id\nwechat,007,u1\nphone,138,u1\n", encoding="utf-8")
+    done = run(tmp_path, "identify", str(tmp_path / "ids.csv"))
+    assert "2 identities known" in done.stdout, done.stderr
+    log = DecisionLog.open(f"sqlite:///{tmp_path / 'decisions.db'}")
+    assert log.resolve("phone", "138") == "u1"
+    assert log.resolve("wechat", "7") is None
+    log.close()
+    (tmp_path / "bad.csv").write_text("namespace,user\nwechat,u1\n", encoding="utf-8")
+    done = run(tmp_path, "identify", str(tmp_path / "bad.csv"))
+    assert done.returncode == 1
+    assert "expected: columns namespace, id, user_id" in done.stderr
 
 
 def test_a_demo_leaves_other_events_alone(tmp_path, monkeypatch):
