@@ -27,12 +27,18 @@ Text = Annotated[str, StringConstraints(max_length=256, pattern=r"^[^\x00-\x1f\x
 Number = Annotated[float, Field(ge=-1e12, le=1e12)]
 Whole = Annotated[int, Field(ge=-(2**53), le=2**53)]
 Scalar = bool | Whole | Number | Text | None
+
+
+def _in_order(given: dict[str, Any]) -> dict[str, Any]:
+    return dict(sorted(given.items())) if len(given) > 1 else given
+
+
 # One level: rules compare values, they do not walk through trees.
 Attributes = Annotated[
     dict[Line, Scalar | Annotated[list[Scalar], Field(max_length=50)]],
     Field(max_length=64, default_factory=dict),
     # In one order, so that the same question has the same digest however its writer orders it.
-    AfterValidator(lambda given: dict(sorted(given.items()))),
+    AfterValidator(_in_order),
 ]
 Money = Annotated[float, Field(ge=0, le=1e9)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -69,7 +75,7 @@ class Candidate(Strict):
     levers: Annotated[
         dict[Line, Annotated[float, Field(ge=-100, le=1000)]],
         Field(max_length=20, default_factory=dict),
-        AfterValidator(lambda given: dict(sorted(given.items()))),
+        AfterValidator(_in_order),
     ]
     attributes: Attributes
 

@@ -38,7 +38,7 @@ def _head(
     seen = [as_head(history, head) for history in histories]
     x = featurise(model.statistics[head], seen, at_us, [codes] * len(seen))
     # The columns that scoring one user adds: see InterestModel._scored.
-    needs = np.vstack([model._needs.columns(history, at_us, groups) for history in histories])
+    needs = np.vstack([model.need_columns(history, at_us, groups) for history in histories])
     raw = one.raw(np.column_stack([x, needs]))
     p = one.probability(raw)[0].reshape(len(histories), len(names))
     percentile = one.percentile(raw).reshape(len(histories), len(names)).max(axis=1)

@@ -64,7 +64,7 @@ class _Scores:
 
     def any_of(self, names: Sequence[str]) -> Propensity | None:
         """At least one of these, None when the model knows none of them."""
-        known = [(name, self.rows[name]) for name in names if name in self.rows]
+        known = [(name, self.rows[name]) for name in names if name in self.rows] if names else []
         if not known or self.scored is None:
             return None
         name, best = known[0] if len(known) == 1 else max(known, key=lambda one: self.p[one[1]])
@@ -117,9 +117,11 @@ class InterestScorer:
 
     def _categories(self, ids: Sequence[str]) -> Scored | None:
         codes = np.array([code(name) for name in ids], np.int64)
-        if self.known is not None and np.isin(codes, self.known.codes).all():
+        if not len(codes):
+            return None
+        if self.known is not None and set(codes.tolist()) <= set(self.known.codes.tolist()):
             return self.known
-        return self.model.score_categories(self.history, self.at_us, codes) if len(codes) else None
+        return self.model.score_categories(self.history, self.at_us, codes)
 
     def _whole_shop(self) -> Propensity:
         scored = self.model.score_categories(self.history, self.at_us)

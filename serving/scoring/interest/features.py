@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,8 +80,7 @@ def featurise(
         categories = None if categories is None else [np.asarray(categories)]
     codes = np.concatenate([np.asarray(each, np.int64) for each in items]) if len(items) else np.empty(0, np.int64)
     lines = lines_of(statistics, histories, codes)
-    start = np.zeros(len(histories) + 1, np.int64)
-    np.cumsum([len(each) for each in items], out=start[1:])
+    start = np.array([0, *accumulate(map(len, items))], np.int64)
     row = places(statistics.items, codes)
     known = row >= 0
     group = np.where(known, statistics.category_of[row], -1) if len(statistics.items) else np.full(len(codes), -1)
@@ -88,8 +88,6 @@ def featurise(
         given = np.concatenate([np.asarray(each, np.int64) for each in categories])
         group = np.where(known, group, places(statistics.categories, given))
     row = np.where(known, row, np.where(codes == 0, -1, len(statistics.items) + places(lines.unknown, codes)))
-    as_of = np.broadcast_to(np.asarray(as_of_us, np.int64), len(histories))
-    pairs = Pairs(
-        np.arange(len(histories)), np.ascontiguousarray(as_of), start, row.astype(np.int32), group.astype(np.int32)
-    )
+    as_of = np.full(len(histories), as_of_us, np.int64)
+    pairs = Pairs(np.arange(len(histories)), as_of, start, row.astype(np.int32), group.astype(np.int32))
     return np.asarray(featurise_pairs(statistics, lines, pairs), np.float64)

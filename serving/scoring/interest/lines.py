@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 from numba import njit
@@ -41,17 +42,19 @@ class Lines:
 
 def lines_of(statistics: ItemStatistics, histories: Sequence[History], more_items: Ints | None = None) -> Lines:
     """Translate histories; `more_items` are codes that get a row as well although nobody bought them."""
-    item, category, at_us, kind, quantity, order = (
-        np.concatenate([getattr(one, name) for one in histories]) if histories else np.empty(0, np.int64)
-        for name in COLUMNS
-    )
-    start = np.zeros(len(histories) + 1, np.int64)
-    np.cumsum([len(one) for one in histories], out=start[1:])
+    if len(histories) == 1:
+        item, category, at_us, kind, quantity, order = (getattr(histories[0], name) for name in COLUMNS)
+    else:
+        item, category, at_us, kind, quantity, order = (
+            np.concatenate([getattr(one, name) for one in histories]) if histories else np.empty(0, np.int64)
+            for name in COLUMNS
+        )
+    start = np.array([0, *accumulate(map(len, histories))], np.int64)
     row = places(statistics.items, item)
     strange = item[(row < 0) & (item != 0)]
     if more_items is not None:
         strange = np.concatenate([strange, more_items[(places(statistics.items, more_items) < 0) & (more_items != 0)]])
-    unknown = np.unique(strange).astype(np.int64)
+    unknown = np.unique(strange).astype(np.int64) if len(strange) else np.empty(0, np.int64)
     if len(unknown):
         row = np.where((row < 0) & (item != 0), len(statistics.items) + places(unknown, item), row)
     known = (row >= 0) & (row < len(statistics.items))

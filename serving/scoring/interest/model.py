@@ -161,6 +161,10 @@ class InterestModel:
         """Per category bought before, by code: days since, the usual gap, and whether the need is satisfied."""
         return self._needs.of(history, as_of_us)
 
+    def need_columns(self, history: History, as_of_us: int, categories: Ints) -> Floats:
+        """The columns `NEEDS` of each category, by code: float64[n, 2], NaN where never bought."""
+        return self._needs.columns(history, as_of_us, categories)
+
     def neighbours(self, item: int, most: int = 20) -> list[tuple[int, float]]:
         """Similar items, (code, similarity in [0, 1]), the most similar first."""
         return self.statistics["item"].neighbours(item, most)
@@ -206,7 +210,7 @@ class InterestModel:
             group = group if categories is None else np.where(group != 0, group, categories)
         else:
             group = codes
-        x = np.column_stack([x, self._needs.columns(history, as_of_us, group)])
+        x = np.concatenate([x, self.need_columns(history, as_of_us, group)], axis=1)
         raw = one.raw(x)
         p, low, high = one.probability(raw)
         return Scored(codes, raw, p, low, high, x, head, True)

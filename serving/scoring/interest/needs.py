@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from configs.history import PURCHASE, History
+from serving.scoring.interest.statistics import places
 
 __all__ = ["DAY_US", "Need", "Needs", "purchase_days"]
 
@@ -56,43 +56,34 @@ class Needs:
     def of(self, history: History, as_of_us: int) -> dict[int, Need]:
         """The need of every category that this user bought at or before ``as_of_us``, by the category's code."""
         bought = (history.kind == PURCHASE) & (history.category != 0) & (history.at_us <= as_of_us)
-        found: dict[int, Need] = {}
-        category, at_us = purchase_days(history.category[bought], history.at_us[bought])
-        edges = [0, *(np.flatnonzero(category[1:] != category[:-1]) + 1).tolist(), len(category)]
-        for low, high in pairwise(edges if len(category) else []):
-            code = int(category[low])
-            place = int(np.searchsorted(self.categories, code))
-            if place == len(self.categories) or self.categories[place] != code:
-                continue
-            gaps = np.diff(at_us[low:high]) / DAY_US
-            usual = self._usual(float(self.gap_days[place]), gaps)
-            since = float(as_of_us - at_us[high - 1]) / DAY_US
-            window = float(self.window[place]) * usual
-            found[code] = Need(since, usual, since < window, window)
-        return found
+        codes = np.unique(history.category[bought])
+        since, usual, window = (column.tolist() for column in self._rhythm(history, as_of_us, codes))
+        return {
+            code: Need(since[k], usual[k], since[k] < window[k], window[k])
+            for k, code in enumerate(codes.tolist())
+            if usual[k] == usual[k]  # a category that is not known has no rhythm
+        }
 
     def columns(self, history: History, as_of_us: int, categories: Ints) -> Floats:
         """``days_since / usual_days`` and ``satisfied`` of each category: float64[n, 2], NaN where never bought.
 
-        The same numbers as those of `of`, some twenty times sooner.
+        The same numbers as those of `of`.
         """
-        row = np.searchsorted(self.categories, categories)
-        row[row == len(self.categories)] = 0
-        known = self.categories[row] == categories if len(self.categories) else np.zeros(len(categories), np.bool_)
-        out = np.full((len(categories), 2), np.nan)
+        since, usual, window = self._rhythm(history, as_of_us, categories)
+        satisfied = np.where(usual == usual, since < window, np.nan)
+        return np.stack([since / usual, satisfied], axis=1)
+
+    def _rhythm(self, history: History, as_of_us: int, categories: Ints) -> tuple[Floats, Floats, Floats]:
+        """Days since, usual days and window of each category, NaN where it is unknown or was never bought."""
+        out = np.full((3, len(categories)), np.nan)
         _fill(
             out,
-            np.where(known, row, -1),
-            categories,
+            places(self.categories, categories),
+            np.ascontiguousarray(categories),
             (history.category, history.kind, history.at_us, as_of_us),
             (self.gap_days, self.window, self.prior_gaps),
         )
-        return out
-
-    def _usual(self, gap_days: float, own: Floats) -> float:
-        """The user's own gaps and the category's, averaged in logarithms."""
-        total = float(np.log(np.maximum(own, 1.0)).sum()) + self.prior_gaps * float(np.log(gap_days))
-        return float(np.exp(total / (len(own) + self.prior_gaps)))
+        return out[0], out[1], out[2]
 
 
 def purchase_days(group: Ints, at_us: Ints) -> tuple[Ints, Ints]:
@@ -123,7 +114,7 @@ def _fill(out, row, categories, lines, learned):  # type: ignore[no-untyped-def]
         while before >= 0 and categories[before] != categories[k]:
             before -= 1
         if before >= 0:  # neighbours in a list of items often share their category
-            out[k] = out[before]
+            out[:, k] = out[:, before]
             continue
         days, total, at, end_of_day = 0, 0.0, 0, 0
         for line in range(len(at_us)):
@@ -141,6 +132,6 @@ def _fill(out, row, categories, lines, learned):  # type: ignore[no-untyped-def]
             total += np.log(max((at - end_of_day) / DAY_US, 1.0))
         if days > 0:
             usual = np.exp((total + prior_gaps * np.log(gap_days[row[k]])) / (days - 1 + prior_gaps))
-            since = (as_of_us - at) / DAY_US
-            out[k, 0] = since / usual
-            out[k, 1] = 1.0 if since < window[row[k]] * usual else 0.0
+            out[0, k] = (as_of_us - at) / DAY_US
+            out[1, k] = usual
+            out[2, k] = window[row[k]] * usual

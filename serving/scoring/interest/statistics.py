@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from configs.errors import BundleError
@@ -130,7 +131,21 @@ def places(known: Ints, codes: Ints) -> Ints:
     >>> places(np.array([3, 7]), np.array([7, 5, 3])).tolist()
     [1, -1, 0]
     """
-    if not len(known):
-        return np.full(len(codes), -1, np.int64)
-    found = np.minimum(np.searchsorted(known, codes), len(known) - 1)
-    return np.where(known[found] == codes, found, -1)
+    found: Ints = _places(known, np.ascontiguousarray(codes, dtype=np.int64))
+    return found
+
+
+@njit(cache=True)
+def _places(known, codes):  # type: ignore[no-untyped-def]
+    found = np.full(len(codes), -1, np.int64)
+    for k in range(len(codes)):
+        low, high = 0, len(known)
+        while low < high:
+            middle = (low + high) // 2
+            if known[middle] < codes[k]:
+                low = middle + 1
+            else:
+                high = middle
+        if low < len(known) and known[low] == codes[k]:
+            found[k] = low
+    return found
