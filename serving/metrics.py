@@ -34,6 +34,7 @@ class Metrics:
         self._requests = Counter("userops_requests", "Answers, by route and status", ["route", "status"])
         self._seconds = Histogram("userops_request_seconds", "Time of an answer", ["route"], buckets=_SECONDS)
         self._stage = Histogram("userops_stage_seconds", "Time inside an answer", ["stage"], buckets=_SECONDS)
+        self._stages: dict[str, Histogram] = {}
         self._users = Counter("userops_scored_users", "Users scored", ["model", "outcome"])
         self._decisions = Counter("userops_decisions", "Next best offers", ["status", "reason"])
         self._taken = Counter("userops_received_events", "Feedback and live events", ["kind", "outcome"])
@@ -47,7 +48,9 @@ class Metrics:
 
     def stage(self, name: str, seconds: float) -> None:
         """One stage (features, score, explain, log, ...) of an answer is over."""
-        self._stage.labels(name).observe(seconds)
+        if name not in self._stages:
+            self._stages[name] = self._stage.labels(name)
+        self._stages[name].observe(seconds)
 
     def scored(self, model: str, known: int, unknown: int, stale: int) -> None:
         """A batch of users was scored; ``stale`` ones are known as well."""

@@ -94,7 +94,8 @@ def _of_request(moment: Moment, catalogue: Catalogue, asked: list[dict[str, Any]
 def _asked(one: Mapping[str, Any], offer: Offer) -> Offer:
     attributes, levers = one.get("attributes"), one.get("levers")
     value, margin, cost = one.get("value"), one.get("margin"), one.get("cost")
-    merged = {**offer.attributes, **attributes} if attributes else offer.attributes
+    own = offer.attributes
+    merged = {**own, **attributes} if own and attributes else attributes or own
     items, categories = offer.item_ids, offer.category_ids
     if not items and not categories:
         item_id, category_id = merged.get("item_id"), merged.get("category_id")

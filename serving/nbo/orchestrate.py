@@ -76,7 +76,7 @@ class Offers:
         known, forced = self._read(asked, release, log, user_id, at_us, watch)
         with watch.stage("candidates"):
             model, categories = release.bundle.interest, None
-            if model is not None and len(known.history):
+            if model is not None and len(known.history) and (rules.read_tags or _too_many(asked, rules)):
                 categories = own_categories(model, known.history, at_us)
             inputs = self._inputs(asked, release, rules, log, known, at_us, categories)
         with watch.stage("arbitrate"):
@@ -141,7 +141,7 @@ class Offers:
         interests: dict[str, float] = {}
         if model is not None and categories is not None:
             tags = tag_scores(model, known.history, at_us, categories, known.state.deleted_tags)
-            if asked.candidates is None and len(catalogue) > rules.most_candidates(asked):
+            if _too_many(asked, rules):
                 interests = interests_of(model, categories)
         counted = catalogue.globally_capped
         with self.live.logging():
@@ -165,6 +165,11 @@ class Offers:
             response_counts=responses,
             target_of=rules.target_of,
         )
+
+
+def _too_many(asked: NextBestOffer, rules: Rules) -> bool:
+    """Whether a rough interest must choose which offers are scored at all."""
+    return asked.candidates is None and len(rules.catalogue) > rules.most_candidates(asked)
 
 
 def _body(

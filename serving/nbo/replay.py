@@ -17,6 +17,7 @@ import numpy as np
 from pydantic_core import to_json
 
 from configs.errors import UseropsError
+from configs.history import code
 from serving.batch import iso
 from serving.decision.inputs import Inputs
 from serving.errors.problem import Problem, shown
@@ -27,6 +28,7 @@ from serving.nbo.fresh import lines_of
 from serving.nbo.gather import needs_of
 from serving.nbo.rules import Rules, folder_of
 from serving.nbo.state import lifecycle_state, user_scores
+from serving.nbo.tags import PREFIX, own_categories, tag_scores
 from serving.schemas_decision import ReplayRequest
 
 if TYPE_CHECKING:
@@ -186,10 +188,17 @@ def _inputs(row: DecisionRow, release: Release, same: bool) -> Inputs:
     vector = _vector(row)
     scores = user_scores(release.models, None if bool(np.isnan(vector).all()) else vector)
     published = "active" if inputs.lifecycle_state == "at_risk" else inputs.lifecycle_state
-    needs = dict(inputs.needs)
-    if release.bundle.interest is not None:
-        needs |= needs_of(release.bundle.interest, lines_of(row.history), inputs.at_us)
-    return dataclasses.replace(inputs, scores=scores, lifecycle_state=lifecycle_state(published, scores), needs=needs)
+    state = lifecycle_state(published, scores)
+    needs, tags, model = dict(inputs.needs), dict(inputs.tags), release.bundle.interest
+    if model is not None:
+        history, at_us = lines_of(row.history), inputs.at_us
+        needs |= needs_of(model, history, at_us)
+        if len(history):
+            # Of what the history holds: categories whose tag the user had deleted are not in it.
+            own = set(history.category.tolist()) | {model.category_of(item) for item in history.item.tolist()}
+            found = tag_scores(model, history, at_us, own_categories(model, history, at_us), ())
+            tags = {tag: p for tag, p in found.items() if code(tag.removeprefix(PREFIX)) in own}
+    return dataclasses.replace(inputs, scores=scores, lifecycle_state=state, needs=needs, tags=tags)
 
 
 def _answered(row: DecisionRow) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from configs.errors import BundleError
@@ -40,6 +41,12 @@ class Rules:
                 got=repr(error),
                 run="userops release",
             ) from None
+
+    @cached_property
+    def read_tags(self) -> bool:
+        """Whether any rule looks at interest tags: nobody else does, and they cost as much as the decision itself."""
+        read = {"user", "user.tags"} & (self.policy.reads | self.catalogue.reads)
+        return bool(read) or any(labels.restricts for labels in self.catalogue.tags.values())
 
     def most_candidates(self, asked: NextBestOffer) -> int:
         """How many offers of the catalogue are scored for a request at most."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 __all__ = ["Shelves", "Shop"]
 
 _V = TypeVar("_V")
+_NOT_MADE = object()
 
 
 class Shelves(Protocol):
@@ -36,16 +37,16 @@ class _ById(Mapping[str, _V], Generic[_V]):
         self._made: dict[str, _V] = {}
 
     def __getitem__(self, item_id: str) -> _V:
-        made = self._made.get(item_id)
-        if made is None:
+        made: Any = self._made.get(item_id, _NOT_MADE)
+        if made is _NOT_MADE:
             made = self._made[item_id] = self._value(self._place[item_id])
-        return made
+        return made  # type: ignore[no-any-return]
 
     # The one of Mapping raises and catches for every unknown id.
     def get(self, item_id: object, default: Any = None) -> Any:
         """The value of an item, ``default`` for an unknown one."""
-        made = self._made.get(item_id)  # type: ignore[call-overload]
-        if made is not None:
+        made: Any = self._made.get(item_id, _NOT_MADE)  # type: ignore[call-overload]
+        if made is not _NOT_MADE:
             return made
         return self[str(item_id)] if item_id in self._place else default
 
