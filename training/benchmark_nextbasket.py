@@ -42,7 +42,10 @@ FOLDS = 5
 DEPTHS = (1, 5, 10)
 PARTS = ("train", "validate", "test")
 CANDIDATES = 150
-MOST_PAIRS = 8_000_000
+MOST_PAIRS = 3_500_000
+# An example's weight halves after so many sets from its user's end: this share of the mean number of sets, at least 1.
+# Without dates the statistics tell of everybody's latest sets, and earlier ones were bought in another assortment.
+HALF_LIFE = 0.15
 SEEDS = 2
 ALL_TIME = 2**52
 
@@ -95,6 +98,7 @@ def benchmark_nextbasket(
     most = min(CANDIDATES, len(vocabulary.items))
     kept = latest_examples(learners, examples, MOST_PAIRS // max(most, 1))
     share = min(1.0, MOST_ROWS / max(len(kept.user) * most, 1))
+    half_life = max(1.0, HALF_LIFE * float(np.mean([len(sets) for sets in learners])))
     learned = []
     for each in range(FOLDS):
         others = [history for history, other in zip(histories, fold, strict=True) if other != each]
@@ -105,8 +109,8 @@ def benchmark_nextbasket(
         rows, weight = sample_rows(y, share, config.seed + each)
         # Recall and NDCG count users and not items: an example with a hundred targets must not outweigh a hundred.
         sizes = np.array([len(target) for target in of_fold.target])
-        each_row = np.repeat(1 / np.sqrt(sizes), np.diff(start))[rows]
-        learned.append((x[rows], y[rows], weight * each_row))
+        recent = 0.5 ** (sets_back(learners, of_fold) / half_life)
+        learned.append((x[rows], y[rows], weight * np.repeat(recent / np.sqrt(sizes), np.diff(start))[rows]))
         show("describing", 0.1 + 0.4 * (each + 1) / FOLDS)
     show("learning", 0.55)
     x, y, weight = (np.concatenate(column) for column in zip(*learned, strict=True))
@@ -140,6 +144,7 @@ def benchmark_nextbasket(
             "users": {name: len(parts[name]) for name in PARTS},
             "items": len(vocabulary.items),
             "examples": len(kept.user),
+            "half_life_sets": half_life,
             "candidates": most,
             "folds": FOLDS,
             "trees": TREES,
@@ -195,8 +200,13 @@ def prefixes(users: Sequence[Sets]) -> Examples:
 
 def latest_examples(users: Sequence[Sets], examples: Examples, most: int) -> Examples:
     """At most `most` examples, those nearest to each user's end first."""
-    back = np.array([len(sets) for sets in users])[examples.user] - examples.set_number
-    return pick(examples, np.sort(np.argsort(back, kind="stable")[:most]))
+    return pick(examples, np.sort(np.argsort(sets_back(users, examples), kind="stable")[:most]))
+
+
+def sets_back(users: Sequence[Sets], examples: Examples) -> Ints:
+    """How many sets follow each example's target: 0 for a user's last set."""
+    length: Ints = np.array([len(sets) for sets in users], np.int64)
+    return length[examples.user] - 1 - examples.set_number
 
 
 def pick(examples: Examples, rows: Ints) -> Examples:
