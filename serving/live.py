@@ -85,8 +85,8 @@ class Live:
     def __init__(self, config: Config, open_reader: Callable[[Config], Reader]) -> None:
         self.config = config
         self.max_age_s = timedelta(hours=config.max_feature_age_hours).total_seconds()
-        # Without this setting an old vector still decides, and says so in features.stale.
-        self.stale_falls_back = getattr(config.serving, "stale_features", "decide") == "fallback"
+        # Where it does not, an old vector still decides, and says so in features.stale.
+        self.stale_falls_back = config.serving.stale_features == "fallback"
         self._open_reader = open_reader
         self._reader: Reader | None = None
         self._log_opened: DecisionLog | None = None
