@@ -31,7 +31,7 @@ class Walked:
             capture_output=True,
             text=True,
             check=False,
-            timeout=280,
+            timeout=600,
         )
         assert not check or done.returncode == 0, (words, done.stdout, done.stderr)
         return done
