@@ -90,10 +90,13 @@ def benchmark_nextbasket(
     parts = read_sets(sets)
     learners = [*parts["train"], *parts["validate"]]
     judged = [user for user in parts["test"] if len(user) > 1 and any(map(len, user[:-1])) and len(user[-1])]
+    examples = prefixes(learners)
+    for what, count in (("train and validate", len(examples.user)), ("test", len(judged))):
+        if not count:
+            raise SourceError(f"{sets}: {what}", got="no set after another", expected="a user with two sets or more")
     histories, known = [history_of(user) for user in learners], [history_of(user[:-1]) for user in judged]
     show("counting", 0.1)
     vocabulary = vocabulary_of([*histories, *known])
-    examples = prefixes(learners)
     fold = np.random.default_rng(config.seed).permutation(len(learners)) % FOLDS
     most = min(CANDIDATES, len(vocabulary.items))
     kept = latest_examples(learners, examples, MOST_PAIRS // max(most, 1))
@@ -104,6 +107,8 @@ def benchmark_nextbasket(
         others = [history for history, other in zip(histories, fold, strict=True) if other != each]
         statistics = item_statistics(others, ALL_TIME, vocabulary=vocabulary, own_clock=True, seed=config.seed)
         of_fold = pick(kept, np.flatnonzero(fold[kept.user] == each))
+        if not len(of_fold.user):
+            continue
         start, item, x = describe(statistics, histories, of_fold, most)
         y = hits(statistics, of_fold, start, item)
         rows, weight = sample_rows(y, share, config.seed + each)

@@ -17,7 +17,7 @@ from serving.scoring.interest.candidates import candidates
 from serving.scoring.interest.features import NAMES, featurise
 from serving.scoring.interest.lines import DAY_US
 from serving.scoring.interest.statistics import CATEGORY_VALUES, ITEM_VALUES, LINKS, ItemStatistics
-from training.benchmark_nextbasket import benchmark_nextbasket, history_of
+from training.benchmark_nextbasket import benchmark_nextbasket, history_of, latest_examples, prefixes, sets_back
 from training.interest.statistics import item_statistics
 
 DATA = Path(os.environ.get("USEROPS_DATA", Path(__file__).parents[3] / "shared" / "data"))
@@ -273,6 +273,16 @@ def test_benchmark_takes_names_and_single_items(shop, tmp_path, monkeypatch):
     assert benchmark_nextbasket(config, path)["metrics"]["recall@5"]["value"] > 0.6
 
 
+def test_examples_near_the_end_stay_first():
+    users = [[[1], [2], [3], [4]], [[5], [6]], [[7], [], [8]]]
+    examples = prefixes(users)
+    assert list(zip(examples.user, sets_back(users, examples), strict=True)) == [
+        (0, 2), (0, 1), (0, 0), (1, 0), (2, 0),
+    ]  # fmt: skip
+    kept = latest_examples(users, examples, 4)
+    assert list(zip(kept.user, kept.set_number, strict=True)) == [(0, 2), (0, 3), (1, 1), (2, 2)]
+
+
 def test_benchmark_says_what_is_wrong_with_a_file(tmp_path, monkeypatch):
     config = config_in(tmp_path, monkeypatch)
     path = tmp_path / "bad.json"
@@ -280,6 +290,8 @@ def test_benchmark_says_what_is_wrong_with_a_file(tmp_path, monkeypatch):
         ("{", "JSON"),
         ('{"train": {"u": [[1], [2]]}}', "validate"),
         ('{"train": {"u": [1]}}', "'u'"),
+        ('{"train": {"u": [[1]]}, "validate": {"v": [[2], []]}, "test": {"w": [[1], [2]]}}', "train and validate"),
+        ('{"train": {"u": [[1], [2]]}, "validate": {"v": [[2]]}, "test": {"w": [[1]]}}', "test"),
     ):
         path.write_text(content)
         with pytest.raises(SourceError, match=said):
