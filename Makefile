@@ -32,7 +32,7 @@ serve: setup  ## the same, and leave the service running
 	$(BIN)/userops demo --keep-serving
 
 test: setup  ## all tests, one process per core
-	$(BIN)/python -m pytest -n auto --dist loadgroup
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: setup  ## lint, format, types
 	$(BIN)/ruff check .

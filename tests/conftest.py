@@ -50,11 +50,3 @@ def walked(tmp_path_factory: pytest.TempPathFactory) -> Walked:
     walked.run("features", "build")
     walked.run("features", "publish", "--json", str(home / "publish.json"))
     return walked
-
-
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests that share the home in one process: it costs a minute, and commands change it."""
-    for item in items:
-        if "walked" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("walked"))

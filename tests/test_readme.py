@@ -1,4 +1,4 @@
-"""The README is executed: every command in it runs, every link in it leads somewhere."""
+"""The README is executed: every command in it runs (those of userops in test_whole_way.py, where the home is), every link in it leads somewhere."""
 
 import re
 import shlex
@@ -13,20 +13,6 @@ from features.sources import load_source
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = re.findall(r"^\$ (.*?)(?:\s+#.*)?$", README, flags=re.MULTILINE)
-# What the fixture has already run, by the very same words, or what ends only with Ctrl-C (tests/serving starts it).
-DONE_BY_FIXTURE = ("userops simulate", "userops ingest", "userops train", "userops promote", "userops release")
-ENDLESS = ("userops serve",)
-
-
-@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("userops")])
-def test_each_command_runs(walked, command):
-    if command.startswith(DONE_BY_FIXTURE):
-        return  # the fixture fails when one of them does
-    words = shlex.split(command)[1:]
-    if command.startswith(ENDLESS):
-        assert walked.run(*words, "--help").stdout
-        return
-    assert walked.run(*words).stdout
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("make")])

@@ -1,7 +1,10 @@
 """The whole way, by the commands a user types: what comes out is consistent, and near the best possible score."""
 
 import json
+import re
+import shlex
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as parquet
@@ -20,6 +23,14 @@ from training.models import fit, raw_scores
 from training.splits import split_at
 from training.stack import families, stack
 
+COMMANDS = re.findall(
+    r"^\$ (userops .*?)(?:\s+#.*)?$",
+    (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8"),
+    flags=re.MULTILINE,
+)
+# What the fixture has already run, by the very same words, or what ends only with Ctrl-C (tests/serving starts it).
+DONE_BY_FIXTURE = ("userops simulate", "userops ingest", "userops train", "userops promote", "userops release")
+ENDLESS = ("userops serve",)
 NOW = "2026-06-01T00:00:00+00:00"
 
 
@@ -157,3 +168,14 @@ def test_the_same_data_and_seed_give_the_same_model(walked, tmp_path):
     files = list((copy / "mlartifacts").rglob("inactive.txt"))
     assert again.version == "1"
     assert [file.read_bytes() for file in files] == [(bundle / "churn" / "inactive.txt").read_bytes()]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_of_the_readme_runs(walked, command):
+    if command.startswith(DONE_BY_FIXTURE):
+        return  # the fixture fails when one of them does
+    words = shlex.split(command)[1:]
+    if command.startswith(ENDLESS):
+        assert walked.run(*words, "--help").stdout
+        return
+    assert walked.run(*words).stdout

@@ -512,6 +512,15 @@ def test_a_collection_chooses_and_a_maximum_limits_what_is_looked_at():
     assert ("generation", "beyond_max:2", 3) in decision.dropped_counts
 
 
+@pytest.mark.parametrize("channel", ["SMS", "fax", " sms"])
+def test_an_unknown_channel_does_not_evade_consent(channel):
+    for consent in ({}, {channel: True}, {"sms": False}):
+        decision = run(offer("a"), context={"channel": channel}, consent=consent)
+        assert (decision.status, decision.status_reason) == ("suppressed", "NO_CONSENT")
+        assert ("eligibility", f"unknown_channel:{channel}", 1) in decision.dropped_counts
+    assert run(offer("a"), context={}).status == "decided"
+
+
 # ---- what an answer says -----------------------------------------------------------------------------------------
 
 

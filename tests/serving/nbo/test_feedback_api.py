@@ -207,9 +207,79 @@ def test_a_deleted_tag_stays_away(decider):
 
 @pytest.mark.parametrize("kind", ["feedback", "events"])
 @pytest.mark.parametrize(
-    "body", [b"{}", b'{"events": []}', b'{"events": [7]}', b'{"events": {}}', b"[]", b'{"events": [[]], "x": 1}', b"{"]
+    "body", [b"{}", b'{"events": []}', b'{"events": {}}', b"[]", b'{"events": [[]], "x": 1}', b"{"]
 )
 def test_a_batch_that_is_none_is_a_400(decider, kind, body):
     answer = decider.client.post(f"/v1/{kind}", content=body, headers={"content-type": "application/json"})
     assert answer.status_code == 400
     assert answer.json()["detail"]
+
+
+AT = "2026-11-21T10:11:12Z"
+
+
+@pytest.mark.parametrize("kind", ["feedback", "events"])
+def test_what_is_no_object_is_one_rejected_entry(decider, kind):
+    own = {"event_id": f"object-{kind}", "ts": AT}
+    answer = decider.ask("u9")
+    shown_there = {"decision_id": answer["decision_id"], "offer_id": answer["offers"][0]["offer_id"], "type": "click"}
+    good = {**own, **shown_there} if kind == "feedback" else {**own, "user_id": "u9", "type": "visit"}
+    told = decider.client.post(f"/v1/{kind}", json={"events": [None, good, 7, []]}).json()
+    assert told["accepted"] == 1
+    assert [(one["index"], one["error"], one["field"], one["expected"]) for one in told["rejected"]] == [
+        (index, "INVALID_EVENT", f"events[{index}]", "an object") for index in (0, 2, 3)
+    ]
+
+
+def test_every_rejected_entry_names_its_field_in_the_order_of_the_batch(decider):
+    answer = decider.ask("u9")
+    own = {"decision_id": answer["decision_id"], "offer_id": answer["offers"][0]["offer_id"], "type": "click", "ts": AT}
+    batch = [
+        {**own, "event_id": "n0", "ts": "2027-11-21T10:11:12Z"},
+        {**own, "event_id": "n1", "offer_id": "o_never"},
+        {**own, "event_id": "n2", "type": "clicked"},
+        {**own, "event_id": "n3", "decision_id": "d_never"},
+        {**own, "event_id": "n4", "ts": "2025-11-21T10:11:12Z"},
+        {**own, "event_id": "n5", "type": "return"},
+        {**own, "event_id": "n6"},
+        {**own, "event_id": "n6", "type": "like"},
+        {**own, "event_id": "n8", "attributes": {"weather": {"a": 1}}},
+    ]
+    told = decider.client.post("/v1/feedback", json={"events": batch}).json()
+    assert told["accepted"] == 1
+    assert [(one["index"], one["error"], one["field"]) for one in told["rejected"]] == [
+        (0, "FUTURE_TIMESTAMP", "events[0].ts"),
+        (1, "UNKNOWN_OFFER", "events[1].offer_id"),
+        (2, "INVALID_EVENT", "events[2].type"),
+        (3, "UNKNOWN_DECISION", "events[3].decision_id"),
+        (4, "BEFORE_DECISION", "events[4].ts"),
+        (5, "CONTRADICTORY", "events[5].type"),
+        (7, "CONFLICTING_EVENT", "events[7].event_id"),
+        (8, "INVALID_EVENT", "events[8].attributes.weather"),
+    ]
+    assert told["rejected"][0]["expected"] == "at most now + 60 s"
+    assert own["offer_id"] in told["rejected"][1]["expected"]
+    assert all(one["expected"] for one in told["rejected"])
+
+
+def test_every_rejected_live_event_names_its_field(decider):
+    batch = [
+        event("u9", event_id="m0", ts="2027-01-01T00:00:00Z"),
+        event("u9", event_id="m1", type="viewed"),
+        event("u9", event_id="m2", ts="1969-01-01T00:00:00Z"),
+        event("u9", event_id="m3"),
+        event("u9", event_id="m3", item_id="tea_1"),
+    ]
+    told = decider.client.post("/v1/events", json={"events": batch}).json()
+    assert [(one["index"], one["error"], one["field"]) for one in told["rejected"]] == [
+        (0, "FUTURE_TIMESTAMP", "events[0].ts"),
+        (1, "INVALID_EVENT", "events[1].type"),
+        (2, "BEFORE_1970", "events[2].ts"),
+        (4, "CONFLICTING_EVENT", "events[4].event_id"),
+    ]
+
+
+@pytest.mark.parametrize("kind", ["feedback", "events"])
+def test_too_large_a_batch_is_a_413(decider, kind):
+    answer = decider.client.post(f"/v1/{kind}", json={"events": [{}] * 501})
+    assert (answer.status_code, answer.json()["field"]) == (413, "events")

@@ -211,6 +211,15 @@ def test_an_objective_without_its_model_is_a_422(decider):
     assert (answer.status_code, answer.json()["field"]) == (422, "objective")
 
 
+def test_a_channel_that_the_policy_does_not_know_is_a_422_with_those_it_knows(decider):
+    for channel in ("SMS", "WeCom", "fax", "sms "):
+        answer = decider.post(user_id="u1", context={"channel": channel})
+        problem = answer.json()
+        assert (answer.status_code, problem["field"]) == (422, "context.channel"), problem
+        assert "sms" in problem["expected"]
+    assert decider.ask(context={"placement": "home"})["status"] == "decided"
+
+
 def test_a_log_that_cannot_be_written_is_a_503(decider, monkeypatch):
     def full(*_, **__):
         raise LogError("the disk is full")
