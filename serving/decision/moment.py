@@ -95,15 +95,20 @@ class Moment:
         return None
 
     def channel_of(self, policy: Policy) -> Channel:
-        """The rules of the channel asked for; of an unknown or absent one: a pull channel that costs nothing."""
+        """The rules of the channel asked for; without one: a pull channel that costs nothing."""
         return _PULL if self.channel is None else policy.channels.get(self.channel, _PULL)
 
 
 def unusable(channel: str, inputs: Inputs, policy: Policy) -> tuple[str, str, str] | None:
-    """(stage, rule, status_reason) of what forbids a channel: paused, refused, or consent needed and not given."""
+    """(stage, rule, status_reason) of what forbids a channel: paused, unknown, refused, or not consented to.
+
+    What consent an unknown channel needs, nobody has said: so nothing is said there.
+    """
     if channel in inputs.paused_channels:
         return "suppression", f"paused_channel:{channel}", "PAUSED_CHANNEL"
+    if channel not in policy.channels:
+        return "eligibility", f"unknown_channel:{channel}", "NO_CONSENT"
     given = inputs.consent.get(channel)
-    if given is False or (given is None and policy.channels.get(channel, _PULL).needs_consent):
+    if given is False or (given is None and policy.channels[channel].needs_consent):
         return "eligibility", f"no_consent:{channel}", "NO_CONSENT"
     return None

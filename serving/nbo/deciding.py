@@ -82,6 +82,17 @@ def choose(
 ) -> Decision:
     """The decision; ``forced`` names why it must fall back, ``categories`` are scores that were made already."""
     policy, catalogue, model = rules.policy, rules.catalogue, release.bundle.interest
+    channel = inputs.context.get("channel")
+    if channel is not None and channel not in policy.channels:
+        known = sorted(policy.channels)
+        raise Problem(
+            422,
+            "unknown-channel",
+            "the policy has no such channel",
+            field="context.channel",
+            expected=known,
+            got=channel,
+        )
     if forced is not None or model is None:
         return fall_back(inputs, policy, catalogue, forced or "MODEL_UNAVAILABLE")
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import numpy as np
 import pytest
@@ -287,3 +288,15 @@ def test_old_features_decide_and_say_so_or_fall_back_where_that_is_wanted(decide
 def test_every_feature_of_the_interest_model_has_its_sentence(decider, interest):
     known = service._rest.state.live.interest_reasons.known
     assert {feature for head in interest.heads.values() for feature in head.features} <= known
+
+
+def test_a_row_that_stands_at_the_end_of_this_second_decides_now(decider, monkeypatch):
+    # A refresh after a live event is rounded up to the next second.
+    live = service._rest.state.live
+    early = live.config.now - timedelta(hours=1)
+    monkeypatch.setattr(live, "now", lambda: early)
+    assert decider.ask("u9")["status"] in {"decided", "fallback", "suppressed", "holdout"}
+    scored = decider.client.post("/v1/score/interest", json={"user_ids": ["u9"]})
+    assert scored.status_code == 200, scored.text
+    too_early = decider.post(user_id="u9", as_of=early.isoformat())
+    assert (too_early.status_code, too_early.json()["field"]) == (422, "as_of")
