@@ -1,4 +1,4 @@
-"""The README is executed: every command in it runs (those of userops in test_whole_way.py, where the home is), every link in it leads somewhere."""
+"""The README is executed: its commands run (those of userops in test_whole_way.py), its links lead somewhere."""
 
 import re
 import shlex

@@ -23,11 +23,8 @@ from training.models import fit, raw_scores
 from training.splits import split_at
 from training.stack import families, stack
 
-COMMANDS = re.findall(
-    r"^\$ (userops .*?)(?:\s+#.*)?$",
-    (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8"),
-    flags=re.MULTILINE,
-)
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+COMMANDS = re.findall(r"^\$ (userops .*?)(?:\s+#.*)?$", README, flags=re.MULTILINE)
 # What the fixture has already run, by the very same words, or what ends only with Ctrl-C (tests/serving starts it).
 DONE_BY_FIXTURE = ("userops simulate", "userops ingest", "userops train", "userops promote", "userops release")
 ENDLESS = ("userops serve",)

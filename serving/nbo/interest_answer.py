@@ -38,7 +38,7 @@ def score_interest(live: Live, asked: InterestRequest, request_id: str) -> dict[
             known = known_users(live, release, log, shop, asked.user_ids, at_us)
     except (FeatureError, sqlite3.Error) as error:
         raise live.unreadable(error) from None
-    if (latest := max((one.as_of_us for one in known if one.found), default=0)) > at_us:
+    if asked.as_of is not None and (latest := max((one.as_of_us for one in known if one.found), default=0)) > at_us:
         raise too_new(latest, at_us)
     if asked.strict:
         check_known(asked.user_ids, [one.found for one in known])

@@ -118,7 +118,8 @@ class Offers:
                 return reading.nobody(state, personal=personal), forced
             if asked.strict:
                 check_known([user_id], [row.found], "user_id")
-            if row.found and row.as_of_us > at_us:
+            # A row refreshed by a live event stands at the end of its second: only a question about the past is too early.
+            if asked.as_of is not None and row.found and row.as_of_us > at_us:
                 raise too_new(row.as_of_us, at_us)
             if not personal:
                 return reading.nobody(state, personal=False), forced
