@@ -12,7 +12,7 @@ from pydantic import AwareDatetime, BaseModel, Field
 from serving.schemas import Strict, UserId
 from serving.schemas_nbo import Attributes, Identity, Line
 
-__all__ = ["BatchAnswer", "EventBatch", "FeedbackBatch", "FeedbackEvent", "LiveEvent"]
+__all__ = ["MOST_EVENTS", "BatchAnswer", "EventBatch", "FeedbackBatch", "FeedbackEvent", "LiveEvent"]
 
 MOST_EVENTS = 500
 
@@ -35,8 +35,8 @@ EventType = Literal[
     "survey",
 ]
 Amount = Annotated[float, Field(ge=-1e9, le=1e9)]
-# An object at least: something without a name could not be named among the rejected.
-Entry = dict[str, Any]
+# Anything: what is no object is one rejected entry among good ones.
+Entry = Any
 
 
 class FeedbackEvent(Strict):
@@ -57,7 +57,7 @@ class FeedbackEvent(Strict):
 class FeedbackBatch(Strict):
     """Up to 500 of them; ``request_id`` is echoed in errors."""
 
-    events: list[Entry] = Field(min_length=1, max_length=MOST_EVENTS)
+    events: list[Entry] = Field(min_length=1, json_schema_extra={"maxItems": MOST_EVENTS})
     request_id: UserId | None = None
 
 
@@ -82,7 +82,7 @@ class LiveEvent(Strict):
 class EventBatch(Strict):
     """Up to 500 of them; ``request_id`` is echoed in errors."""
 
-    events: list[Entry] = Field(min_length=1, max_length=MOST_EVENTS)
+    events: list[Entry] = Field(min_length=1, json_schema_extra={"maxItems": MOST_EVENTS})
     request_id: UserId | None = None
 
 

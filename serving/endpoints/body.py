@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
@@ -46,7 +46,14 @@ def parse(body: bytes, schema: type[_T]) -> _T:
     try:
         return schema.model_validate_json(body)
     except ValidationError as error:
-        raise from_validation(error, request_id_of(body)) from None
+        raise from_validation(error, request_id_of(body), _given(body)) from None
+
+
+def _given(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
 
 
 def request_id_of(body: bytes) -> str | None:

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from serving.encode import json_response
-from serving.endpoints.body import digest_of, live_of, parse, plain_json, read
+from serving.endpoints.body import digest_of, live_of, parse, plain_json
 from serving.errors.problem import Problem
 from serving.nbo.clock import Stopwatch
 from serving.schemas_decision import ExplainRequest, ReplayRequest
@@ -49,14 +49,14 @@ async def decision(request: Request) -> Response:
 
 async def replay(request: Request) -> Response:
     """``POST /v1/decisions/{decision_id}:replay``; another release may have to be loaded, so in a thread."""
-    asked = await read(request, ReplayRequest)
+    asked = parse(await plain_json(request) or b"{}", ReplayRequest)
     records = live_of(request).records
     return json_response(await asyncio.to_thread(records.replay, request.path_params["decision_id"], asked))
 
 
 async def explain(request: Request) -> Response:
     """``POST /v1/decisions/{decision_id}:explain``."""
-    asked = await read(request, ExplainRequest)
+    asked = parse(await plain_json(request) or b"{}", ExplainRequest)
     records = live_of(request).records
     return json_response(await asyncio.to_thread(records.explain, request.path_params["decision_id"], asked.lang))
 

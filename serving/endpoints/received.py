@@ -20,18 +20,35 @@ from serving.errors.problem import Problem, from_validation, shown
 from serving.log import Feedback
 from serving.log import LiveEvent as Event
 from serving.metrics import metrics
-from serving.schemas_feedback import EventBatch, FeedbackBatch, FeedbackEvent, LiveEvent
+from serving.schemas_feedback import MOST_EVENTS, EventBatch, FeedbackBatch, FeedbackEvent, LiveEvent
 
 __all__ = ["ROUTES"]
 
 _T = TypeVar("_T", bound=BaseModel)
 _KEY_LENGTH = 255
+# Which field each error of the log is about, and what it should have been; None: what the log says.
+_ABOUT: dict[str, tuple[str | None, str | None]] = {
+    "INVALID_TEXT": (None, "texts without NUL and half surrogate pairs"),
+    "INVALID_NUMBER": ("value", "a finite number"),
+    "CONFLICTING_EVENT": ("event_id", "an id of its own, or the content that came with this one before"),
+    "UNKNOWN_TYPE": ("type", None),
+    "UNKNOWN_DECISION": ("decision_id", "the id of a decision on record"),
+    "UNKNOWN_OFFER": ("offer_id", None),
+    "FUTURE_TIMESTAMP": ("ts", "at most now + 60 s"),
+    "BEFORE_DECISION": ("ts", "at least the instant of the decision - 60 s"),
+    "CONTRADICTORY": (
+        "type",
+        "what does not contradict the feedback before: a return after an order, one of two opposites",
+    ),
+    "BEFORE_1970": ("ts", "at least 1970-01-01T00:00:00Z"),
+}
 
 
 async def feedback(request: Request) -> Response:
     """``POST /v1/feedback``."""
     began = perf_counter()
     batch = await read(request, FeedbackBatch)
+    _check_many(batch)
     key = _key(request)
     live = live_of(request)
     good, rejected = _sound(batch.events, FeedbackEvent)
@@ -61,6 +78,7 @@ async def events(request: Request) -> Response:
     """``POST /v1/events``."""
     began = perf_counter()
     batch = await read(request, EventBatch)
+    _check_many(batch)
     live = live_of(request)
     good, rejected = _sound(batch.events, LiveEvent)
     known: list[tuple[int, Event]] = []
@@ -82,18 +100,28 @@ async def events(request: Request) -> Response:
     return _answer("events", answer.accepted, answer.duplicates, told, began)
 
 
-def _sound(entries: Sequence[dict[str, Any]], schema: type[_T]) -> tuple[list[tuple[int, _T]], list[dict[str, Any]]]:
+def _check_many(batch: FeedbackBatch | EventBatch) -> None:
+    if len(batch.events) > MOST_EVENTS:
+        detail, expected = "too many entries in one batch", f"at most {MOST_EVENTS}"
+        got = len(batch.events)
+        raise Problem(413, "too-large", detail, field="events", expected=expected, got=got, request_id=batch.request_id)
+
+
+def _sound(entries: Sequence[Any], schema: type[_T]) -> tuple[list[tuple[int, _T]], list[dict[str, Any]]]:
     """The entries that fit their schema with their places, and what is wrong with the others."""
     good: list[tuple[int, _T]] = []
     rejected: list[dict[str, Any]] = []
     for index, entry in enumerate(entries):
+        if not isinstance(entry, dict):
+            rejected.append(_bad(index, None, "INVALID_EVENT", None, "an object", f"got {shown(entry)}"))
+            continue
         own = entry.get("event_id")
         name = own if isinstance(own, str) and len(own) <= 128 else None
         try:
             # From JSON again: only there is an instant written as text.
             good.append((index, schema.model_validate_json(json.dumps(entry))))
         except ValidationError as error:
-            problem = from_validation(error)
+            problem = from_validation(error, given=entry)
             rejected.append(_bad(index, name, "INVALID_EVENT", problem.field, problem.expected, problem.detail))
         except ValueError:  # a number of thousands of digits
             rejected.append(_bad(index, name, "INVALID_EVENT", None, "numbers of at most 16 digits"))
@@ -115,19 +143,14 @@ def _bad(
 
 
 def _named(rejected: Sequence[Any], sent: Sequence[tuple[int, Any]]) -> list[dict[str, Any]]:
-    """What the log did not take, with the place in the batch: the last entry of that id."""
-    place = {event.event_id: index for index, event in sent}
-    return [
-        {
-            "event_id": one.event_id,
-            "index": place.get(one.event_id, -1),
-            "error": one.error,
-            "field": None,
-            "expected": None,
-            "detail": one.detail,
-        }
-        for one in rejected
-    ]
+    """What the log did not take, with its place in the batch, the field at fault and what it should have been."""
+    told = []
+    for one in rejected:
+        field, expected = _ABOUT.get(one.error, (None, None))
+        told.append(
+            _bad(sent[one.place][0], one.event_id, one.error, field, expected or one.detail, one.detail or expected)
+        )
+    return told
 
 
 def _answer(
@@ -135,6 +158,7 @@ def _answer(
 ) -> Response:
     metrics().received(kind, accepted, duplicates, len(rejected))
     took_ms = round(1e3 * (perf_counter() - began), 3)
+    rejected = sorted(rejected, key=lambda one: int(one["index"]))
     content = {"accepted": accepted, "duplicates": duplicates, "rejected": rejected, **more, "took_ms": took_ms}
     return json_response(content)
 

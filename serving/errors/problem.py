@@ -92,14 +92,21 @@ def from_status(status: int, headers: Mapping[str, str] | None = None) -> Proble
     return Problem(status, kind, detail, headers=headers)
 
 
-def from_validation(error: ValidationError, request_id: str | None = None) -> Problem:
-    """The problem for a question that does not match its schema: the first mistake, and how many there are."""
-    first = error.errors(include_url=False, include_context=False)[0]
-    field = _path(first["loc"])
-    message = str(first["msg"])
+def from_validation(error: ValidationError, request_id: str | None = None, given: Any = None) -> Problem:
+    """The problem for a question that does not match its schema: the first mistake, and how many there are.
+
+    ``given`` is what was sent: fields are named as they stand there, without the kinds that a value may be of.
+    """
+    errors = error.errors(include_url=False, include_context=False)
+    first = errors[0]
+    paths = [_path(one["loc"], given, one["type"] == "missing") for one in errors]
+    field = paths[0]
+    # Of a value that may be of several kinds, each says why it is none of it.
+    tried = [str(one["msg"]) for one, path in zip(errors, paths, strict=True) if path == field]
+    message = "; or ".join(dict.fromkeys(tried))
     detail = f"{field}: {message}" if field else message
-    if error.error_count() > 1:
-        detail += f" (and {error.error_count() - 1} more)"
+    if len(set(paths)) > 1:
+        detail += f" (and {len(set(paths)) - 1} more)"
     # Unparsable JSON has the whole body as its input: the message already names line and column.
     broken = first["type"] == "json_invalid"
     got = None if broken or first["type"] == "missing" else shown(first["input"])
@@ -130,8 +137,14 @@ def shown(value: Any) -> str:
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
 
 
-def _path(location: tuple[int | str, ...]) -> str:
-    path = ""
-    for part in location:
+def _path(location: tuple[int | str, ...], given: Any = None, missing: bool = False) -> str:
+    path, inner, followed = "", given, given is not None
+    for place, part in enumerate(location):
+        if followed:
+            there = isinstance(inner, dict) and part in inner
+            if there or (isinstance(inner, list) and isinstance(part, int) and part < len(inner)):
+                inner = inner[part]
+            elif not (missing and place == len(location) - 1):
+                continue  # a kind of value, not a place in what was sent
         path += f"[{part}]" if isinstance(part, int) else f".{part[:_SHOWN]}"
     return path.removeprefix(".")

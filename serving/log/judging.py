@@ -108,7 +108,7 @@ def judge(
         shown = decisions.get(event.decision_id)
         error = _unsound(event, known) or _misfit(event, shown, at_us)
         if error is not None or shown is None:
-            rejected[place] = Rejected(event.event_id, *(error or ("UNKNOWN_DECISION", "")))
+            rejected[place] = Rejected(event.event_id, *(error or ("UNKNOWN_DECISION", "")), place)
             continue
         known[event.event_id] = digest
         offer = _offer(event, shown)

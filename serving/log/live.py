@@ -30,22 +30,23 @@ def add(database: Database, events: Sequence[LiveEvent], at_us: int) -> EventsAn
     """Queue what is new and sound; name the rest.
 
     `INVALID_TEXT` and `INVALID_NUMBER`: no database can hold it. `FUTURE_TIMESTAMP`: more than a minute ahead.
-    `CONFLICTING_EVENT`: its id is there with other content.
+    `CONFLICTING_EVENT`: its id is there with other content. `BEFORE_1970`: no instant of live behaviour.
     """
     rejected: list[Rejected] = []
     sound: dict[str, LiveEvent] = {}
+    places: dict[str, int] = {}
     duplicates = 0
-    for event in events:
+    for place, event in enumerate(events):
         error = _unsound(event, at_us)
         twin = sound.get(event.event_id)
         if error is not None:
-            rejected.append(Rejected(event.event_id, *error))
+            rejected.append(Rejected(event.event_id, *error, place))
         elif twin is None:
-            sound[event.event_id] = event
+            sound[event.event_id], places[event.event_id] = event, place
         elif twin == event:
             duplicates += 1
         else:
-            rejected.append(_conflict(event))
+            rejected.append(_conflict(event, place))
     # In turns, so that the queue grows in the order of `seq` and a reader of it misses none.
     with database.write("live events") as inside:
         there = _there(inside, list(sound))
@@ -56,7 +57,7 @@ def add(database: Database, events: Sequence[LiveEvent], at_us: int) -> EventsAn
         if before == sound[event_id]:
             duplicates += 1
         else:
-            rejected.append(_conflict(sound[event_id]))
+            rejected.append(_conflict(sound[event_id], places[event_id]))
     return EventsAnswer(len(new), duplicates, tuple(rejected), last_seq)
 
 
@@ -125,11 +126,11 @@ def _unsound(event: LiveEvent, at_us: int) -> tuple[str, str] | None:
     if not finite(event.quantity, event.amount):
         return "INVALID_NUMBER", "quantity and amount must be finite"
     if event.event_at_us < 0:
-        return "INVALID_NUMBER", "nothing is taken from before 1970"
+        return "BEFORE_1970", "nothing is taken from before 1970"
     if event.event_at_us > at_us + AHEAD_US:
         return "FUTURE_TIMESTAMP", f"{(event.event_at_us - at_us) / 1e6:.0f} s ahead of this server's clock"
     return None
 
 
-def _conflict(event: LiveEvent) -> Rejected:
-    return Rejected(event.event_id, "CONFLICTING_EVENT", "this id was used for other content")
+def _conflict(event: LiveEvent, place: int) -> Rejected:
+    return Rejected(event.event_id, "CONFLICTING_EVENT", "this id was used for other content", place)

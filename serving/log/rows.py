@@ -192,11 +192,12 @@ class Feedback:
 
 
 class Rejected(NamedTuple):
-    """An event that was not taken, and why: a code for programs, a sentence for people."""
+    """An event that was not taken, and why: its code, a sentence for people, its place in the batch."""
 
     event_id: str
     error: str
     detail: str
+    place: int = 0
 
 
 @dataclass(frozen=True, slots=True)

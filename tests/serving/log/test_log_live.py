@@ -47,7 +47,7 @@ def test_one_bad_event_is_named_and_the_others_are_queued(log):
         ("e2", "INVALID_NUMBER"),
         ("e3", "INVALID_TEXT"),
         ("e4", "INVALID_TEXT"),
-        ("e5", "INVALID_NUMBER"),
+        ("e5", "BEFORE_1970"),
         ("e7", "INVALID_NUMBER"),
     ]
     assert [one.event.event_id for one in log.pending_events()] == ["e6"]
