@@ -104,6 +104,23 @@ def _decisions(inside: Transaction, events: Sequence[Feedback]) -> dict[str, Sho
             found[decision_id].said.setdefault(offer_id, set()).add(kind)
             if kind in RESPONSES:
                 found[decision_id].responded.add(rank)
+    for part in _parts(event.decision_id for event in events if event.type == "not_interested"):
+        sql = f"SELECT decision_id, inputs FROM decisions WHERE decision_id IN ({marks(part)})"
+        for decision_id, inputs in inside.rows(sql, part):
+            found[decision_id].about = _about(inputs)
+    return found
+
+
+def _about(inputs: str) -> dict[str, str]:
+    """What the offers that came with the request are about: no catalogue knows them when they are refused."""
+    content = json.loads(inputs) if inputs else {}
+    found: dict[str, str] = {}
+    for one in content.get("candidates") or []:
+        attributes = one.get("attributes") or {}
+        # The item alone where both are named, as the decision has it.
+        about = next((attributes[name] for name in ("item_id", "category_id") if attributes.get(name)), None)
+        if isinstance(about, str):
+            found.setdefault(one["offer_id"], about)
     return found
 
 
@@ -145,7 +162,9 @@ def _wishes(one: Taken, at_us: int) -> list[tuple[str, str, str, bool, int]]:
     event, user_id, acts_at = one.event, one.shown.user_id, _acts_at(one, at_us)
     if event.type == "not_interested" and one.offer is not None:
         item = event.attributes.get("item_id")
-        names = [one.offer.offer_id, *([item] if isinstance(item, str) and item and storable(item) else [])]
+        told = [item] if isinstance(item, str) and item and storable(item) else []
+        asked = one.shown.about.get(one.offer.offer_id)
+        names = dict.fromkeys([one.offer.offer_id, *told, *([asked] if asked is not None else [])])
         return [(user_id, NOT_INTERESTED, name, True, acts_at) for name in names]
     if event.type == "unsubscribe":
         everything = event.channel is None or event.attributes.get("scope") == "all"

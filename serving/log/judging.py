@@ -62,6 +62,7 @@ class Shown:
     offers: list[ShownOffer] = field(default_factory=list)  # by rank
     said: dict[str, set[str]] = field(default_factory=dict)  # per offer, the types taken
     responded: set[int] = field(default_factory=set)  # the ranks with a response
+    about: dict[str, str] = field(default_factory=dict)  # per offer of the request, its item or category
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from serving.scoring.interest.model import InterestModel
 __all__ = ["SAME_CATEGORY", "Known", "damped", "forgotten", "inputs_of", "needs_of", "without"]
 
 SAME_CATEGORY = 0.5  # how much whatever is of a category resembles a refused offer about that category
+BESIDE = 0.2  # how much whatever is of a category resembles a refused item of it
 
 
 @dataclass(frozen=True)
@@ -111,19 +112,23 @@ def damped(
 ) -> dict[str, float]:
     """What resembles something refused, to ``1 - similarity``; of several refused things the nearest counts.
 
-    Items resemble an item by who buys both. Everything of a category resembles an offer about that category by
-    `SAME_CATEGORY`.
+    Items resemble an item by who buys both, in its category at least by `BESIDE`. Everything of a category resembles
+    an offer about that category by `SAME_CATEGORY`, and so does each item a refused offer about it.
     """
     factors: dict[str, float] = {}
+
+    def damp(name: str | None, similarity: float) -> None:
+        if name is not None and name not in refused:
+            factors[name] = min(factors.get(name, 1.0), 1.0 - similarity)
+
     for what in refused:
         items, categories = target_of(what)
-        for category in categories:
-            factors[category] = min(factors.get(category, 1.0), 1.0 - SAME_CATEGORY)
+        for name in (*categories, *items):
+            damp(name, SAME_CATEGORY)
         for item in items or (() if categories else (what,)):
+            damp(model.text(model.category_of(code(item))), BESIDE)
             for neighbour, similarity in model.neighbours(code(item)):
-                name = model.text(neighbour)
-                if name is not None and name not in refused:
-                    factors[name] = min(factors.get(name, 1.0), 1.0 - similarity)
+                damp(model.text(neighbour), similarity)
     return factors
 
 

@@ -7,6 +7,7 @@ import itertools
 import pytest
 
 from configs.history import code
+from serving.nbo.gather import damped
 
 NUMBERS = itertools.count()
 
@@ -62,6 +63,31 @@ def test_who_refuses_a_category_hears_nothing_of_it(decider):
     assert not ({refused} | near) & set(shown(after))
     rules = {one["offer_id"]: one["rule"] for one in after["filtered"]}
     assert all(rules[offer] == f"not_interested_neighbour:{refused[2:]}:0.50" for offer in near)
+
+
+@pytest.mark.parametrize(("user", "what"), [("u11", {"item_id": "toys_4"}), ("u12", {"category_id": "toys"})])
+def test_what_an_offer_of_the_request_is_about_goes_with_it(decider, user, what):
+    """No catalogue knows these offers: what they are about stands in the logged decision."""
+    asked = {"value": 1e4, "margin": 0.5, "attributes": what}
+
+    def promoted(name):
+        more = {"candidates": [{"offer_id": name, **asked}], "explain": {"level": "full"}}
+        return decider.ask(user, policy={"respect_caps": False}, **more)
+
+    before = promoted("promo_A")
+    assert shown(before) == {"promo_A"}
+    assert decider.feedback(before, "not_interested", "promo_A")["accepted"] == 1
+    after = promoted("promo_B")
+    assert after["offers"] == []
+    assert after["filtered"][0]["rule"] == f"not_interested:{next(iter(what.values()))}"
+
+
+def test_a_refused_offer_damps_its_items_and_their_category(interest):
+    bundle = {"bundle": (("tea_1", "soap_2"), ())}
+    factors = damped({"bundle"}, lambda what: bundle.get(what, ((), ())), interest)
+    assert max(factors["tea_1"], factors["soap_2"]) <= 0.5
+    assert max(factors["tea"], factors["soap"]) <= 0.8
+    assert "books" not in factors
 
 
 def test_a_cap_counts_the_decisions_just_made(decider):
