@@ -110,12 +110,37 @@ def configs_folder() -> Path:
     return Path(os.environ.get("USEROPS_CONFIGS") or Path(__file__).parent)
 
 
+class _DuplicateKey(Exception):
+    """Line, key, line of the first one."""
+
+
+class _OneOfEachKey(yaml.SafeLoader):
+    """YAML forbids to give a key twice, PyYAML takes the last: a rule would be lost without a word."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """A mapping whose own keys are all different; what ``<<`` merges into it comes later."""
+        node = super().compose_mapping_node(anchor)
+        lines: dict[tuple[str, str], int] = {}
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                line, name = key.start_mark.line + 1, (key.tag, key.value)
+                if name in lines:
+                    raise _DuplicateKey(line, key.value, lines[name])
+                lines[name] = line
+        return node
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping that one YAML file holds; tags that would build Python objects are refused."""
+    """The mapping that one YAML file holds; duplicate keys and tags that would build Python objects are refused."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_OneOfEachKey)
     except FileNotFoundError:
         raise ConfigError(f"{path} does not exist", run=f"ls {path.parent}") from None
+    except _DuplicateKey as twice:
+        line, key, before = twice.args
+        raise ConfigError(
+            f"{path.name} line {line}: duplicate key {key!r}", got=f"also on line {before}", expected="each key once"
+        ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid YAML", got=str(error).replace("\n", " ")) from None
     if not isinstance(content, dict):

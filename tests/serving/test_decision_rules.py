@@ -10,8 +10,8 @@ import pyarrow.parquet
 import pytest
 import sqlalchemy
 
-from configs import load
-from configs.errors import RuleError
+from configs import load, read_yaml
+from configs.errors import ConfigError, RuleError
 from serving.decision.decide import decide
 from serving.decision.inputs import Inputs
 from serving.decision.offers import Catalogue
@@ -294,3 +294,28 @@ def test_a_policy_is_what_the_file_says(tmp_path):
     assert loaded.arbitration.lever_range == (0.8, 1.4)
     assert loaded.channels["sms"].push
     assert not loaded.channels["app"].push
+
+
+@pytest.mark.parametrize(
+    ("policy", "offers", "said"),
+    [
+        (POLICY, OFFERS.replace("value: 10", "value: 10\n    value: 20"), "offers.yaml line 5: duplicate key 'value'"),
+        (POLICY, OFFERS + "offers: []\n", "offers.yaml line 6: duplicate key 'offers'"),
+        (
+            POLICY.replace("{push: true,", "{push: true, push: false,"),
+            OFFERS,
+            "policy.yaml line 7: duplicate key 'push'",
+        ),
+        (POLICY + "  app: {push: true}\n", OFFERS, "policy.yaml line 8: duplicate key 'app'"),
+    ],
+)
+def test_a_key_given_twice_is_refused_with_its_line(tmp_path, policy, offers, said):
+    with pytest.raises(ConfigError) as refused:
+        compiled(tmp_path, policy, offers)
+    assert str(refused.value).startswith(said), refused.value
+
+
+def test_what_an_anchor_merges_may_be_given_again(tmp_path):
+    path = tmp_path / "x.yaml"
+    path.write_text("a: {b: &b {<<: {x: 1, y: 1}, x: 2}}\nc: {<<: *b, y: 3}\n", encoding="utf-8")
+    assert read_yaml(path) == {"a": {"b": {"x": 2, "y": 1}}, "c": {"x": 2, "y": 3}}
