@@ -9,7 +9,7 @@ from serving.decision.caps import read_caps
 from serving.decision.expression import check_expression
 from serving.decision.fields import Fields, Refused
 
-__all__ = ["OFFER_FIELDS", "Vocabulary", "read_offer", "read_offers", "read_when"]
+__all__ = ["OFFER_FIELDS", "Vocabulary", "check_worthwhile", "read_offer", "read_offers", "read_when"]
 
 OFFER_FIELDS = (
     *("offer_id", "name", "items", "categories", "value", "margin", "cost", "prior_p", "fallback"),
@@ -95,6 +95,26 @@ def read_offer(content: Any, keys: Sequence[str | int], known: Vocabulary) -> di
     return {
         name: one for name, one in offer.items() if one is not None and one is not False and one != [] and one != {}
     }
+
+
+def check_worthwhile(offers: Sequence[Mapping[str, Any]], keys: Sequence[str | int], default_margin: float) -> None:
+    """Refuse the first offer, fallbacks aside, whose ``value * margin - cost`` cannot be above 0.
+
+    Where only the items' margins count, of which nothing is known here, it is taken as 1.
+    """
+    for place, offer in enumerate(offers):
+        if "fallback" in offer:
+            continue
+        margin = offer.get("margin", 1.0 if "items" in offer else default_margin)
+        earns = offer["value"] * margin - offer.get("cost", 0.0)
+        if earns <= 0.0:
+            name = next((name for name in ("cost", "margin") if name in offer), "value")
+            raise Refused(
+                (*keys, place, name),
+                "can never be worthwhile",
+                got=f"value * margin - cost = {earns:g}, with a margin of {margin:g}",
+                expected="above 0",
+            )
 
 
 def read_when(fields: Fields) -> str | None:

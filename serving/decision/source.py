@@ -12,7 +12,7 @@ from typing import Any
 from configs import Config, configs_folder, line_of, read_yaml
 from configs.errors import RuleError
 from serving.decision.fields import Fields, Refused
-from serving.decision.offer_fields import OFFER_FIELDS, read_offers
+from serving.decision.offer_fields import OFFER_FIELDS, check_worthwhile, read_offers
 from serving.decision.policy_fields import read_policy
 
 __all__ = ["compile_policy"]
@@ -58,6 +58,7 @@ def compile_policy(config: Config, folder: Path | None = None) -> tuple[bytes, b
         raise _placed(refused, f"{path.name} line {line_of(path, refused.keys)}") from None
     try:
         offers = read_offers(raw, ("offers",), vocabulary)
+        check_worthwhile(offers, ("offers",), policy["arbitration"]["default_margin"])
     except Refused as refused:
         raise _placed(refused, where(refused)) from None
     rows = _canonical(offers)

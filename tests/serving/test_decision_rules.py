@@ -70,6 +70,9 @@ BAD_OFFERS = [
     ("value: true", 4, "not a number"),
     ("value: 10\n    cost: -1", 5, "negative"),
     ("value: 10\n    margin: 1.5", 5, "out of range"),
+    ("value: 10\n    cost: 10", 5, "can never be worthwhile"),
+    ("value: 10\n    margin: 0", 5, "can never be worthwhile"),
+    ("value: 10\n    cost: 3\n    margin: 0.3", 5, "can never be worthwhile"),
     ("value: 10\n    prior_p: 2", 5, "out of range"),
     ("value: 10\n    lifecycle_states: [new, sleepy]", 5, "unknown lifecycle state 'sleepy'"),
     ("value: 10\n    value_tiers: gold", 5, "unknown value tier 'gold'"),
@@ -210,7 +213,7 @@ ROWS = [
         "offer_id": "a",
         "categories": ["books", "toys"],
         "value": 10.0,
-        "margin": 0.0,
+        "margin": 0.5,
         "valid_from": datetime(2026, 1, 1, tzinfo=UTC),
         "tags": {"none_of": ["blocked"]},
         "levers": {"slow_moving": 20.0},
@@ -258,7 +261,7 @@ def test_a_table_of_offers_gives_the_bytes_that_the_file_gives(tmp_path, kind):
     of_file = compiled(tmp_path, offers=plain)
     of_table = compiled(tmp_path, policy=POLICY.replace("{file: offers.yaml}", source))
     assert of_table == of_file
-    assert json.loads(of_file[1])["offers"][0]["margin"] == 0.0
+    assert json.loads(of_file[1])["offers"][0]["margin"] == 0.5
 
 
 @pytest.mark.parametrize("kind", ["parquet", "sql"])
@@ -319,3 +322,13 @@ def test_what_an_anchor_merges_may_be_given_again(tmp_path):
     path = tmp_path / "x.yaml"
     path.write_text("a: {b: &b {<<: {x: 1, y: 1}, x: 2}}\nc: {<<: *b, y: 3}\n", encoding="utf-8")
     assert read_yaml(path) == {"a": {"b": {"x": 2, "y": 1}}, "c": {"x": 2, "y": 3}}
+
+
+def test_what_an_offer_keeps_is_judged_by_the_margin_that_will_count(tmp_path):
+    policy = POLICY + "arbitration: {default_margin: 0.3}\n"
+    costly = OFFERS.replace("value: 10", "value: 10\n    cost: 4")
+    compiled(tmp_path, POLICY, costly)
+    with pytest.raises(RuleError, match=r"offers.yaml line 5: .*can never be worthwhile"):
+        compiled(tmp_path, policy, costly)
+    compiled(tmp_path, policy, costly.replace("categories: [books]", "items: [i1]"))  # whose margin may be larger
+    compiled(tmp_path, policy, OFFERS.replace("fallback: popular", "fallback: popular, value: 1, cost: 2"))
