@@ -127,14 +127,15 @@ class Arbiter:
         )
 
     def _smoothed(self, offer: Offer, propensity: Propensity) -> tuple[tuple[float, float, float], str]:
-        """The propensity and its interval, each drawn towards the prior alike, and how mature it is."""
+        """The propensity and its interval, each drawn towards the prior alike; it contains p. And how mature it is."""
         p0, n0, mature_n = self._policy.smoothing
         n = propensity.n
+        p, low, high = propensity[:3]
         if n is None or n >= mature_n:
-            return propensity[:3], "mature"
+            return (p, min(low, p), max(high, p)), "mature"
         prior = p0 if offer.prior_p is None else offer.prior_p
-        p, low, high = ((n0 * prior + n * one) / (n0 + n) if n0 + n > 0.0 else prior for one in propensity[:3])
-        return (p, low, high), "young" if n > 0.0 else "prior"
+        p, low, high = ((n0 * prior + n * one) / (n0 + n) if n0 + n > 0.0 else prior for one in (p, low, high))
+        return (p, min(low, p), max(high, p)), "young" if n > 0.0 else "prior"
 
     def _margin(self, offer: Offer, facts: list[Mapping[str, float]]) -> float:
         if offer.margin is not None:

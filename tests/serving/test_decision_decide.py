@@ -701,3 +701,11 @@ def test_the_probability_of_what_is_shown_is_how_often_it_is_shown():
 def test_a_scorer_that_loses_a_target_is_an_error_and_not_a_shift():
     with pytest.raises(ValueError, match="1 of 2 targets"):
         run(offer("a"), offer("b"), score=lambda targets: flat(targets)[:1])
+
+
+@settings(deadline=None)
+@given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.none() | st.floats(0, 2000), st.floats(0, 1))
+def test_an_interval_contains_its_p(p, low, high, n, prior):
+    young = lambda targets: [Propensity(p, low, high, n=n)] * len(targets)  # noqa: E731
+    for one in run(offer("a", prior_p=prior), score=young, objective="conversion").chosen:
+        assert one.p_interval[0] <= one.p <= one.p_interval[1]

@@ -214,6 +214,7 @@ ROWS = [
         "categories": ["books", "toys"],
         "value": 10.0,
         "margin": 0.5,
+        "prior_p": 0.0,
         "valid_from": datetime(2026, 1, 1, tzinfo=UTC),
         "tags": {"none_of": ["blocked"]},
         "levers": {"slow_moving": 20.0},
@@ -261,7 +262,7 @@ def test_a_table_of_offers_gives_the_bytes_that_the_file_gives(tmp_path, kind):
     of_file = compiled(tmp_path, offers=plain)
     of_table = compiled(tmp_path, policy=POLICY.replace("{file: offers.yaml}", source))
     assert of_table == of_file
-    assert json.loads(of_file[1])["offers"][0]["margin"] == 0.5
+    assert json.loads(of_file[1])["offers"][0]["prior_p"] == 0.0
 
 
 @pytest.mark.parametrize("kind", ["parquet", "sql"])

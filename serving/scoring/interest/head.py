@@ -50,13 +50,14 @@ class InterestHead:
         return Margins.of(self.booster)
 
     def probability(self, raw: Floats) -> tuple[Floats, Floats, Floats]:
-        """Calibrated probabilities and the ends of their intervals, float64[n] each."""
+        """Calibrated probabilities and the ends of their intervals, which contain them, float64[n] each."""
         p = self.calibrator(raw)
         with np.errstate(divide="ignore"):
             odds = np.log(p) - np.log1p(-p)
         low = np.interp(raw, self.interval[:, 0], self.interval[:, 1])
         high = np.interp(raw, self.interval[:, 0], self.interval[:, 2])
-        return p, 1.0 / (1.0 + np.exp(-(odds + low))), 1.0 / (1.0 + np.exp(-(odds + high)))
+        below, above = 1.0 / (1.0 + np.exp(-(odds + low))), 1.0 / (1.0 + np.exp(-(odds + high)))
+        return p, np.minimum(below, p), np.maximum(above, p)  # back from log-odds, the last bit may have moved
 
     def percentile(self, raw: Floats) -> Floats:
         """The share of the reference pairs of user and candidate, in [0, 100], below each margin."""

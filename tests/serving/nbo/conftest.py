@@ -128,7 +128,7 @@ def offers() -> list[dict[str, Any]]:
     return [
         *items,
         *categories,
-        {"offer_id": "dear", "items": ["tea_0"], "value": 1.0, "margin": 0.1, "cost": 50.0},
+        {"offer_id": "dear", "items": ["tea_0"], "value": 51.0, "cost": 50.0},
         {"offer_id": "popular", "fallback": "popular_in_shop", "name": "What everybody likes"},
     ]
 
