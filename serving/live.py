@@ -260,7 +260,7 @@ class Live:
             "features": batch.block("profile"),
             "profile": profile,
             "scores": scores,
-            **wishes(self, release, user_id, explain),
+            **wishes(self, release, user_id, explain, profile),
         }
 
     def _settle(self) -> None:

@@ -128,6 +128,7 @@ def told(
                 top_n=inputs.top_n,
                 lang=inputs.lang,
                 everything=everything,
+                personal=inputs.personalization,
             )
         offers.append(offer_block(chosen, *why))
     block = {**decided_block(decision, inputs.explain_level), "offers": offers}

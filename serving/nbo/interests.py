@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from configs.errors import FeatureError
 from configs.history import code
 from serving.batch import iso, microseconds
-from serving.log import DecisionLog
+from serving.log import DecisionLog, UserState
 from serving.nbo import reading
 from serving.nbo.gather import Known
 from serving.nbo.reasons import because
 from serving.nbo.shop import Shop
-from serving.nbo.tags import interest_tags, own_categories
+from serving.nbo.tags import PREFIX, interest_tags, own_categories
 from serving.schemas import Explain
 from serving.scoring.interest.model import InterestModel, Scored
 
@@ -105,8 +105,10 @@ def interests(
     }
 
 
-def wishes(live: Live, release: Release, user_id: str, explain: Explain) -> dict[str, Any]:
-    """What a profile adds: whether the person may be known, interests, and the tags that follow."""
+def wishes(
+    live: Live, release: Release, user_id: str, explain: Explain, profile: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """What a profile adds: whether the person may be known, interests, the tags that follow; and what it withholds."""
     model, log, at_us = release.bundle.interest, live.log(), microseconds(live.now())
     shop: Shop | None = None
     with live.logging():
@@ -116,13 +118,25 @@ def wishes(live: Live, release: Release, user_id: str, explain: Explain) -> dict
         except (FeatureError, sqlite3.Error) as error:  # published before there were histories
             _log.warning("interests cannot be told: %s", error)
             model, known = None, reading.nobody(log.state(user_id, at_us, after_us=at_us), personal=False)
-    told: dict[str, Any] = {"personalization": "on" if known.state.personalization else "off"}
+    state = known.state
+    told = {"personalization": "on" if state.personalization else "off", "profile": _granted(profile, state)}
     if model is None:
         return {**told, "interests": None, "tags": []}
     wanted = Wanted(explain.top_n, explain.top_n, explain.level != "none", explain.lang)
     found = interests(model, known, at_us, wanted, shop, None)
     own = {name: found[name] for name in ("categories", "items")}
     return {**told, "interests": {"model": release.interest_block(), **own}, "tags": found["tags"]}
+
+
+def _granted(profile: Mapping[str, Any] | None, state: UserState) -> dict[str, Any] | None:
+    """The published profile without what its person does not want known."""
+    if profile is None or not state.personalization:
+        return None
+    top = profile.get("top_categories")
+    if not top:
+        return dict(profile)
+    kept = [one for one in top if f"{PREFIX}{one.get('category_id')}" not in state.deleted_tags]
+    return {**profile, "top_categories": kept}
 
 
 def allowed_codes(shop: Shop | None, store_id: str | None) -> NDArray[np.int64] | None:

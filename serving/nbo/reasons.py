@@ -20,6 +20,13 @@ from serving.scoring.interest.model import InterestModel
 __all__ = ["BECAUSE", "InterestReasons", "because", "explained", "full"]
 
 BECAUSE = "BECAUSE_OF"
+# What is true of an item or category whoever asks: all that may be said to who wants no personalisation.
+_OF_EVERYBODY = frozenset(
+    {
+        *("popularity_now", "popularity_before", "popularity_last", "buyers_share", "repeat_rate"),
+        *("item_gap_days", "item_age_days", "item_basket_size", "item_gap_orders", "item_views"),
+    }
+)
 _IT = {
     "item": {"zh": "该商品", "en": "this item"},
     "category": {"zh": "该品类", "en": "this category"},
@@ -65,10 +72,12 @@ def explained(
     top_n: int,
     lang: str,
     everything: bool,
+    personal: bool = True,
 ) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
     """``reason_codes`` and ``explanation`` of one score: the strongest contributions, then its occasion in the past.
 
-    ``row`` is what the scorer kept of it; without one (an unknown target) there is nothing to say.
+    ``row`` is what the scorer kept of it; without one (an unknown target) there is nothing to say. ``personal`` False:
+    no sentence is about the user, of whom nothing was looked at.
     """
     if not isinstance(row, Row):
         return [], None
@@ -78,7 +87,7 @@ def explained(
     for feature, contribution in contributions:
         if len(told) == top_n:
             break
-        if contribution == 0 or feature not in reasons.known:
+        if contribution == 0 or feature not in reasons.known or not (personal or feature in _OF_EVERYBODY):
             continue
         code, text = reasons.sentence(feature, lang, row.head, values)
         if any(text == before["text"] for before in told):

@@ -192,6 +192,7 @@ def test_personalisation_off_is_off_everywhere(decider):
     assert (interest["status_reason"], interest["categories"], interest["tags"]) == ("PERSONALIZATION_OFF", [], [])
     profile = decider.client.get("/v1/users/u4/profile").json()
     assert (profile["personalization"], profile["status_reason"]) == ("off", "PERSONALIZATION_OFF")
+    assert profile["profile"] is None
     asked = {"user_ids": ["u5", "u4"]}
     known, withheld = decider.client.post("/v1/score/churn", json=asked).json()["users"]
     assert known["known"]
@@ -200,6 +201,18 @@ def test_personalisation_off_is_off_everywhere(decider):
     assert not any(score["reason_codes"] for score in withheld["scores"].values())
     decider.client.request("PUT", url, json={"personalization": "on"})
     assert "PERSONALIZATION_OFF" not in decider.ask("u4")["notes"]
+
+
+def test_who_wants_no_personalisation_hears_nothing_of_their_own_past(decider):
+    features = set()
+    for level in ("reason_codes", "full"):
+        asked = {"limit": 20, "explain": {"level": level, "top_n": 20, "lang": "en"}}
+        answer = decider.ask("u13", personalization="off", **asked)
+        features |= {reason["feature"] for offer in answer["offers"] for reason in offer["reason_codes"]}
+    assert answer["offers"]
+    assert not {name for name in features if name is None or name.startswith(("own_", "user_", "category_", "view_"))}
+    told = [reason["text"] for offer in answer["offers"] for reason in offer["reason_codes"]]
+    assert not [text for text in told if "never bought" in text or "no order" in text]
 
 
 def test_consent_opens_a_channel_that_needs_it(decider):
