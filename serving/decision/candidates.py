@@ -69,7 +69,7 @@ def _of_catalogue(moment: Moment, catalogue: Catalogue, most: int, drops: Drops)
         drops.add_all(len(of_rule), catalogue.at(of_rule), "eligibility", rule)
     if len(places) <= most:
         return total, len(places), catalogue.at(places)
-    parts = catalogue.rough_order(places, moment.interests, 2 * most)
+    parts = catalogue.rough_order(places, moment.interests, 2 * most, duplicates=moment.inputs.allow_duplicates)
     return total, len(places), chain.from_iterable(map(catalogue.at, parts))
 
 

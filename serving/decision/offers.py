@@ -110,6 +110,9 @@ class Catalogue:
             for target in offer.item_ids + offer.category_ids or ("",):
                 flat.append(numbers.setdefault(target, len(numbers)))  # noqa: PERF401
         self._numbers, self._flat, self._starts = numbers, np.asarray(flat, np.int64), np.asarray(starts, np.int64)
+        groups: dict[tuple[tuple[str, ...], tuple[str, ...]], int] = {}
+        same = [groups.setdefault((offer.item_ids, offer.category_ids), len(groups)) for offer in self.offers]
+        self._group, self._groups = np.asarray(same, np.int64), len(groups)
         value = np.asarray([offer.value or 0.0 for offer in self.offers], dtype=np.float64)
         share = np.asarray([margin if offer.margin is None else offer.margin for offer in self.offers])
         cost = np.asarray([offer.cost for offer in self.offers], dtype=np.float64)
@@ -119,12 +122,13 @@ class Catalogue:
         self._prior = np.maximum(np.asarray(prior, dtype=np.float64), 1e-9)  # without any prior, by what they earn
 
     def rough_order(
-        self, places: NDArray[np.int64], interests: Mapping[str, float], first: int
+        self, places: NDArray[np.int64], interests: Mapping[str, float], first: int, *, duplicates: bool = True
     ) -> Iterator[NDArray[np.int64]]:
         """``places`` by falling rough value, in two parts: about the ``first``, and, if ever asked for, the rest.
 
         The rough value is the largest interest in a target times what the offer earns. Offers without any known
-        interest come after those with one, by prior times what they earn. Ties keep the order of the file.
+        interest come after those with one, by prior times what they earn; after these all but the best of those about
+        just the same, for one target is offered once. Ties keep the order of the file.
         """
         of_target = np.zeros(len(self._numbers), dtype=np.float64)
         for target, interest in interests.items():
@@ -134,6 +138,10 @@ class Catalogue:
         wanted = np.maximum.reduceat(of_target[self._flat], self._starts)[places]
         earns = self._earns[places]
         key = np.where(wanted > 0.0, -wanted * earns, 1.0 / (1.0 + self._prior[places] * earns))
+        if not duplicates:
+            group, best = self._group[places], np.full(self._groups, np.inf)
+            np.minimum.at(best, group, key)
+            key = np.where(key == best[group], key, np.where(key < 0.0, 2.0 + 1.0 / (1.0 + np.abs(key)), 4.0 + key))
         if first < len(places):
             near = key <= np.partition(key, first)[first]
             yield places[near][np.argsort(key[near], kind="stable")]

@@ -118,7 +118,7 @@ class Offers:
                 return reading.nobody(state, personal=personal), forced
             if asked.strict:
                 check_known([user_id], [row.found], "user_id")
-            # A row refreshed by a live event stands at the end of its second: only a question about the past is too early.
+            # A row refreshed by a live event stands at the end of its second: only a past question is too early.
             if asked.as_of is not None and row.found and row.as_of_us > at_us:
                 raise too_new(row.as_of_us, at_us)
             if not personal:
@@ -143,7 +143,7 @@ class Offers:
         if model is not None and categories is not None:
             tags = tag_scores(model, known.history, at_us, categories, known.state.deleted_tags)
             if _too_many(asked, rules):
-                interests = interests_of(model, categories)
+                interests = interests_of(model, known.history, at_us, categories)
         counted = catalogue.globally_capped
         with self.live.logging():
             since_us = at_us - catalogue.global_days * DAY_US

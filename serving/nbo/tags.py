@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from configs.history import History
+from configs.history import History, code
 from serving.batch import iso
 from serving.nbo.reasons import because
 from serving.scoring.interest.model import FEATURES, InterestModel, Scored
 
-__all__ = ["PREFIX", "interest_tags", "interests_of", "own_categories", "tag_scores"]
+__all__ = ["PREFIX", "interest_tags", "interests_of", "is_tag", "own_categories", "tag_scores"]
 
 PREFIX = "interest:"
 MOST = 5
@@ -33,9 +33,17 @@ def own_categories(model: InterestModel, history: History, at_us: int) -> Scored
     return model.score_categories(history, at_us, np.unique(history.category[history.category != 0]))
 
 
-def interests_of(model: InterestModel, scored: Scored) -> dict[str, float]:
-    """A rough propensity per category_id."""
-    named = ((model.text(category), p) for category, p in zip(scored.codes.tolist(), scored.p.tolist(), strict=True))
+def is_tag(model: InterestModel, name: str) -> bool:
+    """Whether the model can give a tag of that name to anybody."""
+    category = name.removeprefix(PREFIX)
+    return name != category and code(category) in model.statistics["category"].items
+
+
+def interests_of(model: InterestModel, history: History, at_us: int, scored: Scored) -> dict[str, float]:
+    """A rough propensity per category_id, and per item_id of the items that the user will most likely want."""
+    items = model.score_items(history, at_us, model.candidates(history, at_us))
+    codes, ps = scored.codes.tolist() + items.codes.tolist(), scored.p.tolist() + items.p.tolist()
+    named = ((model.text(number), p) for number, p in zip(codes, ps, strict=True))
     return {name: p for name, p in named if name is not None}
 
 

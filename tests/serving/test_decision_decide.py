@@ -4,6 +4,7 @@ import dataclasses
 import json
 from fractions import Fraction
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -709,3 +710,17 @@ def test_an_interval_contains_its_p(p, low, high, n, prior):
     young = lambda targets: [Propensity(p, low, high, n=n)] * len(targets)  # noqa: E731
     for one in run(offer("a", prior_p=prior), score=young, objective="conversion").chosen:
         assert one.p_interval[0] <= one.p <= one.p_interval[1]
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 10**6))
+def test_the_best_of_many_offers_is_among_those_that_are_scored(seed):
+    rng = np.random.default_rng(seed)
+    p = {f"i{k}": float(rng.uniform(0.001, 0.3)) for k in range(40)}
+    items = [f"i{k}" for k in rng.integers(0, 40, 300)]
+    offers = [offer(f"o{k}", items=[item], value=float(rng.integers(1, 99))) for k, item in enumerate(items)]
+    score = lambda targets: [Propensity(p[one.item_ids[0]], 0.0, 1.0) for one in targets]  # noqa: E731
+    world = {"score": score, "interests": p, "limit": 3}
+    few = run(*offers, policy=policy_of(limits={"max_candidates": 5}), **world)
+    everything = run(*offers, policy=policy_of(limits={"max_candidates": 300}), **world)
+    assert shown(few) == shown(everything)
