@@ -35,7 +35,12 @@ async def profile(request: Request) -> Response:
     except ValidationError as error:
         raise from_validation(error) from None
     explain = Explain(level=query.level, top_n=query.top_n, lang=query.lang)
-    return json_response(await live_of(request).profile(query.user_id, explain, query.strict))
+    try:
+        return json_response(await live_of(request).profile(query.user_id, explain, query.strict))
+    except Problem as problem:
+        # Asked of many, this is the first of them; here the address names one.
+        problem.field = "user_id" if problem.field == "user_ids[0]" else problem.field
+        raise
 
 
 async def models(request: Request) -> Response:
@@ -59,7 +64,11 @@ async def card(request: Request) -> Response:
     if interest is not None and name == interest.name:
         release, block, meta = live.release, live.release.interest_block(), dict(interest.meta)
     else:
-        release, served = live.model(name)
+        release = live.release
+        if name not in release.models:
+            expected = sorted([*release.models, *([] if interest is None else [interest.name])])
+            raise Problem(404, "unknown-model", "the release in force has no such model", expected=expected, got=name)
+        served = release.models[name]
         block, meta = served.block(), dict(served.model.meta)
     # 101 numbers per head that only the percentile needs.
     meta["heads"] = {

@@ -33,6 +33,11 @@ class Labels:
         self._masks: dict[str | None, Mask] = {}
         self.restricts = bool(places)
 
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Everything that any offer names."""
+        return tuple(sorted(self._places))
+
     def allow(self, value: str | None) -> Mask:
         """Which offers name ``value`` or nothing: bool[n], not to be written to."""
         known = value if value in self._places else None

@@ -26,7 +26,7 @@ from serving.scoring.interest.model import InterestModel, Scored
 if TYPE_CHECKING:
     from serving.live import Live, Release
 
-__all__ = ["Wanted", "allowed_codes", "interests", "known_users", "wishes"]
+__all__ = ["Wanted", "allowed_codes", "granted", "interests", "known_users", "wishes"]
 
 _log = logging.getLogger("bentoml.userops")
 
@@ -119,7 +119,7 @@ def wishes(
             _log.warning("interests cannot be told: %s", error)
             model, known = None, reading.nobody(log.state(user_id, at_us, after_us=at_us), personal=False)
     state = known.state
-    told = {"personalization": "on" if state.personalization else "off", "profile": _granted(profile, state)}
+    told = {"personalization": "on" if state.personalization else "off", "profile": granted(profile, state)}
     if model is None:
         return {**told, "interests": None, "tags": []}
     wanted = Wanted(explain.top_n, explain.top_n, explain.level != "none", explain.lang)
@@ -128,7 +128,7 @@ def wishes(
     return {**told, "interests": {"model": release.interest_block(), **own}, "tags": found["tags"]}
 
 
-def _granted(profile: Mapping[str, Any] | None, state: UserState) -> dict[str, Any] | None:
+def granted(profile: Mapping[str, Any] | None, state: UserState) -> dict[str, Any] | None:
     """The published profile without what its person does not want known."""
     if profile is None or not state.personalization:
         return None

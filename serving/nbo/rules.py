@@ -48,6 +48,11 @@ class Rules:
         read = {"user", "user.tags"} & (self.policy.reads | self.catalogue.reads)
         return bool(read) or any(labels.restricts for labels in self.catalogue.tags.values())
 
+    @cached_property
+    def purposes(self) -> tuple[str, ...]:
+        """What a consent can be given for: a channel, or what an offer asks consent for."""
+        return tuple(sorted({*self.policy.channels, *self.catalogue.consents.texts}))
+
     def most_candidates(self, asked: NextBestOffer) -> int:
         """How many offers of the catalogue are scored for a request at most."""
         wanted = asked.candidate_source.max if asked.candidate_source is not None else self.policy.max_candidates

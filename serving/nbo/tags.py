@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from configs.history import History, code
+from configs.history import History
 from serving.batch import iso
 from serving.nbo.reasons import because
 from serving.scoring.interest.model import FEATURES, InterestModel, Scored
 
-__all__ = ["PREFIX", "interest_tags", "interests_of", "is_tag", "own_categories", "tag_scores"]
+__all__ = ["PREFIX", "interest_tags", "interests_of", "own_categories", "tag_scores"]
 
 PREFIX = "interest:"
 MOST = 5
@@ -31,12 +31,6 @@ def own_categories(model: InterestModel, history: History, at_us: int) -> Scored
     if len(model.statistics["category"].items) <= _FEW_CATEGORIES:
         return model.score_categories(history, at_us)
     return model.score_categories(history, at_us, np.unique(history.category[history.category != 0]))
-
-
-def is_tag(model: InterestModel, name: str) -> bool:
-    """Whether the model can give a tag of that name to anybody."""
-    category = name.removeprefix(PREFIX)
-    return name != category and code(category) in model.statistics["category"].items
 
 
 def interests_of(model: InterestModel, history: History, at_us: int, scored: Scored) -> dict[str, float]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
 from configs.history import code
+from serving.log import UserState
 from serving.nbo.gather import damped
+from serving.nbo.interests import granted
 
 NUMBERS = itertools.count()
 
@@ -242,6 +245,41 @@ def test_a_deleted_tag_stays_away(decider):
     assert not {name for name in named if name.startswith(tag["category_id"])}
     profile = decider.client.get(f"/v1/users/{user}/profile").json()
     assert tag["tag"] not in {one["tag"] for one in profile["tags"]}
+
+
+@pytest.mark.parametrize("tag", ["nonsense", "interest:", "interest:never_sold", "tea"])
+def test_a_tag_that_nobody_can_have_is_a_404(decider, tag):
+    told = decider.client.request("DELETE", f"/v1/users/u1/tags/{tag}")
+    assert (told.status_code, told.json()["field"]) == (404, "tag")
+    assert "interest:<category_id>" in told.json()["expected"]
+
+
+def test_a_consent_for_nothing_is_a_422_that_says_for_what(decider):
+    told = decider.client.request("PUT", "/v1/users/u1/consents/pigeon", json={"consent": "given"})
+    assert (told.status_code, told.json()["field"]) == (422, "purpose")
+    assert {"app", "sms"} <= set(told.json()["expected"])
+
+
+def test_a_deleted_category_is_not_among_the_top_ones():
+    profile = {"top_categories": [{"category_id": "tea", "share": 0.6}, {"category_id": "soap", "share": 0.4}]}
+    state = UserState("u1", deleted_tags=frozenset({"interest:tea"}))
+    assert granted(profile, state) == {"top_categories": [{"category_id": "soap", "share": 0.4}]}
+    assert granted(profile, replace(state, personalization=False)) is None
+
+
+def test_other_refusals_say_what_would_do(decider):
+    card = decider.client.get("/v1/models/nope/card")
+    assert (card.status_code, "interest" in card.json()["expected"]) == (404, True)
+    profile = decider.client.get("/v1/users/never_seen/profile?strict=true")
+    assert (profile.status_code, profile.json()["field"]) == (404, "user_id")
+
+
+@pytest.mark.parametrize("verb", ["replay", "explain"])
+def test_no_body_asks_what_an_empty_object_asks(decider, verb):
+    url = f"/v1/decisions/{decider.ask('u1')['decision_id']}:{verb}"
+    plain, empty = decider.client.post(url), decider.client.post(url, json={})
+    assert plain.status_code == empty.status_code == 200
+    assert plain.json()["decision_id"] == empty.json()["decision_id"]
 
 
 @pytest.mark.parametrize("kind", ["feedback", "events"])
