@@ -211,7 +211,7 @@ def _decisions(components: Mapping[str, Any]) -> dict[str, Any]:
             "consent",
             "Whether a user agrees to a purpose, such as a channel",
             ("Consent", "ConsentAnswer"),
-            (*_BODY, 503),
+            (*_BODY, 422, 503),
             [user, {**tag, "name": "purpose"}],
             method="put",
         ),
@@ -220,7 +220,7 @@ def _decisions(components: Mapping[str, Any]) -> dict[str, Any]:
                 "operationId": "delete_tag",
                 "summary": "Forget an interest",
                 "parameters": [user, tag],
-                "responses": _responses("TagAnswer", (400, 405, 503)),
+                "responses": _responses("TagAnswer", (400, 404, 405, 503)),
             }
         },
     }
