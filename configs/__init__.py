@@ -133,7 +133,7 @@ class _OneOfEachKey(yaml.SafeLoader):
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping that one YAML file holds; duplicate keys and tags that would build Python objects are refused."""
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_OneOfEachKey)
+        content = _OneOfEachKey(path.read_text(encoding="utf-8")).get_single_data()
     except FileNotFoundError:
         raise ConfigError(f"{path} does not exist", run=f"ls {path.parent}") from None
     except _DuplicateKey as twice:
