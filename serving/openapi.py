@@ -87,8 +87,8 @@ def document(max_users: int, version: str, heads: Mapping[str, str]) -> dict[str
         components[name]["properties"]["user_ids"]["maxItems"] = max_users
     components["NextBestOffer"]["properties"]["candidates"]["anyOf"][0]["maxItems"] = MOST_CANDIDATES
     for batch, entry in (("FeedbackBatch", "FeedbackEvent"), ("EventBatch", "LiveEvent")):
-        # Any object is taken: one that is no event is named in the answer, and the others stay.
-        components[batch]["properties"]["events"]["items"] = {"anyOf": [_ref(entry), {"type": "object"}]}
+        # Anything is taken: what is no event is named in the answer, and the others stay.
+        components[batch]["properties"]["events"]["items"] = {"anyOf": [_ref(entry), {}]}
     paths: dict[str, Any] = {
         f"/v1/score/{name}": {
             "post": {

@@ -9,7 +9,9 @@ from pydantic import AwareDatetime, BaseModel, Field
 from serving.schemas import FeaturesBlock, Language, ModelBlock, Strict, UserId
 from serving.schemas_nbo import Line
 
-__all__ = ["Consent", "ConsentAnswer", "InterestRequest", "InterestResponse"]
+__all__ = ["PREFIX", "Consent", "ConsentAnswer", "InterestRequest", "InterestResponse"]
+
+PREFIX = "interest:"  # of the tags that the interest model gives
 
 
 class InterestExplain(Strict):

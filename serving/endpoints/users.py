@@ -12,9 +12,8 @@ from serving.batch import iso, microseconds
 from serving.encode import json_response
 from serving.endpoints.body import live_of, read
 from serving.errors.problem import Problem, shown
-from serving.nbo.tags import PREFIX
 from serving.schemas import UserId
-from serving.schemas_interest import Consent, Personalization
+from serving.schemas_interest import PREFIX, Consent, Personalization
 
 __all__ = ["ROUTES"]
 

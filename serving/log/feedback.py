@@ -113,9 +113,9 @@ def _decisions(inside: Transaction, events: Sequence[Feedback]) -> dict[str, Sho
 
 def _about(inputs: str) -> dict[str, str]:
     """What the offers that came with the request are about: no catalogue knows them when they are refused."""
-    content = json.loads(inputs) if inputs else {}
+    content = json.loads(inputs) if inputs else None
     found: dict[str, str] = {}
-    for one in content.get("candidates") or []:
+    for one in content.get("candidates") or [] if isinstance(content, dict) else []:
         attributes = one.get("attributes") or {}
         # The item alone where both are named, as the decision has it.
         about = next((attributes[name] for name in ("item_id", "category_id") if attributes.get(name)), None)

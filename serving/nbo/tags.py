@@ -14,11 +14,11 @@ import numpy as np
 from configs.history import History
 from serving.batch import iso
 from serving.nbo.reasons import because
+from serving.schemas_interest import PREFIX
 from serving.scoring.interest.model import FEATURES, InterestModel, Scored
 
 __all__ = ["PREFIX", "interest_tags", "interests_of", "own_categories", "tag_scores"]
 
-PREFIX = "interest:"
 MOST = 5
 PERCENTILE = 75.0
 _FEW_CATEGORIES = 200
