@@ -57,7 +57,7 @@ class FeedbackEvent(Strict):
 class FeedbackBatch(Strict):
     """Up to 500 of them; ``request_id`` is echoed in errors."""
 
-    events: list[Entry] = Field(min_length=1, json_schema_extra={"maxItems": MOST_EVENTS})
+    events: list[Entry] = Field(min_length=1, description=f"at most {MOST_EVENTS}; more are a 413")
     request_id: UserId | None = None
 
 
@@ -82,7 +82,7 @@ class LiveEvent(Strict):
 class EventBatch(Strict):
     """Up to 500 of them; ``request_id`` is echoed in errors."""
 
-    events: list[Entry] = Field(min_length=1, json_schema_extra={"maxItems": MOST_EVENTS})
+    events: list[Entry] = Field(min_length=1, description=f"at most {MOST_EVENTS}; more are a 413")
     request_id: UserId | None = None
 
 
