@@ -112,7 +112,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def emptied(server: str) -> Callable[[], str]:
-    """Empties the one PostgreSQL log of this session and gives its address."""
+    """Empties the one PostgreSQL log of a test run and gives its address."""
     with psycopg.connect(server.replace("+psycopg", "") + "postgres", autocommit=True) as connection:
         connection.execute("CREATE DATABASE contract")
     uri = server + "contract"
