@@ -19,6 +19,7 @@ import typer
 import features.verbs
 import serving.verbs
 import training.verbs
+import training.verbs_benchmark
 from configs import Config, load
 from configs.errors import UseropsError
 from configs.terminal import JsonFile, console, errors, print_table, showing, write_json
@@ -303,14 +304,14 @@ for verb in (after_live_events(features.verbs.build), features.verbs.publish, fe
 for verb in (serving.verbs.export, serving.verbs.replay):
     decisions_app.command()(verb)
 for name, benchmark in {
-    "repurchase": training.verbs.benchmark_repurchase,
+    "repurchase": training.verbs_benchmark.benchmark_repurchase,
     "features": features.verbs.benchmark_features,
     "pit": features.verbs.benchmark_pit,
     "publish": features.verbs.benchmark_publish,
-    "interest": training.verbs.benchmark_interest,
-    "value": training.verbs.benchmark_value,
-    "nextbasket": training.verbs.benchmark_nextbasket,
-    "uplift": training.verbs.benchmark_uplift,
+    "interest": training.verbs_benchmark.benchmark_interest,
+    "value": training.verbs_benchmark.benchmark_value,
+    "nextbasket": training.verbs_benchmark.benchmark_nextbasket,
+    "uplift": training.verbs_benchmark.benchmark_uplift,
     "explain": serving.verbs.benchmark_explain,
     "serving": serving.verbs.benchmark_serving,
 }.items():

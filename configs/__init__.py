@@ -4,12 +4,15 @@
 Environment: ``USEROPS_HOME`` (folder of everything generated, default ``var`` beside this package),
 ``USEROPS_NOW`` (an ISO instant at which the clock stands, for replays and historical data),
 ``USEROPS_CONFIGS`` (another folder of YAML files, for an installation of your own),
-``USEROPS_DECISIONS`` (the database of decisions, as SQLAlchemy writes it; it may hold a password, so no file does).
+``USEROPS_DECISIONS`` and ``USEROPS_AUDIT`` (the databases of decisions and of promotions and signatures, as SQLAlchemy
+writes them; they may hold a password, so no file does),
+``USEROPS_USER`` (who trains, promotes and signs, default the name of the account).
 """
 
 from __future__ import annotations
 
 import dataclasses
+import getpass
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -23,8 +26,10 @@ from configs.errors import ConfigError
 
 __all__ = [
     "Config",
+    "GateConfig",
     "ModelConfig",
     "OriginsConfig",
+    "SearchConfig",
     "ServingConfig",
     "configs_folder",
     "line_of",
@@ -34,6 +39,7 @@ __all__ = [
 ]
 
 _T = TypeVar("_T")
+APPROVALS = ("none", "reviewer", "other_than_trainer")
 
 
 @dataclass(frozen=True)
@@ -58,12 +64,41 @@ class OriginsConfig:
 
 
 @dataclass(frozen=True)
+class GateConfig:
+    """What `userops promote` demands of a version before it becomes champion.
+
+    ``required`` names metrics that every head must have; ``decides`` is the metric whose paired difference to the
+    champion counts, lower is better when it is a loss; the difference may be worse by at most ``margin``, judged at the
+    last ``origins`` origins. ``approval`` is ``none``, ``reviewer`` (somebody approved the version) or
+    ``other_than_trainer`` (and it was not whoever trained it).
+    """
+
+    required: list[str] = field(default_factory=lambda: ["log_loss", "auroc"])
+    decides: str = "log_loss"
+    margin: float = 0.002
+    origins: int = 3
+    approval: str = "none"
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """Where `userops train --trials` looks: ``space`` maps a parameter to ``{low, high, log}`` or ``{any: [...]}``.
+
+    Every trial is judged at ``origins`` past origins, all of them before the one that judges the winner.
+    """
+
+    space: dict[str, dict[str, Any]] = field(default_factory=dict)
+    origins: int = 3
+
+
+@dataclass(frozen=True)
 class ModelConfig:
     """One model: whom it scores, what it predicts, from which features.
 
     ``heads`` maps the name of each probability to ``label`` (see ``training/labels.py``), ``cohort`` (a name in
     ``cohorts``) and, but for a calendar month, ``horizon_days``. ``timing`` asks for the waiting time until the next
-    order: the ``head`` whose booster tells it, and the horizons at which it is asked.
+    order: the ``head`` whose booster tells it, and the horizons at which it is asked. ``ignored_checks`` maps the code
+    of a check to the reason why its finding is accepted.
     """
 
     name: str
@@ -73,6 +108,9 @@ class ModelConfig:
     origins: OriginsConfig = field(default_factory=OriginsConfig)
     timing: dict[str, Any] = field(default_factory=dict)
     lightgbm: dict[str, Any] = field(default_factory=dict)
+    gate: GateConfig = field(default_factory=GateConfig)
+    search: SearchConfig = field(default_factory=SearchConfig)
+    ignored_checks: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -103,6 +141,16 @@ class Config:
     def decisions_uri(self) -> str:
         """The database of decisions and feedback, as SQLAlchemy writes it: a file of the home unless told otherwise."""
         return os.environ.get("USEROPS_DECISIONS") or f"sqlite:///{self.home / 'decisions.db'}"
+
+    @property
+    def audit_uri(self) -> str:
+        """The database of promotions and signatures, as SQLAlchemy writes it: a file of the home by default."""
+        return os.environ.get("USEROPS_AUDIT") or f"sqlite:///{self.home / 'audit.db'}"
+
+    @property
+    def user(self) -> str:
+        """Who trains, promotes and signs: ``USEROPS_USER``, or the name of this account."""
+        return os.environ.get("USEROPS_USER") or getpass.getuser()
 
 
 def configs_folder() -> Path:
@@ -221,7 +269,11 @@ def model_of(config: Config, name: str) -> ModelConfig:
 def _model(path: Path) -> ModelConfig:
     content = {"name": path.stem, **read_yaml(path)}
     content["origins"] = build(OriginsConfig, content.get("origins") or {}, f"models/{path.name}: origins")
+    content["gate"] = build(GateConfig, content.get("gate") or {}, f"models/{path.name}: gate")
+    content["search"] = build(SearchConfig, content.get("search") or {}, f"models/{path.name}: search")
     model = build(ModelConfig, content, f"models/{path.name}")
+    if model.gate.approval not in APPROVALS:
+        raise ConfigError(f"models/{path.name}: gate: approval", got=model.gate.approval, expected=APPROVALS)
     for head, definition in model.heads.items():
         if definition.get("cohort") not in model.cohorts:
             raise ConfigError(

@@ -6,13 +6,11 @@ registered comes from the same procedure with all labels that are known now.
 
 from __future__ import annotations
 
-import json
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from configs import Config, ModelConfig, model_of
+from configs import Config, model_of
 from features.catalog import NAMES, digest
 from features.events import span
 from features.periods import now
@@ -21,12 +19,13 @@ from serving.scoring.model import write_model
 from training.artifact import describe
 from training.dataset import assemble
 from training.interest.train import train_interest
-from training.judge import Judged, horizons_of, judge
+from training.judge import horizons_of, judge
 from training.models import fit
-from training.registry import CHALLENGER, Registry, Run
-from training.report import TrainReport, calibration_figure
+from training.registry import CHALLENGER, Registry
+from training.report import TrainReport
 from training.splits import split_at
 from training.stack import families, stack
+from training.tracking import log_training
 
 __all__ = ["TrainReport", "train"]
 
@@ -84,30 +83,8 @@ def train(config: Config, name: str, progress: Progress | None = None) -> TrainR
         except BaseException:
             registry.withdraw(name, version)
             raise
-        _log(run, model, judged, evidence)
+        log_training(run, name, judged.metrics, judged.baselines, judged.curves, evidence)
         registry.alias(name, CHALLENGER, version)
     show("registered", 1.0)
     day = f"{split.judge:%Y-%m-%d}"
     return TrainReport(name, version, run.run_id, day, judged.metrics, judged.baselines, judged.left_out, evidence)
-
-
-def _log(run: Run, model: ModelConfig, judged: Judged, evidence: Mapping[str, Any]) -> None:
-    split, data = evidence["split"], evidence["data"]
-    run.parameters({**split, **{f"data.{key}": value for key, value in data.items() if key != "origins"}})
-    for name, log in evidence["fits"].items():
-        run.parameters(
-            {f"{name}.{key}": log[key] for key in ("rows", "positives", "users", "trees", "slope", "level_weight")}
-        )
-        run.parameters({f"{name}.{key}": value for key, value in log["params"].items()})
-    for head, values in judged.metrics.items():
-        run.metrics({f"{head}.{name}": value["value"] for name, value in values.items()})
-        intervals = {name: value["ci"] for name, value in values.items() if value["ci"]}
-        run.metrics({f"{head}.{name}.low": low for name, (low, _) in intervals.items()})
-        run.metrics({f"{head}.{name}.high": high for name, (_, high) in intervals.items()})
-        for baseline, numbers in judged.baselines[head].items():
-            run.metrics({f"{head}.baseline.{baseline}.{name}": value for name, value in numbers.items()})
-    run.tags({"feature_service": model.name, "catalogue_digest": data["catalogue_digest"]})
-    found = {"metrics": judged.metrics, "baselines": judged.baselines, "calibration": judged.curves}
-    run.json(found, "evaluation.json")
-    run.json(json.loads(json.dumps(evidence, default=str)), "evidence.json")
-    run.figure(calibration_figure(judged.curves), "calibration.png")

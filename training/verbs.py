@@ -1,9 +1,8 @@
-"""The verbs of this room: train, promote, compare, and benchmarks of everything that learns."""
+"""The first verbs of this room: train, promote, compare; `userops.py` lists those of its folders beside them."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -15,23 +14,12 @@ from configs.terminal import (
     bracket,
     console,
     errors,
-    print_benchmark,
     print_table,
     showing,
     write_json,
 )
-from features.periods import as_utc
 
-__all__ = [
-    "benchmark_interest",
-    "benchmark_nextbasket",
-    "benchmark_repurchase",
-    "benchmark_uplift",
-    "benchmark_value",
-    "compare",
-    "promote",
-    "train",
-]
+__all__ = ["compare", "print_metrics", "promote", "train"]
 
 
 def train(models: Models = None, json_file: JsonFile = None) -> None:
@@ -102,76 +90,3 @@ def compare(
     titles = [f"{name} (version {v.version})" for name, v in zip((first, second), pair, strict=True)]
     print_table(f"{model}", ["metric", *titles, "difference"], rows)
     write_json(json_file, {"model": model, "versions": [asdict(v) for v in pair]})
-
-
-def benchmark_repurchase(
-    source: Annotated[str, typer.Option(help="A name in configs/sources, or the path of a mapping.")],
-    data: Annotated[Path, typer.Option(help="The file or folder to read.")],
-    observe_until: Annotated[str, typer.Option(help="The last known instant, in UTC.")],
-    horizon_days: Annotated[float, typer.Option(help="Days after it in which a purchase counts.")] = 90,
-    json_file: JsonFile = None,
-) -> None:
-    """Judge the repurchase pipeline on a data set of yours, beside recency, frequency, RFM and BG/NBD."""
-    from training.benchmark import benchmark_repurchase as run
-
-    with showing("benchmark repurchase") as show:
-        found = run(load(), source, data, as_utc(observe_until), horizon_days, show)
-    title = (
-        f"{source} until {observe_until}, {horizon_days:g} days, {found['n']:,} customers ({found['seconds']:.0f} s)"
-    )
-    print_metrics(title, {"ours": found["metrics"]}, {"ours": found["baselines"]})
-    write_json(json_file, found)
-
-
-def benchmark_nextbasket(
-    sets: Annotated[Path, typer.Option(help="A JSON file of train, validate and test users and their sets in order.")],
-    json_file: JsonFile = None,
-) -> None:
-    """Judge interest prediction on the next basket: recall, NDCG and PHR beside frequency, popularity and counts."""
-    from training.benchmark_nextbasket import benchmark_nextbasket as run
-
-    with showing("benchmark nextbasket") as show:
-        found = run(load(), sets, show)
-    print_benchmark(found, json_file)
-
-
-def benchmark_interest(
-    source: Annotated[str, typer.Option(help="A name in configs/sources, or the path of a mapping.")],
-    data: Annotated[Path, typer.Option(help="The file or folder to read.")],
-    origins: Annotated[int, typer.Option(help="How many judged origins, four weeks apart.")] = 4,
-    json_file: JsonFile = None,
-) -> None:
-    """Judge the next category and the next item on rolling origins of a data set of yours; repeats and firsts apart."""
-    from training.benchmark_interest import benchmark_interest as run
-
-    with showing("benchmark interest") as show:
-        found = run(load(), source, data, show, origins=origins)
-    print_benchmark(found, json_file)
-
-
-def benchmark_value(
-    source: Annotated[str, typer.Option(help="A name in configs/sources, or the path of a mapping.")],
-    data: Annotated[Path, typer.Option(help="The file or folder to read.")],
-    observe_until: Annotated[str, typer.Option(help="The last known instant, in UTC.")],
-    horizon_days: Annotated[float, typer.Option(help="Days after it in which spend counts.")] = 90,
-    json_file: JsonFile = None,
-) -> None:
-    """Judge the forecast of spend on a data set of yours, beside BG/NBD with Gamma-Gamma and the last period again."""
-    from training.benchmark_value import benchmark_value as run
-
-    with showing("benchmark value") as show:
-        found = run(load(), source, data, as_utc(observe_until), horizon_days, show)
-    print_benchmark(found, json_file)
-    console.print(found["verdict"]["en"] if isinstance(found["verdict"], dict) else found["verdict"])
-
-
-def benchmark_uplift(
-    data: Annotated[Path, typer.Option(help="Hillstrom's e-mail test, as a CSV file.")], json_file: JsonFile = None
-) -> None:
-    """Judge S-, T- and X-learner beside sending the same e-mail to everyone, and say whether any is better."""
-    from training.benchmark_uplift import benchmark_uplift as run
-
-    with showing("benchmark uplift") as show:
-        found = run(load(), data, show)
-    print_benchmark(found, json_file)
-    console.print(found["verdict"]["en"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -24,8 +23,9 @@ from training.interest.fit import fit_head
 from training.interest.histories import Histories, read_histories
 from training.interest.judge import RHYTHM, JudgedHead, judge_head, judge_needs, without
 from training.interest.procedure import Fitted, Learner
-from training.registry import CHALLENGER, Registry, Run
-from training.report import TrainReport, calibration_figure
+from training.registry import CHALLENGER, Registry
+from training.report import TrainReport
+from training.tracking import log_training
 
 __all__ = ["learner_of", "left_out", "train_interest"]
 
@@ -111,7 +111,7 @@ def train_interest(config: Config, progress: Progress | None = None) -> TrainRep
             registry.withdraw(NAME, version)
             raise
         baselines = {head: one.baselines for head, one in judged.items()}
-        _log(run, metrics, baselines, {head: one.curve for head, one in judged.items()}, evidence)
+        log_training(run, NAME, metrics, baselines, {head: one.curve for head, one in judged.items()}, evidence)
         registry.alias(NAME, CHALLENGER, version)
     show("registered", 1.0)
     return TrainReport(NAME, version, run.run_id, day, metrics, baselines, {}, evidence)
@@ -201,27 +201,3 @@ def _evidence(config: Config, learner: Learner, fitted: Fitted, histories: Histo
         },
         "fits": {name: one.log for name, one in fitted.heads.items()},
     }
-
-
-def _log(
-    run: Run,
-    metrics: Mapping[str, Mapping[str, Any]],
-    baselines: Mapping[str, Mapping[str, Mapping[str, float]]],
-    curves: Mapping[str, Any],
-    evidence: Mapping[str, Any],
-) -> None:
-    run.parameters({**evidence["split"], **{f"data.{key}": value for key, value in evidence["data"].items()}})
-    for name, log in evidence["fits"].items():
-        run.parameters({f"{name}.{key}": log[key] for key in ("rows", "positives", "users", "trees", "slope")})
-        run.parameters({f"{name}.{key}": value for key, value in log["params"].items()})
-    for head, values in metrics.items():
-        run.metrics({f"{head}.{name}": value["value"] for name, value in values.items()})
-        intervals = {name: value["ci"] for name, value in values.items() if value["ci"]}
-        run.metrics({f"{head}.{name}.low": low for name, (low, _) in intervals.items()})
-        run.metrics({f"{head}.{name}.high": high for name, (_, high) in intervals.items()})
-        for baseline, numbers in baselines[head].items():
-            run.metrics({f"{head}.baseline.{baseline}.{name}": value for name, value in numbers.items()})
-    run.tags({"feature_service": NAME, "catalogue_digest": str(evidence["data"]["catalogue_digest"])})
-    run.json({"metrics": metrics, "baselines": baselines, "calibration": curves}, "evaluation.json")
-    run.json(json.loads(json.dumps(evidence, default=str)), "evidence.json")
-    run.figure(calibration_figure(curves), "calibration.png")
