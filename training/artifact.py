@@ -8,12 +8,35 @@ from typing import Any
 
 import numpy as np
 
-from configs import ModelConfig
+from configs import Config, ModelConfig
 from features.catalog import NAMES, digest
 from training.models import Fitted, raw_scores
-from training.stack import Family, Rows
+from training.stack import Rows
 
-__all__ = ["describe"]
+__all__ = ["describe", "provenance"]
+
+
+def provenance(
+    config: Config,
+    lightgbm: Mapping[str, Any],
+    known_until: datetime,
+    features: Sequence[str] = NAMES,
+    seed: int | None = None,
+) -> dict[str, Any]:
+    """What every ``model.json`` says of how to fit the same again, what it has seen, and who did it.
+
+    ``recipe`` is what makes one procedure differ from another: LightGBM's parameters over the defaults, the features
+    and the seed. Labels after ``known_until`` were not seen: a judgement of this very version is honest from there on.
+    """
+    return {
+        "recipe": {
+            "lightgbm": dict(lightgbm),
+            "features": list(features),
+            "seed": config.seed if seed is None else seed,
+        },
+        "known_until": known_until.isoformat(),
+        "trained_by": config.user,
+    }
 
 
 def describe(
@@ -25,10 +48,12 @@ def describe(
     version: str,
     run_id: str,
     created_at: datetime,
+    origin: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Everything that serving needs to answer, and that a reviewer needs to trust the answer.
 
     ``today`` holds each family's cohort at the instant the model looks ahead from: percentiles refer to it.
+    ``origin`` is the version's `provenance`.
     """
     heads, cold_start, timing = {}, {}, {}
     for one in fitted:
@@ -79,6 +104,7 @@ def describe(
         "maturity": _maturity(fitted),
         "metrics": metrics,
         "training": dict(evidence),
+        **origin,
         "created_at": created_at.isoformat(),
     }
 
@@ -87,9 +113,3 @@ def _maturity(fitted: Sequence[Fitted]) -> str:
     """``mature`` from 1,000 labels of the rarer kind in the poorest family on, ``young`` from 100, else ``prior``."""
     least = min(min(f.log["positives"], f.log["rows"] - f.log["positives"]) for f in fitted)
     return "mature" if least >= 1000 else "young" if least >= 100 else "prior"
-
-
-def _booster(family: Family) -> dict[str, Any]:
-    if not family.horizons:
-        return {"horizon_column": False}
-    return {"horizon_column": True, "monotone": "increasing" if family.direction > 0 else "decreasing"}

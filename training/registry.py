@@ -1,4 +1,4 @@
-"""The only door to MLflow: runs, registered models, versions and aliases.
+"""The only door to MLflow: runs, also nested and reopened, registered models, versions and aliases.
 
 Aliases: ``challenger`` is the newest trained version, ``champion`` the one that serves, ``previous`` the champion
 before it.
@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,8 +26,12 @@ if TYPE_CHECKING:
 
 __all__ = ["CHALLENGER", "CHAMPION", "PREVIOUS", "Registry", "Run", "Version"]
 
+# MLflow's own names of tags.
+NOTE, PARENT, USER = "mlflow.note.content", "mlflow.parentRunId", "mlflow.user"
+
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 MODEL_FOLDER = "model"
+MOST_PARAMETERS, MOST_METRICS, MOST_TAGS = 100, 1000, 100  # of one call of MLflow's `log_batch`
 
 
 @dataclass(frozen=True)
@@ -44,26 +49,40 @@ class Version:
 
 @dataclass(frozen=True)
 class Run:
-    """An open MLflow run; everything written here is findable by ``run_id``."""
+    """An MLflow run to write to, open or long over; everything written here is findable by ``run_id``."""
 
     client: MlflowClient
     run_id: str
 
     def parameters(self, values: Mapping[str, object]) -> None:
         """Log parameters; values longer than MLflow's 6,000 characters are cut."""
-        for name, value in values.items():
-            self.client.log_param(self.run_id, name, str(value)[:6000])
+        from mlflow.entities import Param
 
-    def metrics(self, values: Mapping[str, float]) -> None:
+        listed = [Param(name, str(value)[:6000]) for name, value in values.items()]
+        for start in range(0, len(listed), MOST_PARAMETERS):
+            self.client.log_batch(self.run_id, params=listed[start : start + MOST_PARAMETERS])
+
+    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
         """Log metrics; a NaN is left out, because MLflow's SQL store refuses some of them."""
-        for name, value in values.items():
-            if value == value:
-                self.client.log_metric(self.run_id, name.replace("@", "_at_"), float(value))
+        from mlflow.entities import Metric
+
+        at = int(time.time() * 1000)
+        known = [(name.replace("@", "_at_"), float(value)) for name, value in values.items() if value == value]
+        listed = [Metric(name, value, at, step) for name, value in known]
+        for start in range(0, len(listed), MOST_METRICS):
+            self.client.log_batch(self.run_id, metrics=listed[start : start + MOST_METRICS])
 
     def tags(self, values: Mapping[str, str]) -> None:
-        """Set tags."""
-        for name, value in values.items():
-            self.client.set_tag(self.run_id, name, value)
+        """Set tags; one that is set already is overwritten."""
+        from mlflow.entities import RunTag
+
+        listed = [RunTag(name, value) for name, value in values.items()]
+        for start in range(0, len(listed), MOST_TAGS):
+            self.client.log_batch(self.run_id, tags=listed[start : start + MOST_TAGS])
+
+    def note(self, markdown: str) -> None:
+        """What this run is, in words: MLflow shows it at the top of the run's page."""
+        self.tags({NOTE: markdown})
 
     def json(self, content: Mapping[str, Any], file: str) -> None:
         """Store ``content`` as a JSON artefact."""
@@ -103,18 +122,22 @@ class Registry:
         from mlflow import MlflowClient
 
         self._artifacts = config.home / "mlartifacts"
+        self._user = config.user
         self._client = MlflowClient(config.tracking_uri)
 
     @contextmanager
-    def run(self, experiment: str, name: str, tags: Mapping[str, str] | None = None) -> Iterator[Run]:
-        """Open a run; it ends FINISHED, or FAILED when the body raises, KILLED on Ctrl-C."""
+    def run(
+        self, experiment: str, name: str, tags: Mapping[str, str] | None = None, parent: Run | None = None
+    ) -> Iterator[Run]:
+        """Open a run, inside ``parent`` if there is one; it ends FINISHED, FAILED on an error, KILLED on Ctrl-C."""
         found = self._client.get_experiment_by_name(experiment)
         experiment_id = (
             found.experiment_id
             if found
             else self._client.create_experiment(experiment, (self._artifacts / experiment).as_uri())
         )
-        run = self._client.create_run(experiment_id, run_name=name, tags=dict(tags or {}))
+        given = {USER: self._user, **({PARENT: parent.run_id} if parent else {}), **(tags or {})}
+        run = self._client.create_run(experiment_id, run_name=name, tags=given)
         status = "FAILED"
         try:
             yield Run(self._client, run.info.run_id)
@@ -124,6 +147,10 @@ class Registry:
             raise
         finally:
             self._client.set_terminated(run.info.run_id, status)
+
+    def reopen(self, run_id: str) -> Run:
+        """A run that may be over, to add metrics, tags and artefacts to; its status and its end stay as they are."""
+        return Run(self._client, run_id)
 
     def new_version(self, model: str, run: Run, tags: Mapping[str, str]) -> str:
         """Reserve the next version of ``model`` for ``run``; its files follow with `Run.folder`."""
@@ -137,6 +164,11 @@ class Registry:
         source = f"{self._client.get_run(run.run_id).info.artifact_uri}/{MODEL_FOLDER}"
         version = self._client.create_model_version(model, source, run.run_id, tags=dict(tags))
         return str(version.version)
+
+    def set_version_tags(self, model: str, version: str, tags: Mapping[str, str]) -> None:
+        """Set tags of one version; one that is set already is overwritten."""
+        for name, value in tags.items():
+            self._client.set_model_version_tag(model, version, name, value)
 
     def withdraw(self, model: str, version: str) -> None:
         """Delete a version whose training failed before its files were complete."""

@@ -16,7 +16,7 @@ from features.events import span
 from features.periods import now
 from serving.scoring.interest.model import NAME as INTEREST
 from serving.scoring.model import write_model
-from training.artifact import describe
+from training.artifact import describe, provenance
 from training.dataset import assemble
 from training.interest.train import train_interest
 from training.judge import horizons_of, judge
@@ -77,7 +77,10 @@ def train(config: Config, name: str, progress: Progress | None = None) -> TrainR
         }
         try:
             with tempfile.TemporaryDirectory() as scratch:
-                meta = describe(model, today, fitted, judged.metrics, evidence, version, run.run_id, now(config))
+                origin = provenance(config, model.lightgbm, split.known_until)
+                meta = describe(
+                    model, today, fitted, judged.metrics, evidence, version, run.run_id, now(config), origin
+                )
                 write_model(Path(scratch) / "model", meta, {f.family.name: f.booster.model_to_string() for f in fitted})
                 run.folder(Path(scratch) / "model", "model")
         except BaseException:

@@ -55,3 +55,28 @@ def test_a_run_that_raises_is_marked_failed(registry):
 def test_model_names_cannot_carry_a_filter(registry):
     with pytest.raises(RegistryError, match="not a model name"):
         registry.versions("churn' or name like '%")
+
+
+def test_a_trial_lies_inside_its_search(registry):
+    with registry.run("churn", "search") as search, registry.run("churn", "trial 0", parent=search) as trial:
+        trial.metrics({"log_loss": 0.4}, step=2)
+    inside = registry._client.get_run(trial.run_id)
+    assert inside.data.tags["mlflow.parentRunId"] == search.run_id
+    assert inside.data.tags["mlflow.user"] == registry._user
+    assert registry._client.get_metric_history(trial.run_id, "log_loss")[0].step == 2
+
+
+def test_a_run_that_is_over_takes_more_and_stays_over(registry, tmp_path):
+    version, run_id = train(registry, tmp_path, 0.7)
+    over = registry._client.get_run(run_id).info
+    again = registry.reopen(run_id)
+    again.tags({f"check.P{k:03}": "passed" for k in range(250)})
+    again.note("**Ten checks**")
+    again.json({"codes": 10}, "checks.json")
+    registry.set_version_tags("churn", version, {"approved_by": "mei", "catalogue": "sha256:1"})
+    run = registry._client.get_run(run_id)
+    assert (run.info.status, run.info.end_time) == (over.status, over.end_time)
+    assert run.data.tags["check.P249"] == "passed"
+    assert run.data.tags["mlflow.note.content"] == "**Ten checks**"
+    assert registry.read_json(run_id, "checks.json") == {"codes": 10}
+    assert registry.version("churn", version).tags == {"approved_by": "mei", "catalogue": "sha256:1"}

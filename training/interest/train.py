@@ -17,6 +17,7 @@ from features.catalog import digest
 from features.events import content_hash, span
 from features.periods import midnight, now
 from serving.scoring.interest.model import FEATURES, HEADS, NAME, write_interest
+from training.artifact import provenance
 from training.interest.channels import buyers_found, rhythms
 from training.interest.examples import Known
 from training.interest.fit import fit_head
@@ -105,6 +106,7 @@ def train_interest(config: Config, progress: Progress | None = None) -> TrainRep
             with tempfile.TemporaryDirectory() as scratch:
                 folder = Path(scratch) / "model"
                 meta = describe(model, learner, fitted, metrics, evidence, version, run.run_id, now(config))
+                meta |= provenance(config, model.lightgbm, known_until, FEATURES)
                 _write(folder, meta, fitted, known, histories)
                 run.folder(folder, "model")
         except BaseException:
