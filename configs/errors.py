@@ -12,6 +12,8 @@
     │   └── CatalogueMismatch    two parts were built from different feature catalogues
     ├── TrainingError            a training set or a fit is impossible (no positives, no mature labels, ...)
     ├── RegistryError            MLflow does not hold the model, version or alias that was asked for
+    ├── GateError                a version may not become champion; it lists every reason
+    ├── AuditError               the audit table cannot be reached, or a row of it was altered
     ├── BundleError              a release is missing, truncated, altered or of another catalogue
     └── LogError                 the decision log cannot be reached, written or exported
         └── IdempotencyConflict  a key came again with another body
@@ -20,11 +22,13 @@
 from __future__ import annotations
 
 __all__ = [
+    "AuditError",
     "BundleError",
     "CatalogueMismatch",
     "ConfigError",
     "EventsError",
     "FeatureError",
+    "GateError",
     "IdempotencyConflict",
     "LogError",
     "ObjectiveUnavailable",
@@ -107,6 +111,14 @@ class TrainingError(UseropsError):
 
 class RegistryError(UseropsError):
     """MLflow does not hold the model, version or alias that was asked for."""
+
+
+class GateError(UseropsError):
+    """A version may not become champion; every reason is listed, not only the first."""
+
+
+class AuditError(UseropsError):
+    """The audit table cannot be reached, or a row of it is not what was written."""
 
 
 class BundleError(UseropsError):
