@@ -56,10 +56,11 @@ def learn_labels(
 ) -> lgb.Booster:
     """A booster of the labels ``y``; each row starts from ``offset``, in log-odds, which the booster does not contain.
 
-    ``direction`` is the sign in which the raw score may move with the last column; 0 when it is free.
+    ``direction`` is the sign in which the raw score may move with the last column; 0 when it is free. ``params`` are
+    LightGBM's, and ``trees`` in the place of `TREES`.
     """
     data = lgb.Dataset(x, y, init_score=offset, feature_name=list(names))
-    return lgb.train(_constrained(params, names, direction), data, num_boost_round=TREES)
+    return lgb.train(_constrained(params, names, direction), data, num_boost_round=int(params.get("trees", TREES)))
 
 
 def learn_margin(
@@ -104,7 +105,8 @@ def raw_scores(booster: lgb.Booster, x: Floats) -> Floats:
 
 
 def _constrained(params: Mapping[str, Any], names: Sequence[str], direction: int) -> dict[str, Any]:
-    return {**params, "monotone_constraints": [0] * (len(names) - 1) + [direction]}
+    known = {name: value for name, value in params.items() if name != "trees"}
+    return {**known, "monotone_constraints": [0] * (len(names) - 1) + [direction]}
 
 
 def _scaled(tree: str, weight: float) -> str:
