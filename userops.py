@@ -23,8 +23,6 @@ import training.verbs_benchmark
 from configs import Config, load
 from configs.errors import UseropsError
 from configs.terminal import JsonFile, console, errors, print_table, showing, write_json
-from features.periods import midnight, now
-from serving.local import post
 
 # Nothing of this project calls home, and every clock in it is UTC.
 os.environ.update(TZ="UTC", BENTOML_DO_NOT_TRACK="True", MLFLOW_DISABLE_TELEMETRY="true", GIT_PYTHON_REFRESH="quiet")
@@ -93,6 +91,7 @@ def release(json_file: JsonFile = None) -> None:
 def status(json_file: JsonFile = None) -> None:
     """Say what the home holds: events, features, models, the release in force."""
     from features.events import content_hash, span
+    from features.periods import now
     from training.registry import CHALLENGER, CHAMPION, Registry
 
     config = load()
@@ -125,7 +124,7 @@ def demo(
     ] = False,
 ) -> None:
     """Go the whole way: events, features, models, registry, release, service, one customer's scores with reasons."""
-    from serving.local import running
+    from serving.local import post, running
 
     if data is None and source != "shop":
         raise UseropsError(
@@ -157,6 +156,8 @@ def demo(
 def next_best_offer(address: str, user: str) -> None:
     """Ask what to offer, say that the first of it is unwanted, and ask again."""
     import uuid
+
+    from serving.local import post
 
     where = {"channel": "app", "placement": "home"}
     question = {"user_id": user, "context": where, "limit": 3, "explain": {"level": "full", "top_n": 3, "lang": "en"}}
@@ -230,6 +231,7 @@ def demo_home(config: Config, source: str) -> Config:
 def at_the_end_of_the_data(config: Config) -> Config:
     """Hold the clock at the end of data that ended long ago: asked today, every feature would be stale."""
     from features.events import span
+    from features.periods import midnight, now
 
     end = midnight(span(config)[1]) + timedelta(days=1)
     if config.now is None and now(config) - end > timedelta(days=7):

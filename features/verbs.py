@@ -11,7 +11,6 @@ import typer
 
 from configs import Config, load
 from configs.terminal import JsonFile, console, plain, print_benchmark, print_table, showing, write_json
-from features.periods import as_utc, grid, midnight, now
 
 __all__ = [
     "benchmark_features",
@@ -39,6 +38,7 @@ def simulate(
     end: Annotated[str | None, typer.Option(help="The last midnight.", show_default="today")] = None,
 ) -> None:
     """Make a shop whose true probabilities are known."""
+    from features.periods import as_utc, midnight, now
     from features.simulate import Shop
     from features.simulate import simulate as make
 
@@ -85,6 +85,7 @@ def build(
     """Compute the features of everybody at one or more instants, in one pass."""
     from features.build import TABLES
     from features.build import build as make
+    from features.periods import as_utc, grid
 
     config = load()
     last = as_utc(as_of) if as_of else last_midnight(config)
@@ -103,12 +104,14 @@ def build(
 def last_midnight(config: Config) -> datetime:
     """The last midnight at which all ingested events are known, never later than the clock."""
     from features.events import span
+    from features.periods import midnight, now
 
     return midnight(min(now(config), span(config)[1] + timedelta(days=1)))
 
 
 def publish(as_of: Newest = None, json_file: JsonFile = None) -> None:
     """Put the newest snapshot where the service reads it; readers see the old or the new one, whole."""
+    from features.periods import as_utc
     from features.store import Store
 
     config = load()

@@ -110,3 +110,10 @@ def test_ctrl_c_says_that_nothing_is_lost(tmp_path):
     assert process.returncode == 130, said
     assert "the same command goes on" in said
     assert not (tmp_path / "shop" / "events.parquet").exists()
+
+
+def test_the_command_line_loads_no_heavy_library_before_a_verb_needs_it():
+    heavy = {"pandas", "ibis", "mlflow", "lightgbm", "feast", "sklearn", "pydantic", "duckdb", "sqlalchemy"}
+    code = f"import sys, userops; print(sorted({heavy!r} & sys.modules.keys()))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert found.strip() == "[]"

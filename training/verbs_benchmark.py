@@ -15,7 +15,6 @@ from configs.terminal import (
     showing,
     write_json,
 )
-from features.periods import as_utc
 from training.verbs import print_metrics
 
 __all__ = [
@@ -35,6 +34,7 @@ def benchmark_repurchase(
     json_file: JsonFile = None,
 ) -> None:
     """Judge the repurchase pipeline on a data set of yours, beside recency, frequency, RFM and BG/NBD."""
+    from features.periods import as_utc
     from training.benchmark import benchmark_repurchase as run
 
     with showing("benchmark repurchase") as show:
@@ -80,6 +80,7 @@ def benchmark_value(
     json_file: JsonFile = None,
 ) -> None:
     """Judge the forecast of spend on a data set of yours, beside BG/NBD with Gamma-Gamma and the last period again."""
+    from features.periods import as_utc
     from training.benchmark_value import benchmark_value as run
 
     with showing("benchmark value") as show:
