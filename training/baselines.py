@@ -1,7 +1,8 @@
-"""What any model must beat: recency, frequency, RFM logistic regression, BG/NBD.
+"""What any model must beat: recency, frequency, the RFM rule, RFM logistic regression, BG/NBD.
 
-The first three are logistic regressions on the features of past origins; BG/NBD sees no label at all: it is fitted
-to the purchase days known at the observation date.
+Recency, frequency and ``rfm`` are logistic regressions on the features of past origins. ``rfm_rule`` is what marketing
+does without a model: fifths of recency, frequency and money, and how often those in each cell did it in the past.
+BG/NBD sees no label at all: it is fitted to the purchase days known at the observation date.
 """
 
 from __future__ import annotations
@@ -21,10 +22,12 @@ from sklearn.preprocessing import StandardScaler
 from configs.errors import TrainingError
 from training.stack import Family, Rows
 
-__all__ = ["BgNbd", "GammaGamma", "baselines", "fit_logistic", "predict_logistic"]
+__all__ = ["BgNbd", "GammaGamma", "RfmRule", "baselines", "fit_logistic", "predict_logistic"]
 
 Floats = NDArray[np.float64]
 
+# As so many rows of everybody's rate each cell of the RFM rule starts.
+RULE_PRIOR = 10.0
 # Which columns stand for recency, frequency and money, by what is asked of whom.
 PURCHASES: dict[str, tuple[str, ...]] = {
     "recency": ("days_since_last_purchase",),
@@ -51,14 +54,13 @@ def baselines(
     Returns
     -------
     dict
-        ``recency``, ``frequency``, ``rfm`` and, where purchases or activity repeat, ``bg_nbd``; shape (n,) each.
+        ``recency``, ``frequency``, ``rfm``, ``rfm_rule`` and, where purchases or activity repeat, ``bg_nbd``;
+        shape (n,) each.
     """
     columns = PURCHASES if family.label.startswith("repurchase") else ACTIVITY
-    found = {
-        name: predict_logistic(fit_logistic(chosen, _frame(learn, features), learn.y), _frame(judged, features))
-        for name, chosen in columns.items()
-    }
-    seen = _frame(judged, features)
+    past, seen = _frame(learn, features), _frame(judged, features)
+    found = {name: predict_logistic(fit_logistic(chosen, past, learn.y), seen) for name, chosen in columns.items()}
+    found["rfm_rule"] = RfmRule.fit(columns["rfm"][:3], past, learn.y).rate(seen)
     if family.label == "first_order" or horizon is None:
         return found
     days, last, first = _COUNTS[columns is ACTIVITY]
@@ -97,6 +99,52 @@ def _logs(columns: tuple[str, ...], frame: pd.DataFrame) -> Floats:
     values = frame[list(columns)].to_numpy(float)
     logs: Floats = np.log1p(np.clip(np.nan_to_num(values, nan=0.0), 0, None))
     return logs
+
+
+@dataclass(frozen=True)
+class RfmRule:
+    """Fifths of recency, frequency and money make 125 cells; who is in a cell does as those in it did before.
+
+    A cell with few rows is drawn towards everybody's rate, as if it held `RULE_PRIOR` rows more with that rate.
+
+    Examples
+    --------
+    >>> frame = pd.DataFrame({"r": np.arange(100.0), "f": 1.0, "m": 1.0})
+    >>> rule = RfmRule.fit(("r", "f", "m"), frame, (np.arange(100) < 20).astype(float))
+    >>> rule.rate(frame.iloc[[5, 50]]).round(2).tolist()
+    [0.73, 0.07]
+    """
+
+    columns: tuple[str, ...]
+    edges: tuple[Floats, ...]
+    rates: Floats
+
+    @classmethod
+    def fit(cls, columns: tuple[str, ...], frame: pd.DataFrame, label: Floats) -> RfmRule:
+        """``columns`` are recency, frequency and money; an absent value counts as the least of its kind."""
+        fifths = (np.quantile(_filled(frame, name), (0.2, 0.4, 0.6, 0.8)) for name in columns)
+        edges = tuple(np.asarray(fifth, dtype=np.float64) for fifth in fifths)
+        cell = cls(columns, edges, np.zeros(0))._cell(frame)
+        count, done = (np.bincount(cell, weight, 5 ** len(columns)) for weight in (None, label))
+        return cls(columns, edges, (done + RULE_PRIOR * label.mean()) / (count + RULE_PRIOR))
+
+    def rate(self, frame: pd.DataFrame) -> Floats:
+        """The rate of each row's cell, shape (n,)."""
+        rates: Floats = self.rates[self._cell(frame)]
+        return rates
+
+    def _cell(self, frame: pd.DataFrame) -> NDArray[np.intp]:
+        cell = np.zeros(len(frame), dtype=np.intp)
+        for name, edges in zip(self.columns, self.edges, strict=True):
+            cell = cell * 5 + np.searchsorted(edges, _filled(frame, name))
+        return cell
+
+
+def _filled(frame: pd.DataFrame, name: str) -> Floats:
+    """The column; who never did it did it long ago, and spent nothing."""
+    absent = np.inf if name.startswith("days_since") else 0.0
+    values: Floats = np.nan_to_num(frame[name].to_numpy(float), nan=absent, posinf=np.finfo(float).max)
+    return values
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,12 @@ from configs import OriginsConfig
 from configs.errors import TrainingError
 from features.periods import midnight
 
-__all__ = ["Split", "origins_before", "split_at"]
+__all__ = ["Split", "origins_before", "rolling", "split_at"]
 
 
 MONDAY = datetime(1970, 1, 5, tzinfo=UTC)
+# To learn from, and to calibrate on the last of them.
+LEAST_ORIGINS = 3
 
 
 @dataclass(frozen=True)
@@ -71,12 +73,12 @@ def split_at(rule: OriginsConfig, horizons: Sequence[float], first_event: dateti
     after: list[datetime] = []
     while (at := judge + (len(after) + 1) * step) <= known_until - timedelta(days=min(horizons)):
         after.append(at)
-    if len(before) < 3:
+    if len(before) < LEAST_ORIGINS:
         raise TrainingError(
             "the history is too short to learn and to judge",
             got=f"{(known_until - first_event).days} days",
             expected=f"at least {max(horizons):.0f} (longest horizon) + {rule.warm_up_days} (warm-up)"
-            f" + {3 * rule.every_days} (three origins) days",
+            f" + {LEAST_ORIGINS * rule.every_days} (three origins) days",
             run="userops ingest SOURCE --data older-files",
         )
     return Split((*before, judge, *after), judge, known_until)
@@ -87,3 +89,34 @@ def origins_before(rule: OriginsConfig, instant: datetime, first_event: datetime
     earliest = first_event + timedelta(days=rule.warm_up_days)
     steps = (instant - k * timedelta(days=rule.every_days) for k in range(rule.most, 0, -1))
     return [at for at in steps if at >= earliest]
+
+
+def rolling(
+    rule: OriginsConfig,
+    horizons: Sequence[float],
+    first_event: datetime,
+    known_until: datetime,
+    count: int,
+    every: int = 1,
+) -> tuple[datetime, ...]:
+    """The last ``count`` origins that can be judged, oldest first, ``every`` steps of the grid apart.
+
+    Each has its longest label window over at ``known_until``, and three origins to learn from before it. Fewer come
+    back where the history holds fewer; the last is the judged origin of `split_at`.
+
+    Raises
+    ------
+    TrainingError
+        When not even one can be judged.
+
+    Examples
+    --------
+    >>> from features.periods import as_utc
+    >>> rule = OriginsConfig(every_days=28, most=12)
+    >>> found = rolling(rule, [30, 90], as_utc("2024-01-01"), as_utc("2024-12-31"), 3)
+    >>> [f"{origin:%m-%d}" for origin in found]
+    ['08-05', '09-02', '09-30']
+    """
+    last = split_at(rule, horizons, first_event, known_until).judge
+    back = (last - k * timedelta(days=rule.every_days * every) for k in range(count))
+    return tuple(at for at in back if len(origins_before(rule, at, first_event)) >= LEAST_ORIGINS)[::-1]
