@@ -18,6 +18,7 @@ import typer
 
 import features.verbs
 import serving.verbs
+import training.checks.verbs
 import training.verbs
 import training.verbs_benchmark
 from configs import Config, load
@@ -291,6 +292,7 @@ for verb in (
     training.verbs.train,
     training.verbs.compare,
     training.verbs.promote,
+    training.checks.verbs.check,
     release,
     status,
     serving.verbs.serve,

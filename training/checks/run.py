@@ -1,0 +1,117 @@
+"""Run the checks of one version and keep their outcomes with its MLflow run, where the gate and people find them."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from configs import Config, ModelConfig
+from configs.errors import ConfigError, UseropsError
+from features.events import content_hash
+from features.periods import now
+from training.checks.catalogue import CHECKS
+from training.checks.outcome import STATUSES, Check, Found, Outcome
+from training.checks.subject import Subject
+from training.registry import Registry, Version
+
+__all__ = ["FILE", "check_of", "look_at", "run_checks", "stored_outcomes"]
+
+#: The artefact of a version's run: ``at``, ``data_hash``, ``seconds`` per code, and ``outcomes``.
+FILE = "checks.json"
+#: The tag of a version that says how many checks ended how.
+TAG = "checks"
+
+Progress = Callable[[str, float], None]
+
+
+def run_checks(
+    config: Config,
+    model: ModelConfig,
+    version: str,
+    progress: Progress | None = None,
+    only: Sequence[str] | None = None,
+) -> list[Outcome]:
+    """Ask every check (or ``only`` these codes) about a version (a number or an alias) and store what they say.
+
+    A check that cannot be asked now is ``skipped`` with the reason. What was stored of the checks that are not asked
+    stays; the answer holds those that are, in the order of their codes. The version and its run get a tag each, such as
+    ``check.P001=passed``; the run gets ``checks.json``.
+
+    Raises
+    ------
+    ConfigError
+        When a code of ``only``, or of the model's ``ignored_checks``, is no check.
+    """
+    show = progress or (lambda message, fraction: None)
+    chosen = [check_of(code) for code in sorted(set(only))] if only else list(CHECKS)
+    for code in model.ignored_checks:
+        check_of(code)
+    registry = Registry(config)
+    subject = Subject(config, model, registry.version(model.name, version), show)
+    outcomes, seconds = [], {}
+    for number, check in enumerate(chosen):
+        show(f"{check.code} {check.title['en']}", number / len(chosen))
+        started = time.process_time()
+        outcomes.append(look_at(subject, check))
+        seconds[check.code] = round(time.process_time() - started, 2)
+    _store(config, registry, subject.version, outcomes, seconds)
+    show("stored", 1.0)
+    return outcomes
+
+
+def stored_outcomes(config: Config, model_name: str, version: str) -> list[Outcome]:
+    """What `run_checks` stored of a version (a number or an alias); empty when it never ran."""
+    registry = Registry(config)
+    return [Outcome(**one) for one in _stored(registry, registry.version(model_name, version))["outcomes"]]
+
+
+def look_at(subject: Subject, check: Check) -> Outcome:
+    """The outcome of one check; nothing is stored."""
+    if subject.kind not in check.kinds:
+        reason = check.otherwise or {"en": "The question has no meaning here.", "zh": "该检查对此模型没有意义。"}
+        return check.outcome(Found("not_applicable", reason, {"kind": subject.kind}))
+    try:
+        outcome = check.outcome(check.look(subject))
+    except UseropsError as error:
+        said = str(error).replace("\n ", ";")
+        words = {"en": f"Could not be asked now: {said}", "zh": f"目前无法检查：{said}"}
+        run = error.run or f"userops check {subject.model.name} --only {check.code}"
+        step = {"en": f"Run: {run}", "zh": f"请运行：{run}"}
+        return check.outcome(Found("skipped", words, {"error": error.what}, step))
+    accepted = subject.model.ignored_checks.get(check.code)
+    return outcome if accepted is None else outcome.ignored(accepted)
+
+
+def check_of(code: str) -> Check:
+    """The check with this code."""
+    found = {check.code: check for check in CHECKS}
+    if code not in found:
+        raise ConfigError(f"there is no check {code!r}", got=code, expected=sorted(found))
+    return found[code]
+
+
+def _stored(registry: Registry, version: Version) -> dict[str, Any]:
+    # The tag says that the artefact is there: asking MLflow for one that is not costs seconds and an error of its own.
+    return registry.read_json(version.run_id, FILE) if TAG in version.tags else {"outcomes": [], "seconds": {}}
+
+
+def _store(
+    config: Config, registry: Registry, version: Version, outcomes: Sequence[Outcome], seconds: dict[str, float]
+) -> None:
+    before = _stored(registry, version)
+    every = {one["code"]: one for one in before["outcomes"]} | {one.code: one.as_json() for one in outcomes}
+    content = {
+        "at": now(config).isoformat(),
+        "data_hash": content_hash(config),
+        "seconds": before["seconds"] | seconds,
+        "outcomes": [every[code] for code in sorted(every)],
+    }
+    run = registry.reopen(version.run_id)
+    run.json(content, FILE)
+    tags = {f"check.{one.code}": one.status for one in outcomes}
+    run.tags(tags)
+    counted = Counter(one["status"] for one in every.values())
+    summary = ", ".join(f"{counted[status]} {status}" for status in STATUSES)
+    registry.set_version_tags(version.model, version.version, {**tags, TAG: summary})

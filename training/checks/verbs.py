@@ -1,0 +1,60 @@
+"""`userops check`: put the ten questions to one version."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from configs import load, model_of
+from configs.terminal import JsonFile, console, print_table, showing, write_json
+from training.checks.outcome import STATUSES, Outcome
+
+__all__ = ["check"]
+
+#: What the command ends with when a blocker fired.
+BLOCKED = 4
+
+
+def check(
+    model: Annotated[str, typer.Argument(help="Which model.")],
+    version: Annotated[str, typer.Argument(help="A version number or an alias.")] = "challenger",
+    only: Annotated[
+        list[str] | None, typer.Option(help="The code of a check, such as P001; may be repeated.", show_default="all")
+    ] = None,
+    lang: Annotated[str, typer.Option(help="The language of the words, en or zh.")] = "en",
+    json_file: JsonFile = None,
+) -> None:
+    """Put the checks P001 to P010 to a version; exit code 0, or 4 when a blocker fired.
+
+    The outcomes are kept with the version's MLflow run (checks.json, tags check.P001 to check.P010), where promote
+    looks for them. A check that found nothing is "passed"; one whose question has no meaning here is "not_applicable",
+    one that could not be asked now is "skipped", one whose finding the model's YAML accepts (ignored_checks) is
+    "ignored".
+    """
+    from training.checks.run import run_checks
+
+    if lang not in ("en", "zh"):
+        raise typer.BadParameter("en or zh", param_hint="--lang")
+    config = load()
+    with showing(f"checking {model}") as show:
+        outcomes = run_checks(config, model_of(config, model), version, show, only)
+    print_outcomes(f"{model} {version}", outcomes, lang)
+    write_json(json_file, [one.as_json() for one in outcomes])
+    if any(one.blocks for one in outcomes):
+        raise typer.Exit(BLOCKED)
+
+
+def print_outcomes(title: str, outcomes: Sequence[Outcome], lang: str) -> None:
+    """A table of all, headed by the count of each of the six outcomes; below it, what those say that fired."""
+    counted = Counter(one.status for one in outcomes)
+    header = " · ".join(f"{counted[status]} {status}" for status in STATUSES)
+    rows: list[list[object]] = [[one.code, one.status, one.severity, one.title[lang]] for one in outcomes]
+    print_table(f"{title}: {header}", ["", "status", "severity", "question"], rows)
+    for one in outcomes:
+        console.print(f"{one.code} {one.status}", style="bold", highlight=False)
+        console.print(f"  {one.explanation[lang]}", markup=False, highlight=False, soft_wrap=True)
+        if one.status != "passed":
+            console.print(f"  → {one.next_step[lang]}", markup=False, highlight=False, soft_wrap=True)
