@@ -1,4 +1,4 @@
-"""The only door to MLflow: runs, also nested and reopened, registered models, versions and aliases.
+"""The door to MLflow: runs (`training.run`), also nested and reopened, registered models, versions and aliases.
 
 Aliases: ``challenger`` is the newest trained version, ``champion`` the one that serves, ``previous`` the champion
 before it.
@@ -10,28 +10,23 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import time
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote, urlparse
 
 from configs import Config
 from configs.errors import RegistryError
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
+from training.revision import commit, revision
+from training.run import COMMIT, MODEL_FOLDER, NOTE, PARENT, SOURCE, SOURCE_TYPE, USER, Run
 
 __all__ = ["CHALLENGER", "CHAMPION", "PREVIOUS", "Registry", "Run", "Version"]
 
-# MLflow's own names of tags.
-NOTE, PARENT, USER = "mlflow.note.content", "mlflow.parentRunId", "mlflow.user"
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
-MODEL_FOLDER = "model"
-MOST_PARAMETERS, MOST_METRICS, MOST_TAGS = 100, 1000, 100  # of one call of MLflow's `log_batch`
 
 
 @dataclass(frozen=True)
@@ -45,60 +40,6 @@ class Version:
     created_at_ms: int
     tags: Mapping[str, str]
     metrics: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class Run:
-    """An MLflow run to write to, open or long over; everything written here is findable by ``run_id``."""
-
-    client: MlflowClient
-    run_id: str
-
-    def parameters(self, values: Mapping[str, object]) -> None:
-        """Log parameters; values longer than MLflow's 6,000 characters are cut."""
-        from mlflow.entities import Param
-
-        listed = [Param(name, str(value)[:6000]) for name, value in values.items()]
-        for start in range(0, len(listed), MOST_PARAMETERS):
-            self.client.log_batch(self.run_id, params=listed[start : start + MOST_PARAMETERS])
-
-    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
-        """Log metrics; a NaN is left out, because MLflow's SQL store refuses some of them."""
-        from mlflow.entities import Metric
-
-        at = int(time.time() * 1000)
-        known = [(name.replace("@", "_at_"), float(value)) for name, value in values.items() if value == value]
-        listed = [Metric(name, value, at, step) for name, value in known]
-        for start in range(0, len(listed), MOST_METRICS):
-            self.client.log_batch(self.run_id, metrics=listed[start : start + MOST_METRICS])
-
-    def tags(self, values: Mapping[str, str]) -> None:
-        """Set tags; one that is set already is overwritten."""
-        from mlflow.entities import RunTag
-
-        listed = [RunTag(name, value) for name, value in values.items()]
-        for start in range(0, len(listed), MOST_TAGS):
-            self.client.log_batch(self.run_id, tags=listed[start : start + MOST_TAGS])
-
-    def note(self, markdown: str) -> None:
-        """What this run is, in words: MLflow shows it at the top of the run's page."""
-        self.tags({NOTE: markdown})
-
-    def json(self, content: Mapping[str, Any], file: str) -> None:
-        """Store ``content`` as a JSON artefact."""
-        self.client.log_dict(self.run_id, dict(content), file)
-
-    def text(self, content: str, file: str) -> None:
-        """Store a text artefact."""
-        self.client.log_text(self.run_id, content, file)
-
-    def figure(self, figure: object, file: str) -> None:
-        """Store a matplotlib figure as a PNG."""
-        self.client.log_figure(self.run_id, figure, file)
-
-    def folder(self, folder: Path, target: str) -> None:
-        """Store every file of ``folder`` under ``target``."""
-        self.client.log_artifacts(self.run_id, str(folder), target)
 
 
 class Registry:
@@ -122,7 +63,7 @@ class Registry:
         from mlflow import MlflowClient
 
         self._artifacts = config.home / "mlartifacts"
-        self._user = config.user
+        self._config = config
         self._client = MlflowClient(config.tracking_uri)
 
     @contextmanager
@@ -134,9 +75,11 @@ class Registry:
         experiment_id = (
             found.experiment_id
             if found
-            else self._client.create_experiment(experiment, (self._artifacts / experiment).as_uri())
+            else self._client.create_experiment(
+                experiment, (self._artifacts / experiment).as_uri(), {NOTE: self._purpose(experiment)}
+            )
         )
-        given = {USER: self._user, **({PARENT: parent.run_id} if parent else {}), **(tags or {})}
+        given = {**_origin(self._config.user), **({PARENT: parent.run_id} if parent else {}), **(tags or {})}
         run = self._client.create_run(experiment_id, run_name=name, tags=given)
         status = "FAILED"
         try:
@@ -157,13 +100,17 @@ class Registry:
         from mlflow.exceptions import MlflowException
 
         try:
-            self._client.create_registered_model(model)
+            self._client.create_registered_model(model, description=self._purpose(model))
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
         source = f"{self._client.get_run(run.run_id).info.artifact_uri}/{MODEL_FOLDER}"
         version = self._client.create_model_version(model, source, run.run_id, tags=dict(tags))
         return str(version.version)
+
+    def note_version(self, model: str, version: str, markdown: str) -> None:
+        """What this version is, in words: MLflow shows it on the version's page."""
+        self._client.update_model_version(model, version, markdown)
 
     def set_version_tags(self, model: str, version: str, tags: Mapping[str, str]) -> None:
         """Set tags of one version; one that is set already is overwritten."""
@@ -234,12 +181,23 @@ class Registry:
         """Let ``alias`` stand for ``version`` from now on."""
         self._client.set_registered_model_alias(model, alias, version)
 
+    def _purpose(self, name: str) -> str:
+        model = self._config.models.get(name)
+        return "" if model is None else "\n\n".join(model.purpose.values())
+
     def aliased(self, model: str, alias: str) -> str | None:
         """The version number behind ``alias``, or None."""
         try:
             return self.version(model, alias).version
         except RegistryError:
             return None
+
+
+def _origin(user: str) -> dict[str, str]:
+    """Who started which command with which code, under the names that MLflow's pages know."""
+    command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])[:500]
+    known = {USER: user, SOURCE: command, SOURCE_TYPE: "LOCAL", "code": revision()}
+    return known if (found := commit()) is None else {**known, COMMIT: found}
 
 
 def _checked(model: str) -> str:

@@ -2,49 +2,109 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
 
-from training.registry import Run
-from training.report import calibration_figure
+from numpy.typing import NDArray
+
+from configs import Config, model_of
+from training.explain import Scorer, features_of, weights
+from training.model_card import card_markdown, card_page
+from training.pictures import calibration_figure, gain_figure, scores_figure, weights_figure
+from training.registry import Registry
+from training.report import TrainReport
+from training.revision import revision
+from training.run import Run
 
 __all__ = ["log_training"]
 
 # Of a family's log, what is worth a column in MLflow's table of runs.
 SHOWN = ("rows", "positives", "users", "trees", "slope", "level_weight")
+ASKED = 400  # rows whose explanations are averaged
 
 
 def log_training(
+    config: Config,
+    registry: Registry,
     run: Run,
-    feature_service: str,
-    metrics: Mapping[str, Mapping[str, Any]],
-    baselines: Mapping[str, Mapping[str, Mapping[str, float]]],
+    report: TrainReport,
     curves: Mapping[str, Any],
-    evidence: Mapping[str, Any],
+    model: Scorer,
+    sample: Mapping[str, NDArray[Any]],
 ) -> None:
-    """Parameters, metrics with their intervals beside the baselines, curves, and the whole evidence as JSON.
+    """Parameters, metrics with their intervals beside the baselines, data, plots, the model card, all the evidence.
 
     Parameters
     ----------
-    metrics, baselines, curves
-        By head, as `TrainReport` holds them.
-    evidence
-        ``split``, ``data`` (with ``catalogue_digest``) and ``fits`` (a log per booster), as ``model.json`` keeps them.
+    report
+        Its ``evidence`` holds ``split``, ``data`` (with ``data_hash`` and ``catalogue_digest``) and ``fits`` (a log
+        per booster), as ``model.json`` keeps them.
+    curves
+        By head, as `curves_of` makes them.
+    model, sample
+        The version that is registered, and for each head rows to explain, float64[n, f].
     """
+    evidence = report.evidence
     split, data = evidence["split"], evidence["data"]
     run.parameters({**split, **{f"data.{key}": value for key, value in data.items() if key != "origins"}})
     for name, log in evidence["fits"].items():
         run.parameters({f"{name}.{key}": log[key] for key in SHOWN if key in log})
-        run.parameters({f"{name}.{key}": value for key, value in log["params"].items()})
-    for head, values in metrics.items():
-        run.metrics({f"{head}.{name}": value["value"] for name, value in values.items()})
-        intervals = {name: value["ci"] for name, value in values.items() if value["ci"]}
-        run.metrics({f"{head}.{name}.low": low for name, (low, _) in intervals.items()})
-        run.metrics({f"{head}.{name}.high": high for name, (_, high) in intervals.items()})
-        for baseline, numbers in baselines[head].items():
-            run.metrics({f"{head}.baseline.{baseline}.{name}": value for name, value in numbers.items()})
-    run.tags({"feature_service": feature_service, "catalogue_digest": str(data["catalogue_digest"])})
-    run.json({"metrics": metrics, "baselines": baselines, "calibration": curves}, "evaluation.json")
+        run.parameters({f"{name}.{key}": value for key, value in log.get("params", {}).items()})
+    run.metrics(_numbers(report))
+    _log_datasets(config, run, report, model)
+    run.tags(
+        {
+            "feature_service": report.model,
+            "catalogue_digest": str(data["catalogue_digest"]),
+            "data_hash": str(data["data_hash"]),
+            "model_version": report.version,
+        }
+    )
+    run.json({"metrics": report.metrics, "baselines": report.baselines, "curves": curves}, "evaluation.json")
     run.json(json.loads(json.dumps(evidence, default=str)), "evidence.json")
-    run.figure(calibration_figure(curves), "calibration.png")
+    purpose = model_of(config, report.model).purpose
+    trained = f"Trained by {config.user} with {revision()}."
+    markdown = card_markdown(report, purpose, trained)
+    run.note(markdown)
+    registry.note_version(report.model, report.version, markdown)
+    heavy = weights(model, {head: x[:: max(1, len(x) // ASKED)] for head, x in sample.items() if len(x)})
+    drawn = {
+        "calibration": calibration_figure(curves),
+        "gain": gain_figure(curves),
+        "scores": scores_figure(curves),
+        "weights": weights_figure(heavy),
+    }
+    for name, figure in drawn.items():
+        run.figure(figure, f"plots/{name}.png")
+    run.text(card_page(report, purpose, trained, drawn, heavy), "model_card.html")
+    run.text(heavy.to_csv(index=False), "weights.csv")
+
+
+def _numbers(report: TrainReport) -> dict[str, float]:
+    """Every metric of every head, its interval as ``.low`` and ``.high``, every baseline's."""
+    found: dict[str, float] = {}
+    for head, values in report.metrics.items():
+        for name, value in values.items():
+            found[f"{head}.{name}"] = value["value"]
+            if value["ci"]:
+                found[f"{head}.{name}.low"], found[f"{head}.{name}.high"] = value["ci"]
+        for baseline, numbers in report.baselines[head].items():
+            found |= {f"{head}.baseline.{baseline}.{name}": value for name, value in numbers.items()}
+    return found
+
+
+def _log_datasets(config: Config, run: Run, report: TrainReport, model: Scorer) -> None:
+    """The data behind the version and the data behind its judgement: same name and digest, same data."""
+    split, data = report.evidence["split"], report.evidence["data"]
+    profile = {key: value for key, value in {**data, **split}.items() if key != "origins"}
+    for context, until in (
+        ("training", split.get("labels_known_until", split["last_origin"])),
+        ("evaluation", split["judged_at"]),
+    ):
+        told = json.dumps([context, str(until), data["data_hash"], data["catalogue_digest"], split], default=str)
+        digest = hashlib.sha256(told.encode()).hexdigest()[:32]
+        columns = sorted({name for head in model.heads for name in features_of(model, head)})
+        facts = json.loads(json.dumps({"until": until, **profile}, default=str))
+        run.dataset(f"{report.model} {context}", context, digest, columns, facts, config.home / "events")

@@ -16,7 +16,7 @@ from features.events import span
 from features.periods import now
 from serving.scoring.interest.model import NAME as INTEREST
 from serving.scoring.model import write_model
-from training.artifact import describe, provenance
+from training.artifact import cohorts_of, describe, provenance
 from training.dataset import assemble
 from training.interest.train import train_interest
 from training.judge import horizons_of, judge
@@ -81,13 +81,18 @@ def train(config: Config, name: str, progress: Progress | None = None) -> TrainR
                 meta = describe(
                     model, today, fitted, judged.metrics, evidence, version, run.run_id, now(config), origin
                 )
-                write_model(Path(scratch) / "model", meta, {f.family.name: f.booster.model_to_string() for f in fitted})
-                run.folder(Path(scratch) / "model", "model")
+                folder = Path(scratch) / "model"
+                written = write_model(folder, meta, {f.family.name: f.booster.model_to_string() for f in fitted})
+                run.model(folder, written.features, list(written.heads))
         except BaseException:
             registry.withdraw(name, version)
             raise
-        log_training(run, name, judged.metrics, judged.baselines, judged.curves, evidence)
+        day = f"{split.judge:%Y-%m-%d}"
+        report = TrainReport(
+            name, version, run.run_id, day, judged.metrics, judged.baselines, judged.left_out, evidence
+        )
+        show("logging", 0.95)
+        log_training(config, registry, run, report, judged.curves, written, cohorts_of(model, today, fitted))
         registry.alias(name, CHALLENGER, version)
     show("registered", 1.0)
-    day = f"{split.judge:%Y-%m-%d}"
-    return TrainReport(name, version, run.run_id, day, judged.metrics, judged.baselines, judged.left_out, evidence)
+    return report

@@ -62,7 +62,7 @@ def test_a_trial_lies_inside_its_search(registry):
         trial.metrics({"log_loss": 0.4}, step=2)
     inside = registry._client.get_run(trial.run_id)
     assert inside.data.tags["mlflow.parentRunId"] == search.run_id
-    assert inside.data.tags["mlflow.user"] == registry._user
+    assert inside.data.tags["mlflow.user"] == registry._config.user
     assert registry._client.get_metric_history(trial.run_id, "log_loss")[0].step == 2
 
 

@@ -12,7 +12,8 @@ from sklearn.linear_model import LogisticRegression
 
 from serving.scoring.interest.model import FEATURES
 from serving.scoring.interest.needs import DAY_US
-from training.evaluate import Interval, calibration_curve, evaluate, metrics_of
+from training.curves import curves_of
+from training.evaluate import Interval, evaluate, metrics_of
 from training.interest.examples import Asked, Known, ask
 from training.interest.fit import FittedHead
 from training.interest.histories import Histories
@@ -48,7 +49,7 @@ MOST_CANDIDATES = 200
 
 @dataclass(frozen=True)
 class JudgedHead:
-    """Metrics with intervals, the same of each baseline, and the calibration curve.
+    """Metrics with intervals, the same of each baseline, and what `curves_of` says.
 
     ``asked`` are the candidates of the users of ``task``, ``scores`` by what ours and each baseline orders them;
     ``pairs`` are the users and labels that were judged, and the probability that ours and each baseline gave.
@@ -96,7 +97,8 @@ def judge_head(
     }
     metrics = as_json({**found, **lists["ours"]})
     metrics["buyers"] = {"value": float(len(task.user)), "ci": None}
-    return JudgedHead(metrics, baselines, calibration_curve(asked.y, pairs["ours"]), task, wide, scores, pairs)
+    curve = curves_of(asked.y, pairs["ours"], raw, {name: pairs[name] for name in COLUMNS})
+    return JudgedHead(metrics, baselines, curve, task, wide, scores, pairs)
 
 
 def judge_needs(histories: Histories, known: Known, item: JudgedHead, blind: FittedHead, seed: int) -> None:

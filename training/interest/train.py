@@ -16,7 +16,7 @@ from configs.errors import TrainingError
 from features.catalog import digest
 from features.events import content_hash, span
 from features.periods import midnight, now
-from serving.scoring.interest.model import FEATURES, HEADS, NAME, write_interest
+from serving.scoring.interest.model import FEATURES, HEADS, NAME, InterestModel, write_interest
 from training.artifact import provenance
 from training.interest.channels import buyers_found, rhythms
 from training.interest.examples import Known
@@ -107,16 +107,19 @@ def train_interest(config: Config, progress: Progress | None = None) -> TrainRep
                 folder = Path(scratch) / "model"
                 meta = describe(model, learner, fitted, metrics, evidence, version, run.run_id, now(config))
                 meta |= provenance(config, model.lightgbm, known_until, FEATURES)
-                _write(folder, meta, fitted, known, histories)
-                run.folder(folder, "model")
+                written = _write(folder, meta, fitted, known, histories)
+                run.model(folder, FEATURES, HEADS)
         except BaseException:
             registry.withdraw(NAME, version)
             raise
         baselines = {head: one.baselines for head, one in judged.items()}
-        log_training(run, NAME, metrics, baselines, {head: one.curve for head, one in judged.items()}, evidence)
+        report = TrainReport(NAME, version, run.run_id, day, metrics, baselines, {}, evidence)
+        curves = {head: one.curve for head, one in judged.items()}
+        show("logging", 0.95)
+        log_training(config, registry, run, report, curves, written, {head: fitted.later[head].x for head in HEADS})
         registry.alias(NAME, CHALLENGER, version)
     show("registered", 1.0)
-    return TrainReport(NAME, version, run.run_id, day, metrics, baselines, {}, evidence)
+    return report
 
 
 def judge(learner: Learner, past: Fitted, judge_at: datetime) -> dict[str, JudgedHead]:
@@ -178,10 +181,10 @@ def describe(
     }
 
 
-def _write(folder: Path, meta: Mapping[str, Any], fitted: Fitted, known: Known, histories: Histories) -> None:
+def _write(folder: Path, meta: Mapping[str, Any], fitted: Fitted, known: Known, histories: Histories) -> InterestModel:
     boosters = {name: one.booster.model_to_string() for name, one in fitted.heads.items()}
     names = {**histories.category_names, **histories.item_names}
-    write_interest(folder, meta, boosters, known.statistics, known.needs, names)
+    return write_interest(folder, meta, boosters, known.statistics, known.needs, names)
 
 
 def _evidence(config: Config, learner: Learner, fitted: Fitted, histories: Histories, judged_on: str) -> dict[str, Any]:
