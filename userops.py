@@ -19,6 +19,8 @@ import typer
 import features.verbs
 import serving.verbs
 import training.checks.verbs
+import training.compare.verbs
+import training.gate.verbs
 import training.verbs
 import training.verbs_benchmark
 from configs import Config, load
@@ -144,7 +146,7 @@ def demo(
             address = stack.enter_context(running(config, show))
         user = at_risk(config)
         body = json.dumps({"user_ids": [user], "explain": {"lang": "en"}})
-        for model in config.models:
+        for model in released(config):
             command = f"curl -s {address}/v1/score/{model} -H 'content-type: application/json' -d '{body}'"
             console.print(f"\n{command}", style="bold", markup=False, highlight=False, soft_wrap=True)
             serving.verbs.print_answer(post(f"{address}/v1/score/{model}", body))
@@ -152,6 +154,15 @@ def demo(
         print_addresses(config, address, user, keep_serving)
         if keep_serving:
             signal_wait()
+
+
+def released(config: Config) -> list[str]:
+    """The models that the release in force serves: a source without amounts or categories has no value or interest."""
+    from serving.scoring import current, verified
+
+    manifest = current(config.home / "releases") / "release.json"
+    served = verified.read_json(manifest.read_bytes(), manifest)["models"]
+    return [name for name in config.models if name in served]
 
 
 def next_best_offer(address: str, user: str) -> None:
@@ -200,7 +211,7 @@ def whole_way(config: Config, source: str, data: Path | None) -> Config:
     step(3, "train, judge and register the models")
     training.verbs.train()
     step(4, "promote and release them")
-    training.verbs.promote()
+    training.gate.verbs.promote()
     release()
     step(5, "compute and publish today's features")
     after_live_events(features.verbs.build)()
@@ -290,8 +301,11 @@ for verb in (
     features.verbs.simulate,
     features.verbs.ingest,
     training.verbs.train,
-    training.verbs.compare,
-    training.verbs.promote,
+    training.compare.verbs.compare,
+    training.gate.verbs.promote,
+    training.gate.verbs.rollback,
+    training.gate.verbs.sign,
+    training.gate.verbs.audit,
     training.checks.verbs.check,
     release,
     status,

@@ -22,7 +22,7 @@ MAY_IMPORT = {
 DOORS = {
     "feast": {"features/store.py", "features/definitions.py", "features/asof_store.py", "features/vector_store.py"},
     "mlflow": {"training/registry.py", "training/run.py"},
-    "optuna": {"training/search.py"},
+    "optuna": {"training/search/study.py"},
     "shap": {"training/explain.py"},
     "bentoml": {"serving/service.py"},
     "yaml": {"configs/__init__.py"},
