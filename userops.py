@@ -21,6 +21,7 @@ import serving.verbs
 import training.checks.verbs
 import training.compare.verbs
 import training.gate.verbs
+import training.monitor.verbs
 import training.verbs
 import training.verbs_benchmark
 from configs import Config, load
@@ -307,6 +308,7 @@ for verb in (
     training.gate.verbs.sign,
     training.gate.verbs.audit,
     training.checks.verbs.check,
+    training.monitor.verbs.monitor,
     release,
     status,
     serving.verbs.serve,
