@@ -31,16 +31,24 @@ from configs.errors import TrainingError
 from features.catalog import NAMES, digest
 from features.events import content_hash, span
 from features.periods import as_utc, midnight, now
+from serving.scoring.interest.model import NAME as INTEREST
+from serving.scoring.value.model import NAME as VALUE
+from training.splits import rolling
 
-__all__ = ["Forecasts", "Past", "Recipe", "forecasts", "known_until"]
+__all__ = ["Forecasts", "Past", "Recipe", "forecasts", "known_until", "past_origins"]
 
 Progress = Callable[[str, float], None]
 
 # What the answer depends on besides data and settings: the code of the procedure. Folders stand for all in them.
 CODE = (
-    *("baselines.py", "boost.py", "calibrate.py", "dataset.py", "forecasts.py", "forecasts_of_users.py", "labels.py"),
-    *("level.py", "models.py", "npmle.py", "prepare.py", "segments.py", "splits.py", "stack.py", "teacher.py"),
+    *("baselines.py", "boost.py", "calibrate.py", "dataset.py", "forecasts.py", "forecasts_of_pairs.py"),
+    *("forecasts_of_users.py", "labels.py", "level.py", "models.py", "npmle.py", "prepare.py", "segments.py"),
+    *("splits.py", "stack.py", "teacher.py", "interest", "value"),
 )
+# A calendar month's label window is over after two months at the latest.
+MONTH_DAYS = 62.0
+# Fewer origins than this say nothing of how much time changes.
+FEW = 3
 LOG = b"log"
 
 
@@ -73,12 +81,13 @@ class Recipe:
 class Forecasts:
     """What was foreseen at past origins with what was known then, beside what followed.
 
-    ``frame`` has a row per origin, head and user (and ``item``, where pairs are judged):
+    ``frame`` has a row per origin, head and user, or per pair of a user and an item:
 
     ==================  ==========================================================================================
     ``user_id``         string
     ``as_of``           the origin, datetime64[us, UTC]
     ``head``            string
+    ``item``            string, only where pairs of a user and an item or category are judged
     ``y``               what followed: 0 or 1; the spend in the horizon
     ``p``               the calibrated probability; the expected spend
     ``raw``             what orders users: a calibrator may make ties, the raw score does not
@@ -157,7 +166,7 @@ def forecasts(
             expected="users in a cohort, labels to learn from before the origin, and a window that is over",
             run="userops status",
         )
-    kind = "spend" if model.name == "value" else "probability"
+    kind = "spend" if model.name == VALUE else "probability"
     context = {"data_hash": content_hash(config), "catalogue_digest": digest(), "recipe": asdict(recipe)}
     known = known_until(config).isoformat()
     return Forecasts(pd.concat(frames, ignore_index=True), kind, {"origins": logs, "known_until": known, **context})
@@ -168,11 +177,39 @@ def known_until(config: Config) -> datetime:
     return midnight(min(span(config)[1], now(config)))
 
 
+def past_origins(config: Config, model: ModelConfig, count: int, every: int = 1) -> tuple[datetime, ...]:
+    """The last ``count`` origins at which the model can be judged, oldest first, ``every`` steps of its grid apart.
+
+    Every label window is over at the last of them. Where the history is so short that this leaves fewer than three,
+    the longest horizon does not decide: its head is judged at fewer origins, or not at all.
+
+    Raises
+    ------
+    TrainingError
+        When the history is too short to learn and to judge even the shortest horizon.
+    """
+    days = sorted({float(head.get("horizon_days", MONTH_DAYS)) for head in model.heads.values()})
+    first, until = span(config)[0], known_until(config)
+    for longest in range(len(days), 1, -1):
+        try:
+            found = rolling(model.origins, days[:longest], first, until, count, every)
+        except TrainingError:
+            continue
+        if len(found) >= min(count, FEW):
+            return found
+    return rolling(model.origins, days[:1], first, until, count, every)
+
+
 def _past(config: Config, model: ModelConfig, recipe: Recipe, origins: Sequence[datetime], show: Progress) -> Past:
     """The procedure of a model's kind; each imports what only it needs."""
-    from training.forecasts_of_users import PastOfUsers
+    if model.name == INTEREST:
+        from training.forecasts_of_pairs import PastOfPairs
 
-    return PastOfUsers(config, model, recipe, origins, known_until(config), show)
+        return PastOfPairs(config, model, recipe, known_until(config), show)
+    from training.forecasts_of_users import PastOfSpend, PastOfUsers
+
+    kind = PastOfSpend if model.name == VALUE else PastOfUsers
+    return kind(config, model, recipe, origins, known_until(config), show)
 
 
 def _file(config: Config, model: ModelConfig, recipe: Recipe, origin: datetime) -> Path:

@@ -1,9 +1,9 @@
-"""Past forecasts of churn and repurchase: each family fitted to what was known at an origin, beside the baselines."""
+"""Past forecasts about users: churn, repurchase and spend, fitted to what was known at an origin, beside baselines."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -22,10 +22,15 @@ from training.models import fit, raw_scores
 from training.segments import home_stores, segments
 from training.splits import origins_before
 from training.stack import Family, Rows, families, stack
+from training.value.spend import Spend
 
-__all__ = ["PastOfUsers", "blanked"]
+__all__ = ["PastOfSpend", "PastOfUsers", "blanked"]
 
 Progress = Callable[[str, float], None]
+
+# Of a fit's log, what the log of an origin keeps.
+SAID = ("rows", "positives", "users", "trees", "slope", "level_weight", "folds")
+NOTHING = ["user_id", "head", "y", "p", "raw"]
 
 
 @dataclass(frozen=True)
@@ -58,8 +63,7 @@ class PastOfUsers:
                 continue
             frames += found
             log["families"][family.name] = said
-        columns = ["user_id", "head", "y", "p", "raw"]
-        return (pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)), log
+        return (pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=NOTHING)), log
 
     def _before(self, origin: datetime) -> list[datetime]:
         return origins_before(self.model.origins, origin, span(self.config)[0])
@@ -83,11 +87,38 @@ class PastOfUsers:
             said = {"p": fitted.probability(x, horizon), "raw": raw_scores(fitted.booster, x)}
             learned = whole.where(whole.horizon == (horizon or 0.0))
             others = baselines(family, horizon, learned, known, NAMES)
-            frames.append(_frame(head, known, said, others, stores))
+            columns = {**said, **{f"baseline.{name}": p for name, p in others.items()}}
+            frame = pd.DataFrame({"user_id": known.user, "head": head, "y": known.y, **columns})
+            frames.append(_segmented(frame, pd.DataFrame(known.x[:, : len(NAMES)], columns=list(NAMES)), stores))
         learned_until = np.datetime64("1970-01-01") + np.timedelta64(round(float(rows.end.max()) * 86_400), "s")
-        keys = ("rows", "positives", "users", "trees", "slope", "level_weight", "folds")
-        log = {key: fitted.log[key] for key in keys} | {"last_label_end": f"{learned_until}Z"}
+        log = {key: fitted.log[key] for key in SAID} | {"last_label_end": f"{learned_until}Z"}
         return frames, log
+
+
+class PastOfSpend(PastOfUsers):
+    """The procedure of the value model at past origins."""
+
+    @cached_property
+    def spend(self) -> Spend:
+        """Every purchase; what an origin may know of them is cut where it is asked."""
+        return Spend.read(self.config)
+
+    def at(self, origin: datetime) -> tuple[pd.DataFrame, dict[str, Any]]:
+        """What would have been said at ``origin``, beside what followed until ``known_until``."""
+        from training.value.forecast import value_at
+
+        known = replace(self.data, frame=self.data.at([*self._before(origin), origin]))
+        log: dict[str, Any] = {"learned_origins": len(self._before(origin)), "families": {}, "left_out": {}}
+        try:
+            frame, said = value_at(self.config, self.model, self.recipe, known, self.spend, origin, self.known_until)
+        except TrainingError as error:
+            log["left_out"][self.model.name] = str(error).replace("\n ", ";")
+            return pd.DataFrame(columns=NOTHING), log
+        log["families"]["purchase"] = {key: said["chance"][key] for key in SAID} | {"tree_weight": said["tree_weight"]}
+        features, stores = known.at([origin]).set_index("user_id"), home_stores(self.config, origin)
+        heads = [rows.reset_index(drop=True) for _, rows in frame.groupby("head", sort=False)]
+        parts = [_segmented(rows, features.loc[rows["user_id"]], stores) for rows in heads]
+        return (pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=NOTHING)), log
 
 
 def blanked(rows: Rows, recipe: Recipe) -> Rows:
@@ -100,19 +131,8 @@ def blanked(rows: Rows, recipe: Recipe) -> Rows:
     return Rows(x, rows.y, rows.as_of, rows.start, rows.end, rows.horizon, rows.user)
 
 
-def _frame(
-    head: str, known: Rows, said: dict[str, Any], others: dict[str, Any], stores: dict[str, str]
-) -> pd.DataFrame:
-    users = known.user.astype(str)
-    values = {name: known.x[:, place] for place, name in enumerate(NAMES)}
-    home = np.array([stores.get(user) for user in users], dtype=object)
-    return pd.DataFrame(
-        {
-            "user_id": users.astype(object),
-            "head": head,
-            "y": known.y,
-            **said,
-            **{f"baseline.{name}": p for name, p in others.items()},
-            **{f"segment.{name}": part for name, part in segments(values, home).items()},
-        }
-    )
+def _segmented(frame: pd.DataFrame, features: pd.DataFrame, stores: dict[str, str]) -> pd.DataFrame:
+    """``frame`` with the segments of its rows, whose ``features`` stand in the same order."""
+    home = np.array([stores.get(user) for user in frame["user_id"]], dtype=object)
+    values = {name: features[name].to_numpy(float) for name in NAMES}
+    return frame.assign(**{f"segment.{name}": part for name, part in segments(values, home).items()})
