@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from configs import OriginsConfig, load
-from configs.errors import RegistryError, TrainingError
+from configs.errors import TrainingError
 from configs.history import PURCHASE, History, code, pack
 from features.build import build
 from features.ingest import ingest
@@ -22,15 +22,17 @@ from features.simulate import Shop, simulate
 from features.simulate.assortment import CATEGORIES
 from serving.scoring import Bundle, current
 from serving.scoring.interest.model import HEADS
+from training.aliases import move
 from training.benchmark_interest import benchmark_interest
+from training.gate.promote import trained
 from training.interest.examples import ask, known_at
 from training.interest.histories import Histories, read_histories, us
 from training.interest.needs import learn_needs
 from training.interest.procedure import Learner
 from training.interest.ranking import Task, ranking_values, task_of
 from training.interest.train import left_out
-from training.registry import CHALLENGER, Registry
-from training.release import promote, release, trained
+from training.registry import CHALLENGER, CHAMPION, Registry
+from training.release import release
 from training.train import train
 
 END = as_utc("2026-06-01")
@@ -113,12 +115,12 @@ def test_a_card_tells_each_categorys_rhythm_and_lift(report):
     assert all(("lift@10" in one) != ("too_few" in one) for one in found.values())
 
 
-def test_a_version_is_registered_promoted_released_and_scores(config, report, histories):
+def test_a_version_is_registered_released_and_scores(config, report, histories):
     version = Registry(config).version("interest", CHALLENGER)
     assert (version.version, version.run_id) == (report.version, report.run_id)
     assert version.metrics["item.recall_at_10"] == pytest.approx(report.metrics["item"]["recall@10"]["value"])
     assert trained(config) == ["interest"]
-    assert promote(config, "interest", CHALLENGER) == (report.version, None)
+    move(config, {"interest": {CHAMPION: report.version}})
     documents = {"policy.json": b'{"version": "p-1"}', "offers.json": b"[]"}
     made = release(config, documents)
     bundle = Bundle.load(current(config.home / "releases"))
@@ -133,15 +135,6 @@ def test_a_version_is_registered_promoted_released_and_scores(config, report, hi
     assert ((scored.p_low <= scored.p) & (scored.p <= scored.p_high)).all()
     assert model.text(int(scored.codes[0])).startswith("i")
     assert len(model.score_categories(history, us(END)).codes) == len(CATEGORIES)
-
-
-def test_without_metrics_a_version_is_not_promoted(config, report):
-    registry = Registry(config)
-    with registry.run("interest", "broken") as run:
-        version = registry.new_version("interest", run, {"heads": "item category"})
-    with pytest.raises(RegistryError, match="lacks required metrics"):
-        promote(config, "interest", version)
-    registry.withdraw("interest", version)
 
 
 def test_a_training_slice_is_the_published_history(config, histories):

@@ -1,0 +1,1 @@
+"""Champion against challenger (`comparison.compare`): the same users, the same origins, differences with intervals."""

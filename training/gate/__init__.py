@@ -1,0 +1,7 @@
+"""Who may become champion, who says so, and the way back: every move leaves a record that cannot be unwritten.
+
+::
+
+    sign ──► judge (metrics · heads · artefact · comparison · checks · approval) ──► promote ──► release
+                                                                        rollback ◄──┘
+"""

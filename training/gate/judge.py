@@ -1,0 +1,286 @@
+"""May this version become champion? Everything that speaks against it, not only the first; what is missing does too."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from configs import Config, ModelConfig
+from configs.audit import Row, entries, verify
+from configs.errors import AuditError, GateError, UseropsError
+from features.catalog import digest
+from serving.scoring import verified
+from serving.scoring.folder import read_folder
+from training.checks.catalogue import CHECKS
+from training.checks.outcome import Outcome
+from training.checks.run import run_checks, stored_outcomes
+from training.compare.comparison import Comparison, compare
+from training.gate.sign import last_words, missing_approval
+from training.registry import CHAMPION, Registry, Version
+
+__all__ = ["Reason", "Verdict", "judge_promotion", "refuse"]
+
+Progress = Callable[[str, float], None]
+PARITY = "P010"
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One thing that speaks against a version: ``what`` in ``en`` and ``zh``, the two values, what to run."""
+
+    code: str
+    what: dict[str, str]
+    got: object
+    expected: object
+    run: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether the version may become champion; every reason why not; and what it was judged by, as JSON."""
+
+    model: str
+    version: str
+    run_id: str
+    champion: str | None
+    reasons: list[Reason] = field(default_factory=list)
+    evidence: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def allowed(self) -> bool:
+        """Whether nothing speaks against it."""
+        return not self.reasons
+
+    def as_json(self) -> dict[str, Any]:
+        """The verdict as JSON."""
+        return {"allowed": self.allowed, **asdict(self)}
+
+
+def judge_promotion(config: Config, model: ModelConfig, version: str, progress: Progress | None = None) -> Verdict:
+    """Judge a version (a number or an alias) by the model's gate; checks that were never run are run now.
+
+    Raises
+    ------
+    RegistryError
+        When there is no such version: of that there is nothing to judge.
+    """
+    registry = Registry(config)
+    candidate = registry.version(model.name, version)
+    with TemporaryDirectory() as scratch:
+        case = _Case(config, model, registry, candidate, Path(scratch), progress or (lambda message, fraction: None))
+        reasons = [
+            reason
+            for look in (_audited, _artefact, _metrics, _heads, _checked, _not_worse, _approved)
+            for reason in look(case)
+        ]
+        return Verdict(model.name, candidate.version, candidate.run_id, case.before, reasons, case.evidence)
+
+
+def refuse(verdicts: list[Verdict], lang: str = "en") -> GateError:
+    """The error that names every reason of every refused version."""
+    refused = [verdict for verdict in verdicts if not verdict.allowed]
+    lines = [
+        f"{verdict.model} {verdict.version}: {reason.what[lang]}; got {reason.got}, expected {reason.expected}; "
+        f"run: {reason.run}"
+        for verdict in refused
+        for reason in verdict.reasons
+    ]
+    names = ", ".join(f"{verdict.model} version {verdict.version}" for verdict in refused)
+    return GateError("\n  - ".join([f"the gate refuses {names}; nothing was promoted", *lines]))
+
+
+@dataclass
+class _Case:
+    """A version before the gate; what each look finds out is kept in ``evidence``."""
+
+    config: Config
+    model: ModelConfig
+    registry: Registry
+    candidate: Version
+    scratch: Path
+    show: Progress
+    evidence: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def before(self) -> str | None:
+        """The champion now."""
+        return self.registry.aliased(self.model.name, CHAMPION)
+
+    @cached_property
+    def folder(self) -> Path:
+        """The version's files."""
+        return self.registry.folder(self.model.name, self.candidate.version, self.scratch / self.model.name)
+
+    @cached_property
+    def heads(self) -> list[str]:
+        """What the version answers: a label that could not be learned is not in it."""
+        return self.candidate.tags.get("heads", "").split() or list(self.model.heads)
+
+    def rows(self) -> list[Row]:
+        """What the audit table says of the version."""
+        return entries(self.config.audit_uri, self.model.name, self.candidate.version)
+
+    def reason(self, code: str, en: str, zh: str, got: object, expected: object, run: str) -> Reason:
+        """One reason; ``run`` may name the model as ``{model}`` and the version as ``{version}``."""
+        command = run.format(model=self.model.name, version=self.candidate.version)
+        return Reason(code, {"en": en, "zh": zh}, got, expected, command)
+
+
+def _audited(case: _Case) -> Iterator[Reason]:
+    """The audit table is as it was written, and holds what the version's tags say it holds."""
+    run = "userops audit"
+    try:
+        case.evidence["audit_rows"] = verify(case.config.audit_uri)
+        rows = case.rows()
+    except AuditError as error:
+        yield case.reason(
+            "audit", error.what, "审计表被篡改或无法读取", error.got, error.expected or "rows as written", run
+        )
+        return
+    named = case.candidate.tags.get("review.audit")
+    if named and named not in {row.digest for row in rows}:
+        what = "the review that the version's tags name is not in the audit table"
+        yield case.reason("audit", what, "版本标签所指的审核记录不在审计表中", named, "a row of that digest", run)
+
+
+def _artefact(case: _Case) -> Iterator[Reason]:
+    """The files are whole, are this version's, and read the features that there are."""
+    run = "userops train {model}"
+    try:
+        meta = read_folder(case.folder).meta
+        case.evidence["model_json"] = verified.sha256((case.folder / "model.json").read_bytes())
+    except UseropsError as error:
+        yield case.reason("artefact", error.what, "模型文件缺失或被改动", error.got, error.expected or "its files", run)
+        return
+    case.evidence["data_hash"] = _data_hash(meta)
+    case.evidence["trained_by"] = meta.get("trained_by")
+    for name, got, expected in (
+        ("version", str(meta["version"]), case.candidate.version),
+        ("run_id", meta["run_id"], case.candidate.run_id),
+    ):
+        if got != expected:
+            what = f"the files belong to another {name}"
+            yield case.reason("artefact", what, f"模型文件的 {name} 不符", got, expected, run)
+    if meta["catalogue_digest"] != digest():
+        what = "it was trained on another feature catalogue"
+        yield case.reason("parity", what, "模型训练所用的特征目录与现在不同", meta["catalogue_digest"], digest(), run)
+
+
+def _metrics(case: _Case) -> Iterator[Reason]:
+    """Every head has every metric that the gate requires, as a finite number."""
+    found = case.candidate.metrics
+    case.evidence["gate"] = asdict(case.model.gate)
+    case.evidence["metrics"] = {name: value for name, value in sorted(found.items()) if ".baseline." not in name}
+    for head in case.heads:
+        for metric in case.model.gate.required:
+            name = f"{head}.{metric}".replace("@", "_at_")
+            if not math.isfinite(found.get(name, math.nan)):
+                what, zh = f"metric {name} is missing", f"缺少指标 {name}"
+                yield case.reason("metric", what, zh, found.get(name), "a number", "userops train {model}")
+
+
+def _heads(case: _Case) -> Iterator[Reason]:
+    """No score that customers get today goes away."""
+    if case.before is None or case.before == case.candidate.version:
+        return
+    served = case.registry.version(case.model.name, case.before).tags.get("heads", "").split()
+    if lost := sorted(set(served) - set(case.heads)):
+        what = f"it does not answer {', '.join(lost)}, which the champion does"
+        zh = f"缺少冠军模型已有的输出:{', '.join(lost)}"
+        yield case.reason("heads", what, zh, sorted(case.heads), sorted(served), "userops train {model}")
+
+
+def _checked(case: _Case) -> Iterator[Reason]:
+    """No blocking check fires, and none of them is without an answer; parity must have been seen to hold."""
+    blockers = [check.code for check in CHECKS if check.severity == "blocker" or check.code == PARITY]
+    arguments = (case.config, case.model, case.candidate.version)
+    there = {outcome.code: outcome for outcome in stored_outcomes(case.config, case.model.name, case.candidate.version)}
+    unanswered = [code for code in blockers if code not in there or there[code].status == "skipped"]
+    if unanswered:
+        run = run_checks(*arguments, lambda message, fraction: case.show(message, 0.5 * fraction), only=unanswered)
+        there |= {outcome.code: outcome for outcome in run}
+    case.evidence["checks"] = {code: _short(outcome) for code, outcome in sorted(there.items())}
+    again = "userops check {model} {version}"
+    for code in blockers:
+        outcome = there.get(code)
+        if outcome is None:
+            yield case.reason("check", f"check {code} was not run", f"检查 {code} 未运行", None, "an outcome", again)
+        elif outcome.status == "skipped":
+            what, zh = f"check {code} could not be run", f"检查 {code} 无法运行"
+            yield case.reason("check", what, zh, outcome.explanation["en"], "an outcome", again)
+    for outcome in there.values():
+        if outcome.status == "issue" and outcome.severity == "blocker":
+            kind = "parity" if outcome.code == PARITY else "check"
+            what, zh = (f"{outcome.code} {outcome.title[lang]}: {outcome.explanation[lang]}" for lang in ("en", "zh"))
+            yield case.reason(kind, what, zh, "issue", "no blocking issue", again)
+
+
+def _not_worse(case: _Case) -> Iterator[Reason]:
+    """On the same users and origins, no head is worse than the champion's by more than the margin."""
+    gate, again = case.model.gate, "userops compare {model} champion {version}"
+    if case.before is None:
+        case.evidence["comparison"] = (
+            "first champion: there is nothing to compare with; check P004 judges the baselines"
+        )
+        return
+    if case.before == case.candidate.version:
+        return
+    try:
+        found = compare(
+            *(case.config, case.model, case.before, case.candidate.version),
+            progress=lambda message, fraction: case.show(message, 0.5 + 0.5 * fraction),
+            origins=gate.origins,
+            in_brief=True,
+        )
+    except UseropsError as error:
+        what, zh = f"it cannot be compared with the champion: {error.what}", "无法与冠军模型比较"
+        yield case.reason("comparison", what, zh, error.got, error.expected, again)
+        return
+    case.evidence["comparison"] = found.as_json()
+    yield from _worse(case, found, again)
+
+
+def _worse(case: _Case, found: Comparison, again: str) -> Iterator[Reason]:
+    gate = case.model.gate
+    for head in case.heads:
+        difference = found.worse_by(head, gate.decides)
+        if difference is None:
+            if head in found.heads_of_first:
+                what, zh = f"{head}: no paired {gate.decides}", f"{head}:缺少配对比较的 {gate.decides}"
+                yield case.reason("comparison", what, zh, None, "a paired difference", again)
+        elif not difference.value <= gate.margin:
+            what = f"{head}: {gate.decides} is worse than the champion's beyond the margin"
+            zh = f"{head}:{gate.decides} 比冠军模型差,超出允许范围"
+            got = f"worse by {difference.value:.4g} [{difference.low:.4g}, {difference.high:.4g}]"
+            yield case.reason("comparison", what, zh, got, f"at most {gate.margin:g}", again)
+
+
+def _approved(case: _Case) -> Iterator[Reason]:
+    """The reviewers that the policy demands have approved these very files, and nobody rejects them."""
+    policy = case.model.gate.approval
+    try:
+        words = last_words(case.rows())
+    except AuditError:
+        words = {}
+    case.evidence["reviews"] = {
+        who: {"word": row.action, "at": row.at, "comment": row.comment, "audit": row.digest}
+        for who, row in words.items()
+    }
+    trained_by = case.evidence.get("trained_by")
+    for what in missing_approval(policy, words, str(case.evidence.get("model_json")), trained_by):
+        run = 'userops sign {model} {version} --approve --comment "..."'
+        yield case.reason("approval", f"approval: {what}", f"审批:{what}", what, f"approval by {policy}", run)
+
+
+def _data_hash(meta: dict[str, Any]) -> str | None:
+    found: str | None = meta.get("training", {}).get("data", {}).get("data_hash")
+    return found
+
+
+def _short(outcome: Outcome) -> dict[str, str]:
+    return {"status": outcome.status, "severity": outcome.severity, "title": outcome.title["en"]}

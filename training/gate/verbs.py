@@ -1,0 +1,94 @@
+"""`userops promote`, `rollback`, `sign` and `audit`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from configs import load
+from configs.terminal import JsonFile, Models, console, print_table, showing, write_json
+
+__all__ = ["audit", "promote", "rollback", "sign"]
+
+Comment = Annotated[str, typer.Option(help="Why; kept in the audit table.", show_default="none")]
+MOST_ROWS = 40
+
+
+def promote(
+    models: Models = None,
+    version: Annotated[str, typer.Option(help="A version number or an alias.")] = "challenger",
+    comment: Comment = "",
+    json_file: JsonFile = None,
+) -> None:
+    """Let a version be champion, if metrics, comparison, checks, parity and reviewers let it; else say what lacks."""
+    from training.gate.promote import promote as move
+    from training.gate.promote import trained
+
+    config = load()
+    with showing("judging") as show:
+        moved = move(config, models or trained(config), version, show, comment)
+    for one in moved:
+        before = f" (before: {one.before})" if one.before else " (the first champion)"
+        already = " already: nothing moved" if one.row is None else before
+        console.print(f"{one.model}: champion is version {one.version}{already}", highlight=False)
+    write_json(
+        json_file,
+        [{"model": one.model, "version": one.version, "before": one.before, "audit": _row(one.row)} for one in moved],
+    )
+
+
+def rollback(
+    model: Annotated[str, typer.Argument(help="Which model.")], comment: Comment = "", json_file: JsonFile = None
+) -> None:
+    """Let the champion before this one be champion again, at once and without asking the gate; then release."""
+    from training.gate.rollback import rollback as back
+
+    row = back(load(), model, comment)
+    before = row.evidence["before"]
+    console.print(f"{model}: champion is version {row.version} again (before: {before})", highlight=False)
+    console.print("the service follows with: userops release", highlight=False)
+    write_json(json_file, row.as_json())
+
+
+def sign(
+    model: Annotated[str, typer.Argument(help="Which model.")],
+    version: Annotated[str, typer.Argument(help="A version number or an alias.")] = "challenger",
+    approve: Annotated[bool, typer.Option("--approve", help="It may speak to customers.", show_default="off")] = False,
+    reject: Annotated[bool, typer.Option("--reject", help="It may not.", show_default="off")] = False,
+    ask: Annotated[bool, typer.Option("--ask", help="A question first.", show_default="off")] = False,
+    comment: Comment = "",
+    json_file: JsonFile = None,
+) -> None:
+    """Approve or reject a version, or ask about it, under the name of this account: the promotion gate reads it."""
+    from training.gate.sign import sign as say
+
+    words = [word for word, said in (("approved", approve), ("rejected", reject), ("asked", ask)) if said]
+    if len(words) != 1:
+        raise typer.BadParameter("say one of --approve, --reject and --ask")
+    row = say(load(), model, version, words[0], comment)
+    console.print(f"{model} version {row.version}: {row.action} by {row.who}", markup=False, highlight=False)
+    write_json(json_file, row.as_json())
+
+
+def audit(
+    model: Annotated[str | None, typer.Argument(help="Which model.", show_default="all of them")] = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Show who promoted, rolled back and signed what, after seeing that no row was altered; else this ends with 1."""
+    from configs.audit import entries, verify
+
+    config = load()
+    there = verify(config.audit_uri)
+    rows = entries(config.audit_uri, model)
+    shown: list[list[object]] = [
+        [row.seq, row.at[:19].replace("T", " "), row.who, row.action, f"{row.model} {row.version}", row.comment]
+        for row in rows[-MOST_ROWS:]
+    ]
+    print_table(f"the last {len(shown)} of {len(rows)} rows", ["", "at (UTC)", "who", "did", "version", "why"], shown)
+    console.print(f"{there} rows, none altered, none missing between them", highlight=False)
+    write_json(json_file, [row.as_json() for row in rows])
+
+
+def _row(row: Any) -> dict[str, Any] | None:
+    return None if row is None else row.as_json()
