@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,11 +22,15 @@ import training.checks.verbs
 import training.compare.verbs
 import training.gate.verbs
 import training.monitor.verbs
+import training.retrain.verbs
 import training.verbs
 import training.verbs_benchmark
 from configs import Config, load
 from configs.errors import UseropsError
 from configs.terminal import JsonFile, console, errors, print_table, showing, write_json
+
+if TYPE_CHECKING:
+    from training.retrain.steps import Serving
 
 # Nothing of this project calls home, and every clock in it is UTC.
 os.environ.update(TZ="UTC", BENTOML_DO_NOT_TRACK="True", MLFLOW_DISABLE_TELEMETRY="true", GIT_PYTHON_REFRESH="quiet")
@@ -82,14 +86,37 @@ def after_live_events(verb: Callable[..., None]) -> Callable[..., None]:
 
 def release(json_file: JsonFile = None) -> None:
     """Bundle champions, policy and offers for serving, and make the bundle current, atomically."""
-    from serving.decision.source import compile_policy
     from training.release import release as bundle
 
     config = load()
-    policy, offers = compile_policy(config)
-    made = bundle(config, {"policy.json": policy, "offers.json": offers})
+    made = bundle(config, documents(config))
     console.print(f"released {made.release_id}: " + ", ".join(f"{m} version {v}" for m, v in made.versions.items()))
     write_json(json_file, asdict(made))
+
+
+def documents(config: Config) -> dict[str, bytes]:
+    """The policy and the offers of a release, compiled and checked."""
+    from serving.decision.source import compile_policy
+
+    policy, offers = compile_policy(config)
+    return {"policy.json": policy, "offers.json": offers}
+
+
+def for_retraining() -> Serving:
+    """What a retraining needs of the service: logged decisions, and the documents of a release."""
+    from serving.log import DecisionLog
+    from training.retrain.steps import Serving
+
+    def export(config: Config, file: Path, since_us: int, until_us: int) -> int:
+        if not config.decisions_uri.startswith("postgresql") and not (config.home / "decisions.db").exists():
+            return 0
+        log = DecisionLog.open(config.decisions_uri)
+        try:
+            return log.export(file, since_us, until_us)
+        finally:
+            log.close()
+
+    return Serving(export, documents)
 
 
 def status(json_file: JsonFile = None) -> None:
@@ -298,6 +325,8 @@ def signal_wait() -> None:
         console.print("stopping")
 
 
+verb: Callable[..., None]
+benchmark: Callable[..., None]
 for verb in (
     features.verbs.simulate,
     features.verbs.ingest,
@@ -309,6 +338,7 @@ for verb in (
     training.gate.verbs.audit,
     training.checks.verbs.check,
     training.monitor.verbs.monitor,
+    training.retrain.verbs.retraining(for_retraining),
     release,
     status,
     serving.verbs.serve,

@@ -6,7 +6,8 @@ Pairs of one user resemble each other, so each user gives one pair per head: the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +15,9 @@ from numpy.typing import NDArray
 from serving.scoring.interest.model import FEATURES, InterestModel
 from training.interest.histories import Histories, us
 from training.monitor.calibration import HeadCalibration, calibration_shift
-from training.monitor.reference import EXPLAINED_ROWS, Population
+from training.monitor.reference import EARLIER, EXPLAINED_ROWS, Population, described
 
-__all__ = ["category_calibration", "interest_population", "interest_weights"]
+__all__ = ["category_calibration", "interest_population", "interest_reference"]
 
 USERS = 1_000
 CALIBRATION_USERS = 500
@@ -45,7 +46,16 @@ def interest_population(model: InterestModel, histories: Histories, as_of: datet
     return Population(as_of, values, {head: np.array(raw) for head, raw in raws.items()})
 
 
-def interest_weights(model: InterestModel, present: Population) -> dict[str, float]:
+def interest_reference(
+    model: InterestModel, histories: Histories, as_of: datetime, every_days: float
+) -> dict[str, Any]:
+    """``reference.json`` of an interest model; earlier instants are ``every_days`` apart."""
+    earlier = [as_of - timedelta(days=every_days * k) for k in reversed(range(1, EARLIER // 2 + 1))]
+    present, *past = (interest_population(model, histories, at) for at in (as_of, *earlier))
+    return described(model.name, model.version, present, [one for one in past if one.rows], _weights(model, present))
+
+
+def _weights(model: InterestModel, present: Population) -> dict[str, float]:
     """Each ``<head>.<feature>``'s share of the mean absolute contribution to the scores; together 1."""
     weights: dict[str, float] = {}
     for head in model.heads:

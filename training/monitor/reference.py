@@ -21,6 +21,7 @@ from serving.scoring.model import Model
 from training.monitor.counts import count, cut, ks, psi
 
 __all__ = [
+    "EARLIER",
     "EXPLAINED_ROWS",
     "FILE",
     "Moved",

@@ -22,11 +22,11 @@ from serving.scoring.model import Model
 from training.dataset import assemble
 from training.interest.histories import Histories, read_histories
 from training.monitor.calibration import HeadCalibration, judge_calibration, matured
-from training.monitor.interest import category_calibration, interest_population, interest_weights
-from training.monitor.reference import EARLIER, FILE, Population, Reference, described, population, reference_of
+from training.monitor.interest import category_calibration, interest_population, interest_reference
+from training.monitor.reference import FILE, Population, Reference, population, reference_of
 from training.registry import Registry, Version
 
-__all__ = ["Watched", "interest_reference", "load_version"]
+__all__ = ["Watched", "load_version"]
 
 Progress = Callable[[str, float], None]
 
@@ -43,17 +43,6 @@ def load_version(registry: Registry, model: str, version: str) -> Model | Intere
 
             return ValueModel.load(folder)
         return Model.load(folder)
-
-
-def interest_reference(
-    model: InterestModel, histories: Histories, as_of: datetime, every_days: float
-) -> dict[str, Any]:
-    """``reference.json`` of an interest model; earlier instants are ``every_days`` apart."""
-    earlier = [as_of - timedelta(days=every_days * k) for k in reversed(range(1, EARLIER // 2 + 1))]
-    present, *past = (interest_population(model, histories, at) for at in (as_of, *earlier))
-    return described(
-        model.name, model.version, present, [one for one in past if one.rows], interest_weights(model, present)
-    )
 
 
 class Watched:

@@ -1,0 +1,194 @@
+"""What each step of a retraining does, and what it leaves in its MLflow run; a step begun twice leaves the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from configs import Config, model_of
+from configs.errors import BundleError, GateError
+from features.periods import now
+from serving.scoring import Bundle, current
+from serving.scoring.model import Model
+from training.registry import CHALLENGER, CHAMPION, Registry, Run
+from training.retrain.work import Step, Work
+
+__all__ = ["OUTCOMES", "Serving", "steps_of"]
+
+#: How a retraining ends, and what ``userops retrain`` ends with.
+OUTCOMES = {"quiet": 0, "released": 0, "left_out": 0, "refused": 5}
+DECISION_DAYS = 28
+
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class Serving:
+    """What a retraining needs of the service, handed in by the command line: training never imports it.
+
+    ``export(config, file, since_us, until_us)`` writes logged decisions as Parquet and says how many rows;
+    ``documents(config)`` are the checked policy and offers of a release.
+    """
+
+    export: Callable[[Config, Path, int, int], int]
+    documents: Callable[[Config], Mapping[str, bytes]]
+
+
+@dataclass(frozen=True)
+class _Retraining:
+    config: Config
+    name: str
+    if_needed: bool
+    serving: Serving
+    registry: Registry
+    parent: Run
+    show: Progress
+
+    @contextmanager
+    def run(self, step: str, work: Work) -> Iterator[Run]:
+        with self.registry.run("retrain", f"{self.name} {step}", {"step": step, "work": work.id}, self.parent) as run:
+            yield run
+
+    def decisions(self, work: Work) -> Path | None:
+        """The decisions of the last four weeks, as a file; None when there are none."""
+        file = work.file.with_name(f"{self.name}-decisions.parquet")
+        until = now(self.config)
+        rows = self.serving.export(
+            self.config,
+            file,
+            int((until - timedelta(days=DECISION_DAYS)).timestamp() * 1e6),
+            int(until.timestamp() * 1e6),
+        )
+        return file if rows else None
+
+    def drift(self, work: Work) -> Mapping[str, Any]:
+        from training.monitor.monitor import monitor
+        from training.monitor.report import write_to
+
+        with self.run("drift", work) as run:
+            if self.registry.aliased(self.name, CHAMPION) is None:
+                return {"verdict": "untrained", "reasons": [{"code": "untrained", "en": "there is no champion yet"}]}
+            found = monitor(self.config, self.name, CHAMPION, self.show, served=self.decisions(work))
+            write_to(run, found)
+            said: dict[str, Any] = {"verdict": found.verdict, "reasons": found.reasons, "run_id": run.run_id}
+            needed = found.verdict == "drift" or not self.if_needed
+            return said if needed else {**said, "end": "quiet"}
+
+    def train(self, work: Work) -> Mapping[str, Any]:
+        from training.train import train
+
+        newest = max((int(one.version) for one in self.registry.versions(self.name)), default=0)
+        before = work.note("newest_version", newest)
+        with self.run("train", work) as run:
+            challenger = self.registry.aliased(self.name, CHALLENGER)
+            # A version becomes challenger when all of it is there: begun before and finished then.
+            if challenger is None or int(challenger) <= before:
+                report = train(self.config, self.name, self.show)
+                run.json(asdict(report), "train.json")
+                if not report.version:
+                    return {"left_out": report.left_out, "end": "left_out"}
+                challenger = report.version
+            version = self.registry.version(self.name, challenger)
+            run.tags({"version": version.version, "trained_in": version.run_id})
+            return {"version": version.version, "run_id": version.run_id}
+
+    def backtest(self, work: Work) -> Mapping[str, Any]:
+        from training.retrain.backtest import backtest_version
+
+        with self.run("backtest", work) as run:
+            return backtest_version(self.config, model_of(self.config, self.name), self._version(work), run, self.show)
+
+    def checks(self, work: Work) -> Mapping[str, Any]:
+        from training.checks.run import run_checks
+
+        with self.run("checks", work) as run:
+            model = model_of(self.config, self.name)
+            outcomes = run_checks(self.config, model, self._version(work), self.show)
+            run.json({"outcomes": [one.as_json() for one in outcomes]}, "checks.json")
+            run.tags({f"check.{one.code}": one.status for one in outcomes})
+            return {one.code: one.status for one in outcomes}
+
+    def shadow(self, work: Work) -> Mapping[str, Any]:
+        from training.monitor.served import read_vectors
+        from training.monitor.watched import load_version
+        from training.retrain.shadow import as_page, shadow
+
+        with self.run("shadow", work) as run:
+            champion, version = self.registry.aliased(self.name, CHAMPION), self._version(work)
+            file = self.decisions(work)
+            if champion is None or champion == version or file is None:
+                said = {"status": "not_applicable", "reason": "no champion beside it" if file else "no decisions"}
+                run.json(said, "shadow.json")
+                return said
+            pair = [load_version(self.registry, self.name, one) for one in (champion, version)]
+            vectors = read_vectors(file)
+            if not (isinstance(pair[0], Model) and isinstance(pair[1], Model)) or vectors.empty:
+                said = {"status": "not_applicable", "reason": "the log holds vectors; this model reads histories"}
+                run.json(said, "shadow.json")
+                return said
+            heads = shadow(pair[0], pair[1], vectors)
+            told = {"status": "compared", "users": len(vectors), "heads": [one.as_json() for one in heads]}
+            run.json(told, "shadow.json")
+            run.text(as_page(self.name, heads, (champion, version)), "shadow.html")
+            if all(one.sound for one in heads):
+                return told
+            bad = [one.head for one in heads if not one.sound]
+            return {**told, "end": "refused", "refused": f"no sound answer for logged users: {', '.join(bad)}"}
+
+    def gate(self, work: Work) -> Mapping[str, Any]:
+        from training.gate.promote import promote
+
+        with self.run("gate", work) as run:
+            try:
+                (moved,) = promote(self.config, [self.name], self._version(work), self.show, f"retrain {work.id}")
+            except GateError as error:
+                run.text(str(error), "refused.txt")
+                run.tags({"allowed": "false"})
+                return {"end": "refused", "refused": str(error)}
+            run.tags({"allowed": "true"})
+            run.json(moved.verdict.as_json() if moved.verdict else {"already": True}, "verdict.json")
+            return {"version": moved.version, "before": moved.before}
+
+    def release(self, work: Work) -> Mapping[str, Any]:
+        from training.release import release
+
+        with self.run("release", work) as run:
+            documents = self.serving.documents(self.config)
+            made = self._in_force(documents) or release(self.config, documents).release_id
+            run.tags({"release_id": made})
+            return {"release_id": made}
+
+    def _in_force(self, documents: Mapping[str, bytes]) -> str | None:
+        """The release in force when it is the one that would be made: this step was finished but for its note."""
+        try:
+            bundle = Bundle.load(current(self.config.home / "releases"))
+        except BundleError:
+            return None
+        served = {name: str(one["version"]) for name, one in bundle.meta["models"].items()}
+        champions = {name: self.registry.aliased(name, CHAMPION) for name in self.config.models}
+        same = served == {name: version for name, version in champions.items() if version is not None}
+        return bundle.release_id if same and bundle.documents == dict(documents) else None
+
+    def _version(self, work: Work) -> str:
+        version: str = work.done["train"]["version"]
+        return version
+
+
+def steps_of(
+    config: Config,
+    name: str,
+    *,
+    if_needed: bool,
+    serving: Serving,
+    registry: Registry,
+    parent: Run,
+    show: Progress,
+) -> list[Step]:
+    """The seven steps for one model."""
+    one = _Retraining(config, name, if_needed, serving, registry, parent, show)
+    every = (one.drift, one.train, one.backtest, one.checks, one.shadow, one.gate, one.release)
+    return [Step(do.__name__, do) for do in every]
