@@ -240,7 +240,7 @@ def load(home: Path | str | None = None, now: datetime | None = None) -> Config:
     Examples
     --------
     >>> sorted(load().models)
-    ['churn', 'interest', 'repurchase']
+    ['churn', 'interest', 'repurchase', 'value']
     """
     folder = configs_folder()
     project = read_yaml(folder / "project.yaml")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from time import perf_counter
@@ -17,7 +17,7 @@ from serving.reasons import Reasons
 from serving.schemas import Explain
 from serving.scoring import Bundle, Model
 
-__all__ = ["ServedModel", "scored_users"]
+__all__ = ["ServedModel", "Telling", "asked_together", "plain_user", "scored_users"]
 
 _BEYOND = {"en": "less likely than not to order within {:g} days", "zh": "{:g} 天内下单的可能性不到一半"}
 
@@ -72,9 +72,9 @@ def scored_users(served: ServedModel, batch: Batch, explain: Explain) -> tuple[l
     explaining = 0.0
     model = served.model
     x = np.ascontiguousarray(batch.values[:, served.columns])
-    users = [_user(batch, row) for row in range(len(batch.user_ids))]
+    users = [plain_user(batch, row) for row in range(len(batch.user_ids))]
     scores: dict[str, list[dict[str, Any]]] = {}
-    for heads in _asked_together(model):
+    for heads in asked_together(model):
         inside = batch.found & model.in_cohort(x, heads[0])
         rows = np.flatnonzero(inside)
         own = x[rows]
@@ -82,9 +82,11 @@ def scored_users(served: ServedModel, batch: Batch, explain: Explain) -> tuple[l
         scores |= {head: _scores(model, head, raws[head], rows, inside, batch, explain.lang) for head in heads}
         if explain.level != "none" and rows.size:
             began = perf_counter()
-            telling = _Telling(served, batch, rows, explain)
+            telling = Telling(served, batch, rows, explain)
             for head, (phi, base) in model.explained(own, heads).items():
-                telling.add(scores[head], raws[head], phi, base)
+                told = telling.told(raws[head], phi, base, "log_odds")
+                for row, (explanation, reasons) in zip(rows.tolist(), told, strict=True):
+                    scores[head][row] |= {"explanation": explanation, "reason_codes": reasons}
             explaining += perf_counter() - began
     for head in model.heads:
         for user, score in zip(users, scores[head], strict=True):
@@ -93,7 +95,8 @@ def scored_users(served: ServedModel, batch: Batch, explain: Explain) -> tuple[l
     return users, explaining
 
 
-def _user(batch: Batch, row: int) -> dict[str, Any]:
+def plain_user(batch: Batch, row: int) -> dict[str, Any]:
+    """A user's entry of the answer, before any score."""
     known = bool(batch.found[row])
     return {
         "user_id": batch.user_ids[row],
@@ -106,7 +109,7 @@ def _user(batch: Batch, row: int) -> dict[str, Any]:
     }
 
 
-def _asked_together(model: Model) -> list[list[str]]:
+def asked_together(model: Model) -> list[list[str]]:
     """The heads, those with one booster and one cohort together: the same rows, in one question."""
     together: dict[tuple[str, str | None], list[str]] = {}
     for name, head in model.heads.items():
@@ -152,45 +155,40 @@ def _cold_start(model: Model, head: str, reason: str) -> dict[str, Any]:
     }
 
 
-class _Telling:
+class Telling:
     """Reasons and explanations for ``rows`` of a batch."""
 
     def __init__(self, served: ServedModel, batch: Batch, rows: NDArray[np.intp], explain: Explain) -> None:
-        self.served, self.explain, self.rows = served, explain, rows.tolist()
+        self.served, self.explain = served, explain
         self.values = [_values(served.place, vector) for vector in batch.values[rows].tolist()]
         # The same feature is a strong reason at several horizons.
         self.texts: dict[tuple[int, str], str] = {}
 
-    def add(
-        self,
-        scores: list[dict[str, Any]],
-        raw: NDArray[np.float64],
-        phi: NDArray[np.float64],
-        base: NDArray[np.float64],
-    ) -> None:
-        """Complete one head's ``scores``; ``raw``, ``phi`` and ``base`` are those of the rows."""
+    def told(
+        self, raw: NDArray[np.float64], phi: NDArray[np.float64], base: NDArray[np.float64], unit: str
+    ) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
+        """The explanation and the reasons of each row; ``raw``, ``phi`` and ``base`` are those of one head."""
         everything = self.explain.level == "full"
         strongest = np.argsort(-np.abs(phi), axis=1, kind="stable")
         if not everything:
             strongest = strongest[:, : self.explain.top_n]
         shares = np.take_along_axis(phi, strongest, axis=1).tolist()
         residuals = (raw - base - phi.sum(axis=1)).tolist()
-        each = zip(self.rows, strongest.tolist(), shares, residuals, base.tolist(), raw.tolist(), strict=True)
-        for place, (row, features, share, residual, base_value, raw_score) in enumerate(each):
+        each = zip(strongest.tolist(), shares, residuals, base.tolist(), raw.tolist(), strict=True)
+        for place, (features, share, residual, base_value, raw_score) in enumerate(each):
             told = list(zip(features, share, strict=True))
-            explanation = {"base_value": base_value, "raw_score": raw_score, "additivity_residual": residual}
+            explanation: dict[str, Any] = {"base_value": base_value, "raw_score": raw_score}
+            explanation["additivity_residual"] = residual
             if everything:
                 explanation["contributions"] = [self._share(place, i, value) for i, value in told]
-            scores[row]["explanation"] = explanation
-            scores[row]["reason_codes"] = [
-                self._reason(place, i, value) for i, value in told[: self.explain.top_n] if value != 0
-            ]
+            reasons = [self._reason(place, i, value, unit) for i, value in told[: self.explain.top_n] if value != 0]
+            yield explanation, reasons
 
     def _share(self, place: int, i: int, contribution: float) -> dict[str, Any]:
         feature = self.served.model.features[i]
         return {"feature": feature, "value": self.values[place](feature), "contribution": contribution}
 
-    def _reason(self, place: int, i: int, contribution: float) -> dict[str, Any]:
+    def _reason(self, place: int, i: int, contribution: float, unit: str) -> dict[str, Any]:
         feature, value = self.served.model.features[i], self.values[place]
         text = self.texts.get((place, feature))
         if text is None:
@@ -200,7 +198,7 @@ class _Telling:
             "feature": feature,
             "value": value(feature),
             "contribution": contribution,
-            "unit": "log_odds",
+            "unit": unit,
             "direction": "+" if contribution > 0 else "-",
             "text": text,
         }

@@ -24,11 +24,13 @@ import httpx
 from pydantic import BaseModel
 
 from serving.conversation import Call, Refused, Retries, converse
-from serving.schemas import Profile, ScoreRequest, ScoreResponse
+from serving.schemas import ScoreRequest, ScoreResponse
 from serving.schemas_decision import DecisionRecord, ReplayedDecision, ReplayRequest
 from serving.schemas_feedback import BatchAnswer, FeedbackEvent, LiveEvent
 from serving.schemas_interest import ConsentAnswer, InterestRequest, InterestResponse, PersonalizationAnswer, TagAnswer
 from serving.schemas_nbo import NextBestOffer, NextBestOfferResponse
+from serving.schemas_profile import Profile
+from serving.schemas_value import ValueResponse
 
 __all__ = ["AsyncClient", "Client", "Refused", "Retries"]
 
@@ -60,6 +62,9 @@ class _Questions:
 
     def _score(self, model: str, asked: ScoreRequest) -> Call[ScoreResponse]:
         return _ask(f"/v1/score/{quote(model, safe='')}", asked, ScoreResponse)
+
+    def _value(self, asked: ScoreRequest) -> Call[ValueResponse]:
+        return _ask("/v1/score/value", asked, ValueResponse)
 
     def _interest(self, asked: InterestRequest) -> Call[InterestResponse]:
         return _ask("/v1/score/interest", asked, InterestResponse)
@@ -115,6 +120,10 @@ class Client(_Questions):
     def score(self, model: str, asked: ScoreRequest) -> ScoreResponse:
         """The scores of ``churn`` or ``repurchase``."""
         return self._send(self._score(model, asked))
+
+    def value(self, asked: ScoreRequest) -> ValueResponse:
+        """What users will spend, and their tiers."""
+        return self._send(self._value(asked))
 
     def interest(self, asked: InterestRequest) -> InterestResponse:
         """What users will want next."""
@@ -201,6 +210,10 @@ class AsyncClient(_Questions):
     async def score(self, model: str, asked: ScoreRequest) -> ScoreResponse:
         """The scores of ``churn`` or ``repurchase``."""
         return await self._send(self._score(model, asked))
+
+    async def value(self, asked: ScoreRequest) -> ValueResponse:
+        """What users will spend, and their tiers."""
+        return await self._send(self._value(asked))
 
     async def interest(self, asked: InterestRequest) -> InterestResponse:
         """What users will want next."""

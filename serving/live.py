@@ -37,6 +37,9 @@ from serving.reasons import Reasons
 from serving.schemas import Explain, ScoreRequest
 from serving.schemas_interest import InterestRequest
 from serving.scoring import Bundle, current
+from serving.scoring.value.model import NAME as VALUE
+from serving.scoring.value.model import ValueModel
+from serving.value import valued_users
 
 __all__ = ["Live", "Release"]
 
@@ -228,10 +231,11 @@ class Live:
     async def scored(self, served: ServedModel, batch: Batch, explain: Explain) -> tuple[list[dict[str, Any]], float]:
         """Scores and the seconds their reasons took; on this thread when that is quick."""
         most = _INLINE_SCORED if explain.level == "none" else _INLINE_EXPLAINED
+        answer = valued_users if isinstance(served.model, ValueModel) else scored_users
         if len(batch.user_ids) <= most:
-            return scored_users(served, batch, explain)
+            return answer(served, batch, explain)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self.heavy, scored_users, served, batch, explain)
+        return await loop.run_in_executor(self.heavy, answer, served, batch, explain)
 
     async def profile(self, user_id: str, explain: Explain, strict: bool) -> dict[str, Any]:
         """The answer to ``GET /v1/users/{id}/profile``: what is known of one user, and every score."""
@@ -247,12 +251,13 @@ class Live:
             user = users[0]
             scores[name] = {
                 "model": served.block(),
-                **{key: user[key] for key in user if key in ("scores", *_NEXT_ORDER)},
+                **{key: user[key] for key in user if key in ("scores", *_NEXT_ORDER, *_TIER)},
             }
         known = bool(batch.found[0])
         if profile is not None and known:
             told = {head: score["p"] for model in scores.values() for head, score in model["scores"].items()}
-            profile = {**profile, "lifecycle_state": lifecycle_state(profile.get("lifecycle_state"), told)}
+            state = lifecycle_state(profile.get("lifecycle_state"), told)
+            profile = {**profile, "lifecycle_state": state, **{key: scores.get(VALUE, {}).get(key) for key in _TIER}}
         return {
             "user_id": user_id,
             "known": known,
@@ -275,6 +280,7 @@ class Live:
 
 
 _NEXT_ORDER = ("expected_next_order_at", "expected_next_order")
+_TIER = ("value_tier", "value_tier_text")
 
 
 def _unavailable(detail: str, reason: str | None) -> Problem:

@@ -16,7 +16,7 @@ __all__ = ["CONTENT_TYPE_LATEST", "Metrics", "metrics", "render", "route_of"]
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _ROUTES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"/v1/(next-best-offer|feedback|events|audiences:build)"), r"/v1/\1"),
-    (re.compile(r"/v1/score/(churn|repurchase|interest)"), r"/v1/score/\1"),
+    (re.compile(r"/v1/score/(churn|repurchase|interest|value)"), r"/v1/score/\1"),
     (re.compile(r"/v1/decisions/[^/]*:(replay|explain)"), r"/v1/decisions/{id}:\1"),
     (re.compile(r"/v1/decisions/[^/]*"), "/v1/decisions/{id}"),
     (re.compile(r"/v1/users/.*/tags/.*", re.DOTALL), "/v1/users/{id}/tags/{tag}"),

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from serving.schemas import Card, Models, ProblemBody, Profile, ScoreRequest, ScoreResponse
+from serving.schemas import Card, Models, ProblemBody, ScoreRequest, ScoreResponse
 from serving.schemas_decision import (
     AudienceRequest,
     AudienceResponse,
@@ -28,6 +28,8 @@ from serving.schemas_interest import (
     TagAnswer,
 )
 from serving.schemas_nbo import MOST_CANDIDATES, NextBestOffer, NextBestOfferResponse
+from serving.schemas_profile import Profile
+from serving.schemas_value import ValueResponse
 
 __all__ = ["document"]
 
@@ -66,6 +68,7 @@ _ANSWERED = (
     NextBestOfferResponse,
     BatchAnswer,
     InterestResponse,
+    ValueResponse,
     DecisionRecord,
     ReplayedDecision,
     ExplainedDecision,
@@ -75,6 +78,7 @@ _ANSWERED = (
     TagAnswer,
 )
 _BODY = (400, 405, 408, 413, 415)
+_ANSWERS = {"value": "ValueResponse"}
 
 
 def document(max_users: int, version: str, heads: Mapping[str, str]) -> dict[str, Any]:
@@ -95,7 +99,7 @@ def document(max_users: int, version: str, heads: Mapping[str, str]) -> dict[str
                 "operationId": name,
                 "summary": purpose,
                 "requestBody": {"required": True, "content": {"application/json": {"schema": _ref("ScoreRequest")}}},
-                "responses": _responses("ScoreResponse", (400, 404, 405, 408, 413, 415, 422, 503)),
+                "responses": _responses(_ANSWERS.get(name, "ScoreResponse"), (*_BODY, 404, 422, 503)),
             }
         }
         for name, purpose in heads.items()
@@ -136,7 +140,7 @@ def document(max_users: int, version: str, heads: Mapping[str, str]) -> dict[str
         "info": {
             "title": "userops",
             "version": version,
-            "description": "Churn, repurchase and interest scores with reasons, and the next best offer.",
+            "description": "Churn, repurchase, interest and value scores with reasons, and the next best offer.",
         },
         "paths": paths,
         "components": {"schemas": components},

@@ -12,12 +12,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from serving.encode import json_response
-from serving.endpoints import audiences, interest, offers, received, users
+from serving.endpoints import audiences, interest, offers, received, users, value
 from serving.endpoints.body import live_of
 from serving.errors.problem import Problem, from_validation
 from serving.metrics import CONTENT_TYPE_LATEST, render
 from serving.openapi import document
-from serving.schemas import Explain, ProfileQuery
+from serving.schemas import Explain
+from serving.schemas_profile import ProfileQuery
 
 if TYPE_CHECKING:
     from serving.scoring import Bundle
@@ -72,7 +73,7 @@ async def card(request: Request) -> Response:
         block, meta = served.block(), dict(served.model.meta)
     # 101 numbers per head that only the percentile needs.
     meta["heads"] = {
-        name: {key: value for key, value in head.items() if key != "raw_percentiles"}
+        name: {key: content for key, content in head.items() if key not in ("raw_percentiles", "spend_percentiles")}
         for name, head in meta["heads"].items()
     }
     return json_response({"model": block, "release": _release(release.bundle), "card": meta})
@@ -97,6 +98,7 @@ def rest_app() -> Starlette:
             *offers.ROUTES,
             *received.ROUTES,
             *interest.ROUTES,
+            *value.ROUTES,
             *users.ROUTES,
             *audiences.ROUTES,
             Route("/v1/users/{user_id:path}/profile", profile, methods=["GET"]),

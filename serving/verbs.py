@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from configs import Config, load
 from configs.errors import UseropsError
 from configs.terminal import JsonFile, console, print_benchmark, print_table, showing, writable, write_json
+from serving.tables import print_answer, print_explained, print_offers
 
 __all__ = [
     "benchmark_explain",
@@ -74,71 +73,8 @@ def explain(
     from serving.local import ask
 
     answer = ask(load(), model, [user], {"level": "full", "top_n": top, "lang": lang})
-    for name, head in answer["users"][0]["scores"].items():
-        if head["explanation"] is None:
-            console.print(f"{name}: {head['status_reason']}")
-            continue
-        shares = head["explanation"]
-        rows: list[list[object]] = [["base value", f"{shares['base_value']:+.4f}"]]
-        rows += [[reason["text"], f"{reason['contribution']:+.4f}"] for reason in head["reason_codes"]]
-        rest = shares["raw_score"] - shares["base_value"] - sum(r["contribution"] for r in head["reason_codes"])
-        rows += [["all other features", f"{rest:+.4f}"], ["raw score", f"{shares['raw_score']:+.4f}"]]
-        rows += [["calibrated probability", f"{head['p']:.4f}"]]
-        print_table(name, ["", "log-odds"], rows)
+    print_explained(answer["users"][0])
     write_json(json_file, answer)
-
-
-def print_answer(answer: dict[str, Any]) -> None:
-    """One table per user: each head, its probability, its reasons; of interest, the next categories and items."""
-    for user in answer["users"]:
-        if "scores" not in user:
-            print_interest(user)
-            continue
-        rows: list[list[object]] = []
-        for name, head in user["scores"].items():
-            shown = "-" if head["p"] is None else f"{head['p']:.3f}"
-            rank = "-" if head["percentile"] is None else f"{head['percentile']:.0f}"
-            why = [f"{r['direction']} {r['text']}" for r in head["reason_codes"]] or [head["status_reason"] or ""]
-            rows.append([name, shown, rank, "\n".join(why)])
-        basis = f"features as of {user['as_of']}" if user["known"] else "unknown: the base rates of everybody"
-        table = Table(title=f"{user['user_id']}   ({basis})", title_justify="left")
-        for title, side in (("score", "left"), ("p", "right"), ("percentile", "right"), ("because", "left")):
-            table.add_column(title, justify=side)  # type: ignore[arg-type]
-        for row in rows:
-            table.add_row(*(Text(str(cell)) for cell in row))
-        console.print(table)
-        if user.get("expected_next_order"):
-            console.print(next_order(user), highlight=False)
-
-
-def print_interest(user: dict[str, Any]) -> None:
-    """What a user will want next, the likeliest first."""
-    rows: list[list[object]] = []
-    for kind in ("categories", "items"):
-        for one in user[kind]:
-            name = one["category_id"] if kind == "categories" else f"{one['item_id']} ({one['category_id']})"
-            why = one["because"]["text"] if one["because"] else ""
-            if one["need"] and one["need"]["satisfied"]:
-                why = f"need satisfied: {one['need']['days_since']:.0f} of {one['need']['usual_days']:.0f} days"
-            rows.append([kind, name, f"{one['p']:.3f}", why])
-    table = Table(title=f"{user['user_id']}   ({user['status_reason'] or 'interest'})", title_justify="left")
-    for title, side in (("next", "left"), ("", "left"), ("p", "right"), ("because", "left")):
-        table.add_column(title, justify=side)  # type: ignore[arg-type]
-    for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row))
-    console.print(table)
-
-
-def next_order(user: dict[str, Any]) -> str:
-    """When the next order is expected, as a sentence."""
-    expected = user["expected_next_order"]
-    if user["expected_next_order_at"] is None:
-        return f"next order: {expected['text'] or expected['status_reason']}"
-    until = (
-        expected["high_at"][:10] if expected["high_at"] else f"later than {expected['horizon_days']:g} days from then"
-    )
-    low = expected["low_at"][:10] if expected["low_at"] else "then"
-    return f"next order expected {user['expected_next_order_at'][:10]} (80 %: {low} to {until})"
 
 
 def benchmark_explain(json_file: JsonFile = None) -> None:
@@ -169,39 +105,6 @@ def decide(
     told = answer(load(), question)
     print_offers(told)
     write_json(json_file, told)
-
-
-def print_offers(answer: dict[str, Any]) -> None:
-    """The offers with their reasons, and how many others fell to which rule."""
-    table = Table(title=f"decision {answer['decision_id']}: {answer['status']}", title_justify="left")
-    for title in ("offer", "p [95 %]", "value", "priority", "shown with probability", "because"):
-        table.add_column(title, justify="left" if title in ("offer", "because") else "right")
-    for offer in answer["offers"]:
-        low, high = offer["p_interval"]
-        why = [f"{reason['direction']} {reason['text']}" for reason in offer["reason_codes"]]
-        parts = offer["components"]
-        cells = (
-            offer["offer_id"],
-            f"{offer['p']:.3f} [{low:.3f}, {high:.3f}]",
-            f"{parts['value']:.2f}",
-            f"{offer['priority']:.3f}",
-            f"{offer['action_probability']:.4f}",
-            "\n".join(why),
-        )
-        table.add_row(*map(Text, cells))
-    console.print(table)
-    if answer["fallback"]:
-        console.print(f"fallback: {answer['fallback']['offer_id']} ({answer['fallback']['rule']})")
-    if answer["status_reason"]:
-        console.print(f"because: {answer['status_reason']}")
-    rules: dict[str, list[str]] = {}
-    for one in answer["filtered"]:
-        rules.setdefault(f"{one['stage']}: {one['rule']}", []).append(one["offer_id"] or f"{one['count']} offers")
-    rows: list[list[object]] = [[rule, ", ".join(offers)] for rule, offers in rules.items()]
-    if rows:
-        print_table("why not the others", ["rule", "offers"], rows)
-    funnel = " → ".join(f"{stage} {count}" for stage, count in answer["funnel"].items())
-    console.print(f"{funnel}   in {answer['timing_ms']['total']:.1f} ms", highlight=False)
 
 
 def identify(

@@ -21,23 +21,23 @@ from numpy.typing import NDArray
 
 from configs import Config, configs_folder, read_yaml
 from features.catalog import NAMES
-from training.baselines import BgNbd, GammaGamma
+from serving.scoring.value.tiers import TierRules, Tiers, read_rules
 from training.benchmark import family_of, first_of_mature, ingested, rule_of
 from training.dataset import TrainingSet, assemble
 from training.splits import origins_before
-from training.stack import Family, Rows, stack
+from training.stack import Rows, stack
+from training.value.baselines import BASELINES, forecast_baselines
 from training.value.fit import FittedValue, fit_value
 from training.value.measures import MEASURES, spend_metrics
 from training.value.spend import Spend
-from training.value.tiers import TierRules, Tiers, moves, read_rules, realised
+from training.value.tiers import moved_since, realised
 
-__all__ = ["benchmark_value", "forecast_baselines", "say_verdict"]
+__all__ = ["benchmark_value", "say_verdict"]
 
 Floats = NDArray[np.float64]
 Progress = Callable[[str, float], None]
 
 RESAMPLES = 300
-BASELINES = ("bg_nbd_gamma_gamma", "repeat_last_period")
 CALLED = {
     "expected": {"en": "expected spend", "zh": "期望消费"},
     "typical": {"en": "typical spend", "zh": "典型消费"},
@@ -111,7 +111,7 @@ def benchmark_value(
             for name in BASELINES
         },
         "verdict": say_verdict(metrics, against),
-        "tiers": _tiers(rules, fitted, found, family, origins, observe_until, judged, truth, horizon_days),
+        "tiers": _tiers(rules, fitted, found, origins, observe_until, judged, truth, horizon_days),
         "settings": {
             "source": str(source),
             "observe_until": observe_until.isoformat(),
@@ -123,23 +123,6 @@ def benchmark_value(
         "versions": {name: version(name) for name in ("userops", "lightgbm", "scikit-learn", "duckdb", "feast")},
         "seconds": time.monotonic() - started,
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-    }
-
-
-def forecast_baselines(judged: Rows, features: tuple[str, ...], spend: Spend, horizon_days: float) -> dict[str, Floats]:
-    """BG/NBD times Gamma-Gamma, fitted to the purchase days of ``judged`` themselves, and the spend of the last period.
-
-    A day with purchases is one purchase. Gamma-Gamma sees the first day too: without it, whoever bought once would
-    have no mean of his own.
-    """
-    column = {name: judged.x[:, k] for k, name in enumerate(features)}
-    days, age = column["purchase_days_life"], column["days_since_first_purchase"]
-    history = (days - 1, age - column["days_since_last_purchase"], age)
-    mean = np.nan_to_num(column["spend_life"]) / days
-    each = GammaGamma.fit(days, mean).mean_amount(days, mean)
-    return {
-        "bg_nbd_gamma_gamma": BgNbd.fit(*history).expected(*history, horizon_days) * each,
-        "repeat_last_period": spend.between(judged.user, judged.as_of - horizon_days, judged.as_of),
     }
 
 
@@ -174,7 +157,6 @@ def _tiers(
     rules: TierRules,
     fitted: FittedValue,
     found: TrainingSet,
-    family: Family,
     origins: Sequence[datetime],
     observe_until: datetime,
     judged: Rows,
@@ -182,20 +164,15 @@ def _tiers(
     horizon_days: float,
 ) -> dict[str, Any]:
     """What the tiers of ``observe_until`` did, and how customers have moved between tiers since an earlier origin."""
-    recency = NAMES.index(rules.recency)
     now = fitted.expected(judged.x, horizon_days)
     tiers = Tiers.fit(rules, now)
-    tier = tiers.of(now, judged.x[:, recency])
+    tier = tiers.of(now, judged.x[:, NAMES.index(rules.recency)])
     before = min(origins, key=lambda origin: abs(observe_until - origin - timedelta(days=horizon_days)))
-    then = stack(found.at([before]), family, NAMES, None, [horizon_days])
-    was = tiers.of(fitted.expected(then.x, horizon_days), then.x[:, recency])
-    place = {user: k for k, user in enumerate(judged.user.tolist())}
-    same = np.array([place.get(user, -1) for user in then.user.tolist()])
     return {
         "rules": tiers.as_json(),
         "realised": realised(tier, truth),
         "since": f"{before:%Y-%m-%d}",
-        "moves": moves(was[same >= 0], tier[same[same >= 0]]),
+        "moves": moved_since(before, tiers, fitted, found, judged, tier),
     }
 
 

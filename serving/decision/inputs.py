@@ -57,7 +57,8 @@ class Inputs:
         A rough propensity in [0, 1] per item_id or category_id. It only chooses which offers are scored where the
         catalogue has more eligible ones than ``candidate_source["max"]``; an absent id counts as 0.
     scores
-        Calibrated probabilities of the user-level heads, for example ``p_inactive_30d``; None where unknown.
+        Calibrated probabilities of the user-level heads, for example ``p_inactive_30d``, and the expected spend that
+        makes the tiers (``spend_365d``); None where unknown.
     consent
         Per channel or purpose; absent means never asked.
     not_interested

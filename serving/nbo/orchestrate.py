@@ -30,7 +30,7 @@ from serving.nbo.clock import Expectation, Stopwatch
 from serving.nbo.deciding import choose, told
 from serving.nbo.gather import Known, inputs_of
 from serving.nbo.rules import Rules
-from serving.nbo.state import lifecycle_state, user_scores, user_state
+from serving.nbo.state import lifecycle_state, user_scores, user_state, value_tier
 from serving.nbo.tags import interests_of, own_categories, tag_scores
 from serving.schemas_nbo import NextBestOffer
 from serving.scoring.interest.model import Scored
@@ -137,7 +137,8 @@ class Offers:
         categories: Scored | None,
     ) -> Inputs:
         model, catalogue = release.bundle.interest, rules.catalogue
-        scores = user_scores(release.models, known.vector if known.found else None)
+        vector = known.vector if known.found else None
+        scores = user_scores(release.models, vector)
         tags: dict[str, float] = {}
         interests: dict[str, float] = {}
         if model is not None and categories is not None:
@@ -158,6 +159,7 @@ class Offers:
             at_us=at_us,
             scores=scores,
             lifecycle_state=lifecycle_state(published, scores),
+            value_tier=value_tier(release.models, vector, scores),
             tags=tags,
             interests=interests,
             model=model,

@@ -27,7 +27,7 @@ from serving.nbo.deciding import FORCED, REASONS_OMITTED, choose, told
 from serving.nbo.fresh import lines_of
 from serving.nbo.gather import needs_of
 from serving.nbo.rules import Rules, folder_of
-from serving.nbo.state import lifecycle_state, user_scores
+from serving.nbo.state import lifecycle_state, user_scores, value_tier
 from serving.nbo.tags import PREFIX, own_categories, tag_scores
 from serving.schemas_decision import ReplayRequest
 
@@ -186,7 +186,9 @@ def _inputs(row: DecisionRow, release: Release, same: bool) -> Inputs:
     if same or not inputs.personalization:
         return inputs
     vector = _vector(row)
-    scores = user_scores(release.models, None if bool(np.isnan(vector).all()) else vector)
+    read = None if bool(np.isnan(vector).all()) else vector
+    scores = user_scores(release.models, read)
+    tier = value_tier(release.models, read, scores)
     published = "active" if inputs.lifecycle_state == "at_risk" else inputs.lifecycle_state
     state = lifecycle_state(published, scores)
     needs, tags, model = dict(inputs.needs), dict(inputs.tags), release.bundle.interest
@@ -198,7 +200,7 @@ def _inputs(row: DecisionRow, release: Release, same: bool) -> Inputs:
             own = set(history.category.tolist()) | {model.category_of(item) for item in history.item.tolist()}
             found = tag_scores(model, history, at_us, own_categories(model, history, at_us), ())
             tags = {tag: p for tag, p in found.items() if code(tag.removeprefix(PREFIX)) in own}
-    return dataclasses.replace(inputs, scores=scores, lifecycle_state=state, needs=needs, tags=tags)
+    return dataclasses.replace(inputs, scores=scores, lifecycle_state=state, value_tier=tier, needs=needs, tags=tags)
 
 
 def _answered(row: DecisionRow) -> bool:

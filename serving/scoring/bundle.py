@@ -27,6 +27,8 @@ from serving.scoring import verified
 from serving.scoring.interest.model import NAME as INTEREST
 from serving.scoring.interest.model import InterestModel
 from serving.scoring.model import Model
+from serving.scoring.value.model import NAME as VALUE
+from serving.scoring.value.model import ValueModel
 
 __all__ = ["FORMAT", "Bundle", "current", "release_digest"]
 
@@ -37,8 +39,9 @@ FORMAT = 1
 class Bundle:
     """The models of one release, verified.
 
-    ``models`` holds those that score users, ``interest`` the one that scores items and categories for a user;
-    ``documents`` are the bytes of every other file, by its name: what the release was decided with.
+    ``models`` holds those that score users (``value`` among them is a `ValueModel`), ``interest`` the one that scores
+    items and categories for a user; ``documents`` are the bytes of every other file, by its name: what the release was
+    decided with.
     """
 
     release_id: str
@@ -132,8 +135,8 @@ def _model(
         raise BundleError(
             f"{folder / 'release.json'}: {name}", got=files.get(manifest), expected=listed["model_json_sha256"]
         )
-    kind = InterestModel if name == INTEREST else Model
-    model = kind.load(folder / listed["folder"], listed["model_json_sha256"])
+    kinds: dict[str, type[Model] | type[InterestModel]] = {INTEREST: InterestModel, VALUE: ValueModel}
+    model = kinds.get(name, Model).load(folder / listed["folder"], listed["model_json_sha256"])
     for what, got, expected in (
         ("name", model.name, name),
         ("version", model.version, str(listed["version"])),

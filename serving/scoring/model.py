@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import lightgbm as lgb
 import numpy as np
@@ -36,7 +36,6 @@ __all__ = ["FORMAT", "LEVELS", "Model", "write_model"]
 
 Floats = NDArray[np.float64]
 
-KIND = "users"  # one row of user features per answer
 _MANY_THREADS = 4  # from here on LightGBM's threads are sooner than `Margins`, which has one
 LEVELS = (0.1, 0.5, 0.9)  # median and 80 % interval of the waiting time
 
@@ -46,6 +45,8 @@ class Model:
 
     ``x`` is always float64[n, f] with the columns of ``features`` in that order, NaN where a value is absent.
     """
+
+    kind: ClassVar[str] = "users"  # one row of user features per answer
 
     def __init__(self, meta: Mapping[str, Any], boosters: Mapping[str, lgb.Booster], digest: str, where: str) -> None:
         self.meta = dict(meta)
@@ -73,11 +74,11 @@ class Model:
         self._check(where)
 
     @classmethod
-    def load(cls, folder: Path, expected_sha256: str | None = None) -> Model:
+    def load(cls, folder: Path, expected_sha256: str | None = None) -> Self:
         """The model in ``folder``; every file is verified before it is parsed."""
         read = read_folder(folder, expected_sha256)
-        if (kind := read.meta.get("kind", KIND)) != KIND:
-            raise BundleError(f"{read.where}: another kind of model", got=kind, expected=KIND)
+        if (kind := read.meta.get("kind", Model.kind)) != cls.kind:
+            raise BundleError(f"{read.where}: another kind of model", got=kind, expected=cls.kind)
         try:
             return cls(read.meta, read.boosters, read.digest, read.where)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -203,8 +204,7 @@ class Model:
         )
 
     def _predict(self, booster: str, asked: Floats, threads: int, **how: bool) -> Floats:
-        answer = self._boosters[booster].predict(asked, num_iteration=-1, num_threads=threads, **how)
-        return np.asarray(answer, dtype=np.float64)
+        return np.asarray(self._boosters[booster].predict(asked, num_iteration=-1, num_threads=threads, **how), float)
 
     def _asked(self, booster: str, x: Floats, horizons: Sequence[float | None]) -> Floats:
         """All rows once per horizon; once where the booster knows of none."""

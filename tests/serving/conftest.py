@@ -31,6 +31,7 @@ from features import online, vectors
 from features.catalog import NAMES
 from features.catalog import digest as digest_of_catalogue
 from serving.scoring import write_model, write_release
+from serving.scoring.value.model import write_value
 
 with warnings.catch_warnings():
     # bentoml 1.4.39 uses pathspec's GitWildMatchPattern and pydantic's old schema hook; once imported it is silent.
@@ -127,12 +128,61 @@ COHORTS = {
 
 @dataclass(frozen=True)
 class Meta:
-    """The documents and boosters of both models, before they are written."""
+    """The documents and boosters of the models, before they are written."""
 
     churn: dict[str, Any]
     churn_boosters: dict[str, str]
     repurchase: dict[str, Any]
     repurchase_boosters: dict[str, str]
+    value: dict[str, Any]
+    value_boosters: dict[str, str]
+
+    def write(self, folder: Path) -> dict[str, Path]:
+        write_model(folder / "churn", self.churn, self.churn_boosters)
+        write_model(folder / "repurchase", self.repurchase, self.repurchase_boosters)
+        write_value(folder / "value", self.value, self.value_boosters)
+        return {name: folder / name for name in ("churn", "repurchase", "value")}
+
+
+SPEND_HORIZONS = (30.0, 90.0, 365.0)
+
+
+def amounts(x: np.ndarray, features: Sequence[str], seed: int) -> lgb.Booster:
+    """A booster of log-amounts that differ from customer to customer and rise with the horizon."""
+    rng = np.random.default_rng(seed)
+    own = 3 + 0.1 * np.nan_to_num(x[:, list(features).index("orders_life")]) + rng.normal(0, 0.5, len(x))
+    rows = np.vstack([np.column_stack([x, np.full(len(x), days)]) for days in SPEND_HORIZONS])
+    label = np.concatenate([own + 0.2 * np.log(days) for days in SPEND_HORIZONS])
+    parameters = {"objective": "regression", "num_leaves": 7, "verbose": -1, "seed": seed, "num_threads": 1}
+    parameters |= {"deterministic": True, "monotone_constraints": [0] * len(features) + [1]}
+    return lgb.train(parameters, lgb.Dataset(rows, label, feature_name=[*features, "horizon_days"]), 12)
+
+
+def value_of(purchase: lgb.Booster, x: np.ndarray, features: Sequence[str], seed: int) -> tuple[dict, dict[str, str]]:
+    """What a value model says beside what all models say, and its boosters."""
+    amount = amounts(x, features, seed)
+    heads = {f"spend_{d:g}d": head(purchase, "purchase", x, d, "bought", d / 900) for d in SPEND_HORIZONS}
+    for place, one in enumerate(heads.values()):
+        rows = np.column_stack([x, np.full(len(x), one["horizon_days"])])
+        odds = 1.05 * purchase.predict(rows, raw_score=True) + one["calibrator"]["intercept"]
+        spend = np.exp(amount.predict(rows, raw_score=True) + 0.1 * place) / (1 + np.exp(-odds))
+        one["spend_percentiles"] = percentiles(spend)
+    rules = {"version": 1, "head": "spend_365d", "recency": "days_since_last_purchase", "core_share": 0.2}
+    rules |= {"core_silence_days": 150.0, "dormant_silence_days": 90.0, "dormant_share": 0.5}
+    meta = {
+        "name": "value",
+        "boosters": {name: {"horizon_column": True, "monotone": "increasing"} for name in ("purchase", "amount")},
+        "heads": heads,
+        "amount": {
+            "booster": "amount",
+            "constants": {name: 0.1 * place for place, name in enumerate(heads)},
+            "ratios": np.linspace(-1, 1, 101).tolist(),
+        },
+        "tiers": {**rules, "core_spend": np.quantile(spend, 0.8), "dormant_spend": np.quantile(spend, 0.5)},
+        "cold_start": dict(zip(heads, (20.0, 45.0, 90.0), strict=True)),
+        "metrics": {"spend_30d": {"mae": {"value": 9.0, "ci": [8.0, 10.0]}}},
+    }
+    return meta, {"purchase": purchase.model_to_string(), "amount": amount.model_to_string()}
 
 
 def make_meta(features: Sequence[str], digest: str, version: str, seed: int) -> Meta:
@@ -174,11 +224,14 @@ def make_meta(features: Sequence[str], digest: str, version: str, seed: int) -> 
             "cohort": "bought",
         },
     }
+    value, value_boosters = value_of(repurchase, x, features, seed)
     return Meta(
         churn,
         {"inactive": inactive.model_to_string()},
         common | orders,
         {"repurchase": repurchase.model_to_string(), "first": first.model_to_string()},
+        common | value,
+        value_boosters,
     )
 
 
@@ -194,10 +247,7 @@ def meta() -> Meta:
 
 @pytest.fixture(scope="session")
 def model_folders(meta: Meta, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("models")
-    write_model(folder / "churn", meta.churn, meta.churn_boosters)
-    write_model(folder / "repurchase", meta.repurchase, meta.repurchase_boosters)
-    return {"churn": folder / "churn", "repurchase": folder / "repurchase"}
+    return meta.write(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture
@@ -209,13 +259,10 @@ def releases(model_folders: dict[str, Path], tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def make_models() -> Callable[[Path, Sequence[str], str, str, int], dict[str, Path]]:
-    """Write both models for any list of features: (folder, features, digest, version, seed) -> model folders."""
+    """Write the models for any list of features: (folder, features, digest, version, seed) -> model folders."""
 
     def make(folder: Path, features: Sequence[str], digest: str, version: str, seed: int) -> dict[str, Path]:
-        made = make_meta(features, digest, version, seed)
-        write_model(folder / "churn", made.churn, made.churn_boosters)
-        write_model(folder / "repurchase", made.repurchase, made.repurchase_boosters)
-        return {"churn": folder / "churn", "repurchase": folder / "repurchase"}
+        return make_meta(features, digest, version, seed).write(folder)
 
     return make
 
@@ -326,7 +373,7 @@ NOW = datetime(2026, 11, 21, 10, 11, 12, tzinfo=UTC)
 
 @pytest.fixture(scope="session")
 def catalogue_models(tmp_path_factory: pytest.TempPathFactory, make_models: Any) -> dict[str, Path]:
-    """Both models on the features of the real catalogue."""
+    """The models on the features of the real catalogue."""
     return make_models(tmp_path_factory.mktemp("catalogue_models"), NAMES, digest_of_catalogue(), "3", 1)
 
 

@@ -200,7 +200,7 @@ FIELDS = st.fixed_dictionaries(
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(body=FIELDS.map(lambda fields: json.dumps(fields).encode()) | st.binary(max_size=300))
 def test_any_body_is_answered_or_refused(served, body):
-    for name in ("churn", "repurchase"):
+    for name in ("churn", "repurchase", "value"):
         answer = served.client.post(f"/v1/score/{name}", content=body, headers=JSON)
         if answer.status_code == 200:
             asked = json.loads(body)["user_ids"]

@@ -19,7 +19,7 @@ def test_a_release_holds_what_training_wrote(releases, model_folders, x, digest)
     bundle = Bundle.load(folder, digest)
     assert folder.name == bundle.release_id
     assert bundle.release_id.startswith("2026-11-21T101112Z-")
-    assert sorted(bundle.models) == ["churn", "repurchase"]
+    assert sorted(bundle.models) == ["churn", "repurchase", "value"]
     assert bundle.meta["alias"] == "champion"
     trained = Model.load(model_folders["churn"])
     assert bundle.models["churn"].digest == trained.digest
@@ -86,7 +86,7 @@ def test_a_file_outside_the_release_is_refused(releases, name):
         (lambda m: m.pop("files"), "incomplete"),
         (lambda m: m["models"]["churn"].update(version="4"), "version"),
         (lambda m: m["models"]["churn"].update(model_json_sha256="sha256:00"), "churn"),
-        (lambda m: m["models"].update(value=m["models"].pop("churn")), "name"),
+        (lambda m: m["models"].update(other=m["models"].pop("churn")), "name"),
         (lambda m: m.update(catalogue_digest="sha256:00"), "catalogue_digest"),
     ],
 )

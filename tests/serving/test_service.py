@@ -10,7 +10,8 @@ import pytest
 from pydantic import TypeAdapter
 
 from features.catalog import NAMES
-from serving.schemas import Card, Models, Profile, ScoreResponse
+from serving.schemas import Card, Models, ScoreResponse
+from serving.schemas_profile import Profile
 from serving.scoring import Model
 
 KNOWN = [f"u{i}" for i in range(50)]
@@ -261,7 +262,7 @@ def test_profile_of_an_unknown_user(served):
 def test_models_and_cards(served, churn):
     listed = served.client.get("/v1/models").json()
     Models.model_validate(listed)
-    assert [model["name"] for model in listed["models"]] == ["churn", "repurchase"]
+    assert [model["name"] for model in listed["models"]] == ["churn", "repurchase", "value"]
     assert listed["models"][0]["heads"] == list(churn.heads)
     card = served.client.get("/v1/models/churn/card").json()
     Card.model_validate(card)

@@ -32,6 +32,17 @@ def test_the_documented_answer_is_the_answer(served):
     assert shape(documented) == shape(answer)
 
 
+def test_the_documented_value_is_the_answer(served):
+    documented = block("value-response")
+    answer = served.score("value", [f"u{i}" for i in range(40)], explain={"top_n": 1})
+    head = next(iter(documented["users"][0]["scores"]))
+    user = next(u for u in answer["users"] if u["value_tier"])
+    answer["users"] = [{**user, "scores": {head: user["scores"][head]}}]
+    parts = [reason["part"] for reason in user["scores"][head]["reason_codes"]]
+    assert parts == [reason["part"] for reason in documented["users"][0]["scores"][head]["reason_codes"]]
+    assert shape(documented) == shape(answer)
+
+
 def test_the_documented_defaults_are_the_defaults(served):
     asked = block("request")
     short = served.client.post("/v1/score/repurchase", json={"user_ids": asked["user_ids"], "request_id": "r-17"})

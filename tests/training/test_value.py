@@ -19,14 +19,16 @@ from configs import configs_folder, load, read_yaml
 from configs.errors import ConfigError, TrainingError
 from features.catalog import NAMES
 from features.periods import as_utc
+from serving.scoring.value.tiers import TierRules, Tiers, read_rules
 from training.baselines import BgNbd, GammaGamma
-from training.benchmark_value import benchmark_value, forecast_baselines
+from training.benchmark_value import benchmark_value
 from training.stack import Family, Rows, stack
 from training.value.amounts import fit_amounts
+from training.value.baselines import forecast_baselines
 from training.value.fit import fit_value
 from training.value.measures import MEASURES, measure, spend_metrics
 from training.value.spend import Spend
-from training.value.tiers import TierRules, Tiers, moves, read_rules, realised
+from training.value.tiers import moves, realised
 
 DATA = Path(os.environ.get("USEROPS_DATA") or Path(__file__).parents[3] / "shared" / "data")
 CDNOW = DATA / "cdnow" / "CDNOW_master.txt"

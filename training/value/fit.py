@@ -24,8 +24,12 @@ from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
 
 from configs.errors import TrainingError
+from serving.scoring.calibrator import Sigmoid
+from serving.scoring.value.forecast import LEVELS, SpendForecast
 from training.boost import DEFAULTS, STUDENT, raw_scores
-from training.models import FOLD_ROWS, Fitted, fit
+from training.calibrate import Blend
+from training.models import Fitted, fit
+from training.prepare import FOLD_ROWS
 from training.stack import Family, Rows
 from training.teacher import fit_teacher
 from training.value.amounts import Amounts, Customers, fit_amounts, fit_customers
@@ -45,7 +49,6 @@ TREE_PARAMS: dict[str, Any] = {"objective": "gamma", "min_data_in_leaf": 100, "l
 WEIGHTS = (0.0, 0.25)
 # Differences in gamma deviance below this are noise.
 ALIKE = 1e-3
-LEVELS = np.linspace(0, 1, 101)
 
 
 @dataclass(frozen=True)
@@ -61,20 +64,20 @@ class FittedValue:
     ratios: Floats
     log: dict[str, Any] = field(repr=False)
 
-    def amount(self, x: Floats, horizon: float) -> Floats:
-        """The mean spend within the horizon of those who buy, shape (n,); the last column of ``x`` is the horizon."""
-        return np.asarray(np.exp(raw_scores(self.booster, x) + self.constants[horizon]), dtype=np.float64)
+    def forecast(self, x: Floats, horizon: float) -> SpendForecast:
+        """What each row of ``x`` spends within the horizon, which is its last column: bit for bit as it is served."""
+        platt = self.chance.platt
+        p = Sigmoid(platt.slope, platt.intercepts[horizon])(raw_scores(self.chance.booster, x))
+        amount = np.exp(raw_scores(self.booster, x) + self.constants[horizon])
+        return SpendForecast(p, np.asarray(amount, dtype=np.float64), self.ratios)
 
     def expected(self, x: Floats, horizon: float) -> Floats:
         """The mean spend within the horizon, shape (n,)."""
-        return self.chance.probability(x, horizon) * self.amount(x, horizon)
+        return self.forecast(x, horizon).expected
 
     def quantile(self, x: Floats, horizon: float, level: float = 0.5) -> Floats:
         """The spend that is not exceeded with probability ``level``, shape (n,); the typical one at 0.5."""
-        p = self.chance.probability(x, horizon)
-        inside = (level - (1 - p)) / np.maximum(p, 1e-12)
-        spread = np.exp(np.interp(inside, LEVELS, self.ratios))
-        return np.where(inside > 0, self.amount(x, horizon) * spread, 0.0)
+        return self.forecast(x, horizon).quantile(level)
 
 
 @dataclass(frozen=True)
@@ -108,8 +111,9 @@ def fit_value(
     seed: int,
     threads: int,
     overrides: Mapping[str, Any] | None = None,
+    blend: Blend | None = None,
 ) -> FittedValue:
-    """Fit both stages; parameters as those of `models.fit`, and the ``amount`` spent in each row's window.
+    """Fit both stages; parameters as those of `models.prepare` and `models.learn`, and each row's ``amount`` spent.
 
     Raises
     ------
@@ -127,7 +131,7 @@ def fit_value(
             because="the source gives no amounts, or the history is short",
             run="userops status",
         )
-    chance = fit(rows, today, family, features, start, seed, threads, overrides)
+    chance = fit(rows, today, family, features, start, seed, threads, overrides, blend)
     params = {**DEFAULTS, **TREE_PARAMS, "seed": seed, "num_threads": threads}
     known = _past(rows, amount, family, features, start, params)
     customers = fit_customers(chance.teacher, today, features)
@@ -135,13 +139,15 @@ def fit_value(
     learned = rows.where(chosen)
     ahead, until = float(today.as_of.max()), float(today.end.max())
     core = _fit_core(customers, learned, amount[chosen], ahead, until - ahead, params)
-    booster, target = _student(core, known.weight, learned, today, params)
+    booster, target = _student(core, known.weight, learned, today, [*features, "horizon_days"], params)
     # A purchase may cost nothing: the mean amount is that of the paid ones, times how often one is paid.
     paid = float((amount[rows.y > 0] > 0).mean())
     constants = _constants(chance, booster, today, target + known.missed + np.log(paid))
     log = {
         "chance": chance.log,
         "buyers": len(bought),
+        "trees": booster.num_trees(),
+        "params": {k: v for k, v in params.items() if k != "num_threads"},
         "gamma_gamma": {k: float(v) for k, v in vars(customers.amounts).items()},
         "tree_weight": known.weight,
         "missed": known.missed,
@@ -167,7 +173,7 @@ def _fit_core(
 
 
 def _student(
-    core: _Core, weight: float, learned: Rows, today: Rows, params: Mapping[str, Any]
+    core: _Core, weight: float, learned: Rows, today: Rows, names: Sequence[str], params: Mapping[str, Any]
 ) -> tuple[lgb.Booster, Floats]:
     """A booster of what the core thinks, without the calendar, and what it thinks of today's users with it."""
     shown = [part for part in (learned, today) if len(part)]
@@ -178,7 +184,7 @@ def _student(
     target = np.concatenate([m - core.amounts.offset(part) for m, part in zip(margins, shown, strict=True)])
     x = np.concatenate([part.x for part in shown])
     follow = {**params, **FOLLOW, "monotone_constraints": [0] * (x.shape[1] - 1) + [1]}
-    return lgb.train(follow, lgb.Dataset(x, target), FOLLOW_TREES), margins[-1]
+    return lgb.train(follow, lgb.Dataset(x, target, feature_name=list(names)), FOLLOW_TREES), margins[-1]
 
 
 def _constants(chance: Fitted, booster: lgb.Booster, today: Rows, target: Floats) -> dict[float, float]:

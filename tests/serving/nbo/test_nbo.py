@@ -33,14 +33,14 @@ def test_the_answer_has_every_field_of_the_contract(decider):
     assert [offer["rank"] for offer in answer["offers"]] == [1, 2, 3]
     assert answer["model"]["name"] == "interest"
     assert answer["model"]["alias"] == "champion"
-    assert answer["policy_version"] == "arb-2026.11.1"
+    assert answer["policy_version"] == "arb-2026.11.2"
     assert answer["config_digest"].startswith("sha256:")
     assert answer["features"]["max_age_s"] == 790
     assert answer["features"]["stale"] == []
     assert set(answer["timing_ms"]) == {"features", "candidates", "score", "explain", "arbitrate", "log", "total"}
     state = answer["user_state"]
     assert set(state["churn"]) == {"p_inactive_14d", "p_inactive_30d", "p_inactive_60d"}
-    assert state["value_tier"] is None
+    assert state["value_tier"] in ("potential", "core", "dormant")
     assert state["last_events"] == ["purchase:tea_0"]
     stages = answer["funnel"]
     assert stages["candidates"] >= stages["eligible"] >= stages["after_caps"] >= stages["scored"] >= 3

@@ -1,0 +1,152 @@
+"""Answers as tables for people: scores, spend, interests, offers, and what they are made of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from configs.terminal import console, print_table
+
+__all__ = ["next_order", "print_answer", "print_explained", "print_interest", "print_offers", "print_value"]
+
+
+def print_answer(answer: dict[str, Any]) -> None:
+    """One table per user: each head, its probability, its reasons; of interest, the next categories and items."""
+    for user in answer["users"]:
+        if "scores" not in user:
+            print_interest(user)
+            continue
+        if "value_tier" in user:
+            print_value(user)
+            continue
+        rows: list[list[object]] = []
+        for name, head in user["scores"].items():
+            shown = "-" if head["p"] is None else f"{head['p']:.3f}"
+            rank = "-" if head["percentile"] is None else f"{head['percentile']:.0f}"
+            why = [f"{r['direction']} {r['text']}" for r in head["reason_codes"]] or [head["status_reason"] or ""]
+            rows.append([name, shown, rank, "\n".join(why)])
+        basis = f"features as of {user['as_of']}" if user["known"] else "unknown: the base rates of everybody"
+        table = Table(title=f"{user['user_id']}   ({basis})", title_justify="left")
+        for title, side in (("score", "left"), ("p", "right"), ("percentile", "right"), ("because", "left")):
+            table.add_column(title, justify=side)  # type: ignore[arg-type]
+        for row in rows:
+            table.add_row(*(Text(str(cell)) for cell in row))
+        console.print(table)
+        if user.get("expected_next_order"):
+            console.print(next_order(user), highlight=False)
+
+
+def print_value(user: dict[str, Any]) -> None:
+    """What a user will spend within each horizon, and why: whether they buy, how much if they do."""
+    rows: list[list[object]] = []
+    for name, head in user["scores"].items():
+        money = [head[key] for key in ("expected", "typical", "amount")]
+        between = [head["interval"][end] for end in ("low", "high")] if head["interval"] else []
+        why = [f"{r['direction']} {r['part']}: {r['text']}" for r in head["reason_codes"]]
+        cells = ["-" if one is None else f"{one:,.2f}" for one in money]
+        cells.insert(1, " .. ".join(f"{one:,.0f}" for one in between) or "-")
+        p = "-" if head["p"] is None else f"{head['p']:.3f}"
+        shown = name if head["judged"] else f"{name} (not judged yet)"
+        rows.append([shown, *cells[:3], p, cells[3], "\n".join(why) or head["status_reason"] or ""])
+    table = Table(
+        title=f"{user['user_id']}   ({user['value_tier'] or user['status_reason'] or 'no tier'})", title_justify="left"
+    )
+    for title in ("spend", "expected", "80 %", "typical", "p(buys)", "if they buy", "because"):
+        table.add_column(title, justify="left" if title in ("spend", "because") else "right")
+    for row in rows:
+        table.add_row(*(Text(str(cell)) for cell in row))
+    console.print(table)
+
+
+def print_interest(user: dict[str, Any]) -> None:
+    """What a user will want next, the likeliest first."""
+    rows: list[list[object]] = []
+    for kind in ("categories", "items"):
+        for one in user[kind]:
+            name = one["category_id"] if kind == "categories" else f"{one['item_id']} ({one['category_id']})"
+            why = one["because"]["text"] if one["because"] else ""
+            if one["need"] and one["need"]["satisfied"]:
+                why = f"need satisfied: {one['need']['days_since']:.0f} of {one['need']['usual_days']:.0f} days"
+            rows.append([kind, name, f"{one['p']:.3f}", why])
+    table = Table(title=f"{user['user_id']}   ({user['status_reason'] or 'interest'})", title_justify="left")
+    for title, side in (("next", "left"), ("", "left"), ("p", "right"), ("because", "left")):
+        table.add_column(title, justify=side)  # type: ignore[arg-type]
+    for row in rows:
+        table.add_row(*(Text(str(cell)) for cell in row))
+    console.print(table)
+
+
+def next_order(user: dict[str, Any]) -> str:
+    """When the next order is expected, as a sentence."""
+    expected = user["expected_next_order"]
+    if user["expected_next_order_at"] is None:
+        return f"next order: {expected['text'] or expected['status_reason']}"
+    until = (
+        expected["high_at"][:10] if expected["high_at"] else f"later than {expected['horizon_days']:g} days from then"
+    )
+    low = expected["low_at"][:10] if expected["low_at"] else "then"
+    return f"next order expected {user['expected_next_order_at'][:10]} (80 %: {low} to {until})"
+
+
+def print_explained(user: dict[str, Any]) -> None:
+    """Each score of one user from its base value to the probability; of value, both factors."""
+    for name, head in user["scores"].items():
+        if head["explanation"] is None:
+            console.print(f"{name}: {head['status_reason']}")
+        elif "amount" in head:
+            for part in ("purchase", "amount"):
+                own = [reason for reason in head["reason_codes"] if reason["part"] == part]
+                rows = waterfall(head["explanation"][part], own)
+                rows += [["calibrated probability", f"{head['p']:.4f}"]] * (part == "purchase")
+                rows += [["amount, if they buy", f"{head['amount']:,.2f}"]] * (part == "amount")
+                print_table(f"{name}: {part}", ["", "log-odds" if part == "purchase" else "log amount"], rows)
+            console.print(f"{name}: {head['p']:.4f} x {head['amount']:,.2f} = {head['expected']:,.2f} expected")
+        else:
+            rows = [
+                *waterfall(head["explanation"], head["reason_codes"]),
+                ["calibrated probability", f"{head['p']:.4f}"],
+            ]
+            print_table(name, ["", "log-odds"], rows)
+
+
+def waterfall(shares: dict[str, Any], reasons: list[dict[str, Any]]) -> list[list[object]]:
+    """From the base value to the raw score, one row per reason, all other features in one."""
+    rows: list[list[object]] = [["base value", f"{shares['base_value']:+.4f}"]]
+    rows += [[reason["text"], f"{reason['contribution']:+.4f}"] for reason in reasons]
+    rest = shares["raw_score"] - shares["base_value"] - sum(reason["contribution"] for reason in reasons)
+    return [*rows, ["all other features", f"{rest:+.4f}"], ["raw score", f"{shares['raw_score']:+.4f}"]]
+
+
+def print_offers(answer: dict[str, Any]) -> None:
+    """The offers with their reasons, and how many others fell to which rule."""
+    table = Table(title=f"decision {answer['decision_id']}: {answer['status']}", title_justify="left")
+    for title in ("offer", "p [95 %]", "value", "priority", "shown with probability", "because"):
+        table.add_column(title, justify="left" if title in ("offer", "because") else "right")
+    for offer in answer["offers"]:
+        low, high = offer["p_interval"]
+        why = [f"{reason['direction']} {reason['text']}" for reason in offer["reason_codes"]]
+        parts = offer["components"]
+        cells = (
+            offer["offer_id"],
+            f"{offer['p']:.3f} [{low:.3f}, {high:.3f}]",
+            f"{parts['value']:.2f}",
+            f"{offer['priority']:.3f}",
+            f"{offer['action_probability']:.4f}",
+            "\n".join(why),
+        )
+        table.add_row(*map(Text, cells))
+    console.print(table)
+    if answer["fallback"]:
+        console.print(f"fallback: {answer['fallback']['offer_id']} ({answer['fallback']['rule']})")
+    if answer["status_reason"]:
+        console.print(f"because: {answer['status_reason']}")
+    rules: dict[str, list[str]] = {}
+    for one in answer["filtered"]:
+        rules.setdefault(f"{one['stage']}: {one['rule']}", []).append(one["offer_id"] or f"{one['count']} offers")
+    rows: list[list[object]] = [[rule, ", ".join(offers)] for rule, offers in rules.items()]
+    if rows:
+        print_table("why not the others", ["rule", "offers"], rows)
+    funnel = " → ".join(f"{stage} {count}" for stage, count in answer["funnel"].items())
+    console.print(f"{funnel}   in {answer['timing_ms']['total']:.1f} ms", highlight=False)
