@@ -326,7 +326,6 @@ def signal_wait() -> None:
 
 
 verb: Callable[..., None]
-benchmark: Callable[..., None]
 for verb in (
     features.verbs.simulate,
     features.verbs.ingest,
@@ -353,7 +352,7 @@ for verb in (after_live_events(features.verbs.build), features.verbs.publish, fe
     features_app.command()(verb)
 for verb in (serving.verbs.export, serving.verbs.replay):
     decisions_app.command()(verb)
-for name, benchmark in {
+benchmarks: dict[str, Callable[..., None]] = {
     "repurchase": training.verbs_benchmark.benchmark_repurchase,
     "features": features.verbs.benchmark_features,
     "pit": features.verbs.benchmark_pit,
@@ -364,7 +363,8 @@ for name, benchmark in {
     "uplift": training.verbs_benchmark.benchmark_uplift,
     "explain": serving.verbs.benchmark_explain,
     "serving": serving.verbs.benchmark_serving,
-}.items():
+}
+for name, benchmark in benchmarks.items():
     benchmark_app.command(name)(benchmark)
 
 if __name__ == "__main__":
