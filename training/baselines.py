@@ -28,6 +28,7 @@ Floats = NDArray[np.float64]
 
 # As so many rows of everybody's rate each cell of the RFM rule starts.
 RULE_PRIOR = 10.0
+LONG_AGO = 1e6
 # Which columns stand for recency, frequency and money, by what is asked of whom.
 PURCHASES: dict[str, tuple[str, ...]] = {
     "recency": ("days_since_last_purchase",),
@@ -142,8 +143,7 @@ class RfmRule:
 
 def _filled(frame: pd.DataFrame, name: str) -> Floats:
     """The column; who never did it did it long ago, and spent nothing."""
-    absent = np.inf if name.startswith("days_since") else 0.0
-    values: Floats = np.nan_to_num(frame[name].to_numpy(float), nan=absent, posinf=np.finfo(float).max)
+    values: Floats = np.nan_to_num(frame[name].to_numpy(float), nan=LONG_AGO if name.startswith("days_since") else 0.0)
     return values
 
 

@@ -35,7 +35,7 @@ from serving.scoring.interest.model import NAME as INTEREST
 from serving.scoring.value.model import NAME as VALUE
 from training.splits import rolling
 
-__all__ = ["Forecasts", "Past", "Recipe", "forecasts", "known_until", "past_origins"]
+__all__ = ["Forecasts", "Past", "Recipe", "forecasts", "keep", "known_until", "past_origins"]
 
 Progress = Callable[[str, float], None]
 
@@ -170,6 +170,16 @@ def forecasts(
     context = {"data_hash": content_hash(config), "catalogue_digest": digest(), "recipe": asdict(recipe)}
     known = known_until(config).isoformat()
     return Forecasts(pd.concat(frames, ignore_index=True), kind, {"origins": logs, "known_until": known, **context})
+
+
+def keep(
+    config: Config, model: ModelConfig, recipe: Recipe, origin: datetime, frame: pd.DataFrame, log: Mapping[str, Any]
+) -> None:
+    """Remember what training found out when it judged itself at ``origin``, so that `forecasts` need not ask again.
+
+    ``frame`` and ``log`` are those of `Past.at` with the same recipe: the same procedure, or this file would lie.
+    """
+    _write(_file(config, model, recipe, origin), frame, log)
 
 
 def known_until(config: Config) -> datetime:

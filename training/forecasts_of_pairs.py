@@ -19,11 +19,11 @@ from features.events import span
 from training.forecasts import Recipe
 from training.interest.histories import Histories, read_histories
 from training.interest.judge import COLUMNS, JudgedHead, judge_head
-from training.interest.procedure import Learner
+from training.interest.procedure import Fitted, Learner
 from training.interest.train import learner_of, left_out
 from training.segments import SEGMENTS, UNKNOWN
 
-__all__ = ["PastOfPairs"]
+__all__ = ["PastOfPairs", "told"]
 
 Progress = Callable[[str, float], None]
 
@@ -69,15 +69,27 @@ class PastOfPairs:
             )
             for head, fitted in past.heads.items()
         }
-        log = {
-            "learned_origins": len(past.origins),
-            "calibrated_at": past.calibrated_at,
-            "families": {head: fitted.log for head, fitted in past.heads.items()},
-            "left_out": {},
-            "lists": {head: _lists(one) for head, one in judged.items()},
-        }
-        frames = [_frame(learner.histories, head, one.pairs) for head, one in judged.items()]
-        return pd.concat(frames, ignore_index=True), log
+        return told(learner, past, judged)
+
+
+def told(learner: Learner, past: Fitted, judged: Mapping[str, JudgedHead]) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The rows and the log of one origin, from what was fitted and judged there."""
+    log = {
+        "learned_origins": len(past.origins),
+        "calibrated_at": past.calibrated_at,
+        "families": {
+            head: {**fitted.log, "last_label_end": _end(past, learner)} for head, fitted in past.heads.items()
+        },
+        "left_out": {},
+        "lists": {head: _lists(one) for head, one in judged.items()},
+    }
+    frames = [_frame(learner.histories, head, one.pairs) for head, one in judged.items()]
+    return pd.concat(frames, ignore_index=True), log
+
+
+def _end(past: Fitted, learner: Learner) -> str:
+    """When the last label window of the calibration was over."""
+    return (datetime.fromisoformat(past.calibrated_at) + timedelta(days=learner.horizon_days)).isoformat() + "Z"
 
 
 def _frame(histories: Histories, head: str, pairs: Mapping[str, NDArray[Any]]) -> pd.DataFrame:

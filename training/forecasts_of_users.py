@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
@@ -17,14 +17,14 @@ from features.catalog import NAMES
 from features.events import span
 from training.baselines import baselines
 from training.dataset import TrainingSet, assemble
-from training.forecasts import Recipe
-from training.models import fit, raw_scores
+from training.forecasts import Recipe, keep, known_until
+from training.models import Fitted, fit, raw_scores
 from training.segments import home_stores, segments
 from training.splits import origins_before
 from training.stack import Family, Rows, families, stack
 from training.value.spend import Spend
 
-__all__ = ["PastOfSpend", "PastOfUsers", "blanked"]
+__all__ = ["PastOfSpend", "PastOfUsers", "blanked", "keep_judged"]
 
 Progress = Callable[[str, float], None]
 
@@ -77,22 +77,49 @@ class PastOfUsers:
         rows, ahead = blanked(whole, self.recipe), blanked(stack(present, family, NAMES, None), self.recipe)
         seed = self.config.seed if self.recipe.seed is None else self.recipe.seed
         fitted = fit(rows, ahead, family, NAMES, self.data.first_day, seed, self.config.threads, self.recipe.lightgbm)
-        frames = []
+        return self._told(fitted, whole, present, stores)
+
+    def _told(
+        self, fitted: Fitted, whole: Rows, present: pd.DataFrame, stores: dict[str, str]
+    ) -> tuple[list[pd.DataFrame], dict[str, Any]]:
+        """What a fit says of those who are there, beside what followed, and what ``whole`` taught the baselines."""
+        frames, family = [], fitted.family
         for head in family.heads:
             horizon = self.model.heads[head].get("horizon_days")
             known = stack(present, family, NAMES, self.known_until, None if horizon is None else [horizon])
             if not len(known):
                 continue
             x = blanked(known, self.recipe).x
-            said = {"p": fitted.probability(x, horizon), "raw": raw_scores(fitted.booster, x)}
-            learned = whole.where(whole.horizon == (horizon or 0.0))
-            others = baselines(family, horizon, learned, known, NAMES)
-            columns = {**said, **{f"baseline.{name}": p for name, p in others.items()}}
+            others = baselines(family, horizon, whole.where(whole.horizon == (horizon or 0.0)), known, NAMES)
+            columns = {
+                "p": fitted.probability(x, horizon),
+                "raw": raw_scores(fitted.booster, x),
+                **{f"baseline.{name}": p for name, p in others.items()},
+            }
             frame = pd.DataFrame({"user_id": known.user, "head": head, "y": known.y, **columns})
             frames.append(_segmented(frame, pd.DataFrame(known.x[:, : len(NAMES)], columns=list(NAMES)), stores))
-        learned_until = np.datetime64("1970-01-01") + np.timedelta64(round(float(rows.end.max()) * 86_400), "s")
-        log = {key: fitted.log[key] for key in SAID} | {"last_label_end": f"{learned_until}Z"}
-        return frames, log
+        learned_until = np.datetime64("1970-01-01") + np.timedelta64(round(float(whole.end.max()) * 86_400), "s")
+        return frames, {key: fitted.log[key] for key in SAID} | {"last_label_end": f"{learned_until}Z"}
+
+
+def keep_judged(
+    config: Config, model: ModelConfig, data: TrainingSet, origin: datetime, fits: Mapping[str, Fitted]
+) -> None:
+    """Remember what training said at its judged ``origin``, so that the next back-test, check or gate reads it.
+
+    Nothing is kept unless every family was fitted: a forecast has all heads.
+    """
+    asked = families(model)
+    if {family.name for family in asked} - set(fits):
+        return
+    until, recipe = known_until(config), Recipe(model.lightgbm)
+    past = PastOfUsers(config, model, recipe, (origin,), until, lambda message, fraction: None)
+    before, present = data.frame[data.frame["as_of"] < origin], data.at([origin])
+    stores = home_stores(config, origin)
+    told = {f.name: past._told(fits[f.name], stack(before, f, NAMES, origin), present, stores) for f in asked}
+    frame = pd.concat([one for frames, _ in told.values() for one in frames], ignore_index=True)
+    log = {"learned_origins": before["as_of"].nunique(), "left_out": {}}
+    keep(config, model, recipe, origin, frame, {**log, "families": {name: said for name, (_, said) in told.items()}})
 
 
 class PastOfSpend(PastOfUsers):
@@ -105,7 +132,7 @@ class PastOfSpend(PastOfUsers):
 
     def at(self, origin: datetime) -> tuple[pd.DataFrame, dict[str, Any]]:
         """What would have been said at ``origin``, beside what followed until ``known_until``."""
-        from training.value.forecast import value_at
+        from training.value.forecast import value_at, value_family
 
         known = replace(self.data, frame=self.data.at([*self._before(origin), origin]))
         log: dict[str, Any] = {"learned_origins": len(self._before(origin)), "families": {}, "left_out": {}}
@@ -114,7 +141,12 @@ class PastOfSpend(PastOfUsers):
         except TrainingError as error:
             log["left_out"][self.model.name] = str(error).replace("\n ", ";")
             return pd.DataFrame(columns=NOTHING), log
-        log["families"]["purchase"] = {key: said["chance"][key] for key in SAID} | {"tree_weight": said["tree_weight"]}
+        ends = [at + timedelta(days=days) for at in self._before(origin) for days in value_family(self.model).horizons]
+        log["families"]["purchase"] = {
+            **{key: said["chance"][key] for key in SAID},
+            "tree_weight": said["tree_weight"],
+            "last_label_end": max(end for end in ends if end <= origin).isoformat(),
+        }
         features, stores = known.at([origin]).set_index("user_id"), home_stores(self.config, origin)
         heads = [rows.reset_index(drop=True) for _, rows in frame.groupby("head", sort=False)]
         parts = [_segmented(rows, features.loc[rows["user_id"]], stores) for rows in heads]
