@@ -7,6 +7,7 @@ This module is the only door to the shap package, whose plots take an `Explanati
 from __future__ import annotations
 
 import tempfile
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -91,7 +92,10 @@ def reasons(model: Scorer, frame: pd.DataFrame, head: str, most: int | None = No
 
 def explanation(model: Scorer, frame: pd.DataFrame, head: str) -> shap.Explanation:
     """The contributions of ``frame`` as shap's own plots take them (``shap.plots.beeswarm``, ``waterfall``, ...)."""
-    import shap
+    with warnings.catch_warnings():
+        # shap 0.51 makes its colours by a way that matplotlib is about to take away.
+        warnings.simplefilter("ignore", PendingDeprecationWarning)
+        import shap
 
     names = features_of(model, head)
     x = frame[names].to_numpy(np.float64)

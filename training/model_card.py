@@ -81,7 +81,7 @@ def card_page(
 ) -> str:
     """The whole page; ``figures`` by the names of `CAPTIONS`, ``weights`` as `explain.weights` gives them."""
     split, data = report.evidence.get("split", {}), report.evidence.get("data", {})
-    facts = [[key, str(value)] for key, value in {**split, **data}.items() if key != "origins" or value]
+    facts = [[key, str(value)] for key, value in {**data, **split}.items()]
     lead = {lang: f"{words}{'。' if lang == 'zh' else '.'} {trained}" for lang, words in purpose.items()}
     drawn = [svg(figure, CAPTIONS[name]) for name, figure in figures.items()]
     judged = {
@@ -103,8 +103,8 @@ def card_page(
 
 
 def _numbers(report: TrainReport) -> Any:
-    """Measures across, heads and their baselines down; heads that are measured alike share the columns."""
-    measures = list(dict.fromkeys(name for values in report.metrics.values() for name in values))
+    """Measures across, heads and their baselines down."""
+    measures = [name for name in TOLD if any(name in values for values in report.metrics.values())]
     rows: list[list[object]] = []
     strong = []
     for head, values in report.metrics.items():

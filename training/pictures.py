@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import pandas as pd
@@ -63,16 +63,19 @@ def scores_figure(curves: Curves) -> Figure:
 def weights_figure(weights: pd.DataFrame) -> Figure:
     """The features with the largest share of mean absolute contributions; ``weights`` is `explain.weights`."""
     heads = list(dict.fromkeys(weights["head"]))
-    figure = Figure(figsize=(5.2 * len(heads), 0.5 + 0.26 * MOST_FEATURES), layout="constrained")
-    for index, head in enumerate(heads, start=1):
+    figure, panels = _panels(heads, across=2, width=5.4, height=0.7 + 0.2 * MOST_FEATURES)
+    for head, axes in zip(heads, panels, strict=True):
         best = weights[weights["head"] == head].nlargest(MOST_FEATURES, "share")[::-1]
-        axes = figure.add_subplot(1, len(heads), index)
         axes.barh(best["feature"], best["share"], color=BLUE)
         axes.set(title=head, xlabel="share of mean |SHAP|")
         axes.tick_params(labelsize=8)
     return figure
 
 
-def _panels(curves: Curves) -> tuple[Figure, list[Axes]]:
-    figure = Figure(figsize=(3.3 * len(curves), 3.4), layout="constrained")
-    return figure, [figure.add_subplot(1, len(curves), index + 1) for index in range(len(curves))]
+def _panels(
+    heads: Collection[str], across: int = 3, width: float = 3.6, height: float = 3.5
+) -> tuple[Figure, list[Axes]]:
+    columns = min(across, len(heads))
+    rows = -(-len(heads) // columns)
+    figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
+    return figure, [figure.add_subplot(rows, columns, index + 1) for index in range(len(heads))]

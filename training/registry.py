@@ -21,7 +21,7 @@ from urllib.parse import unquote, urlparse
 from configs import Config
 from configs.errors import RegistryError
 from training.revision import commit, revision
-from training.run import COMMIT, MODEL_FOLDER, NOTE, PARENT, SOURCE, SOURCE_TYPE, USER, Run
+from training.run import COMMIT, EXPERIMENT_KIND, MODEL_FOLDER, NOTE, PARENT, SOURCE, SOURCE_TYPE, USER, Run
 
 __all__ = ["CHALLENGER", "CHAMPION", "PREVIOUS", "Registry", "Run", "Version"]
 
@@ -64,7 +64,7 @@ class Registry:
 
         self._artifacts = config.home / "mlartifacts"
         self._config = config
-        self._client = MlflowClient(config.tracking_uri)
+        self._client = MlflowClient(config.tracking_uri, config.tracking_uri)
 
     @contextmanager
     def run(
@@ -76,7 +76,10 @@ class Registry:
             found.experiment_id
             if found
             else self._client.create_experiment(
-                experiment, (self._artifacts / experiment).as_uri(), {NOTE: self._purpose(experiment)}
+                experiment,
+                (self._artifacts / experiment).as_uri(),
+                # Without the kind, MLflow's pages show those of language models.
+                {NOTE: self._purpose(experiment), EXPERIMENT_KIND: "custom_model_development"},
             )
         )
         given = {**_origin(self._config.user), **({PARENT: parent.run_id} if parent else {}), **(tags or {})}

@@ -12,10 +12,22 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-__all__ = ["COMMIT", "MODEL_FOLDER", "NOTE", "PARENT", "SOURCE", "SOURCE_TYPE", "USER", "Run"]
+__all__ = [
+    "COMMIT",
+    "EXPERIMENT_KIND",
+    "MODEL_FOLDER",
+    "NOTE",
+    "PARENT",
+    "RUN_NAME",
+    "SOURCE",
+    "SOURCE_TYPE",
+    "USER",
+    "Run",
+]
 
 # MLflow's own names of tags.
-NOTE, PARENT, USER = "mlflow.note.content", "mlflow.parentRunId", "mlflow.user"
+NOTE, PARENT, USER, RUN_NAME = "mlflow.note.content", "mlflow.parentRunId", "mlflow.user", "mlflow.runName"
+EXPERIMENT_KIND = "mlflow.experimentKind"
 SOURCE, SOURCE_TYPE, COMMIT = "mlflow.source.name", "mlflow.source.type", "mlflow.source.git.commit"
 
 MODEL_FOLDER = "model"

@@ -16,7 +16,7 @@ from training.pictures import calibration_figure, gain_figure, scores_figure, we
 from training.registry import Registry
 from training.report import TrainReport
 from training.revision import revision
-from training.run import Run
+from training.run import RUN_NAME, Run
 
 __all__ = ["log_training"]
 
@@ -56,6 +56,7 @@ def log_training(
     _log_datasets(config, run, report, model)
     run.tags(
         {
+            RUN_NAME: f"train: version {report.version}",
             "feature_service": report.model,
             "catalogue_digest": str(data["catalogue_digest"]),
             "data_hash": str(data["data_hash"]),
