@@ -46,7 +46,7 @@ def split_of(model: ModelConfig, first_event: datetime, known_until: datetime) -
     >>> from features.periods import as_utc
     >>> value, first = load().models["value"], as_utc("2024-01-01")
     >>> [f"{split_of(value, first, as_utc(day)).judge:%Y-%m-%d}" for day in ("2024-12-01", "2026-06-01")]
-    ['2024-08-19', '2025-05-26']
+    ['2024-09-02', '2025-05-12']
     """
     horizons = sorted(float(definition["horizon_days"]) for definition in model.heads.values())
     while len(horizons) > 1:
