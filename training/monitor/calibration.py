@@ -7,7 +7,7 @@ probability that is off by 0.07 at a base rate of 0.4, or by 0.04 at 0.1, costs 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -84,7 +84,7 @@ def judge_calibration(
     known_until: datetime,
     seed: int = 0,
 ) -> list[HeadCalibration]:
-    """Every head of ``model`` whose label is one of `labels.LABELS`.
+    """Every head of ``model`` whose label is one of `labels.LABELS`; of spend, the probability of a purchase.
 
     Parameters
     ----------
@@ -93,9 +93,9 @@ def judge_calibration(
     as_of
         The last instant of which the version has seen anything.
     """
+    definitions = {head: _definition(config.heads.get(head, {})) for head in model.heads}
     asked = {}
-    for head in model.heads:
-        definition = config.heads.get(head, {})
+    for head, definition in definitions.items():
         if definition.get("label") in LABELS:
             horizon = float(definition.get("horizon_days", MONTH_HORIZON))
             asked[head] = matured(as_of, known_until, horizon, config.origins.every_days)
@@ -103,7 +103,7 @@ def judge_calibration(
     frame = frame_of(every) if every else pd.DataFrame()
     found: list[HeadCalibration] = []
     for head, origins in asked.items():
-        definition = config.heads[head]
+        definition = definitions[head]
         horizon = float(definition.get("horizon_days", MONTH_HORIZON))
         if not origins:
             ripe = (as_of + timedelta(days=horizon)).isoformat()
@@ -128,6 +128,11 @@ def judge_calibration(
             )
         )
     return found
+
+
+def _definition(head: Mapping[str, Any]) -> dict[str, Any]:
+    """The label of what a head's calibrator says: of spend, whether there is any."""
+    return {**head, "label": "repurchase"} if head.get("label") == "spend" else dict(head)
 
 
 def calibration_shift(

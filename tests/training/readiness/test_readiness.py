@@ -1,0 +1,116 @@
+"""Advice that follows from what labels say: the model when it is surely better, a simple rule else, or wait."""
+
+from datetime import timedelta
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.special import expit
+
+from configs import load
+from features.periods import as_utc
+from training.evaluate import metrics_of
+from training.forecasts import Forecasts
+from training.readiness.precision import Z, advise, auroc_half_width, mean_of
+from training.readiness.readiness import lines_of, sentence, trainable_at
+
+T = as_utc("2026-06-01")
+
+
+def forecast(n, known=1.0, seed=0, base=-1.0, channels=("app",)):
+    """Users at one origin; the model knows ``known`` of their margin, the baseline half of it."""
+    rng = np.random.default_rng(seed)
+    margin = rng.normal(0, 1.5, n)
+    y = (rng.random(n) < expit(base + margin)).astype(float)
+    frame = pd.DataFrame(
+        {
+            "user_id": [f"u{k}" for k in range(n)],
+            "as_of": pd.DatetimeIndex([T - timedelta(days=60)] * n),
+            "head": "p",
+            "y": y,
+            "p": expit(base + known * margin),
+            "raw": known * margin,
+            "baseline.rfm": expit(base + 0.5 * margin),
+            "baseline.absent": np.nan,
+            "segment.channel": np.array(channels)[np.arange(n) % len(channels)],
+        }
+    )
+    return Forecasts(frame, "probability", {})
+
+
+def line(*args, **kwargs):
+    return lines_of(forecast(*args, **kwargs), T, 14)[0]
+
+
+def test_many_labels_and_a_better_model():
+    found = line(3000)
+    assert (found.advice.use, found.advice.baseline, found.until) == ("model", "rfm", None)
+    assert "use the model" in sentence(found)["en"]
+
+
+def test_a_model_that_is_worse_is_not_used_however_many_labels_there_are():
+    found = line(5000, known=0.1)
+    assert (found.advice.use, found.advice.more, found.until) == ("baseline", None, None)
+    assert sentence(found)["zh"].startswith("使用 rfm")
+
+
+def test_an_open_question_says_when_it_may_be_settled():
+    found = line(80, known=0.75, seed=6)
+    assert found.advice.use == "baseline"
+    assert 0 < found.advice.better_by < found.advice.better_half
+    assert found.advice.more == pytest.approx((found.advice.better_half / found.advice.better_by) ** 2)
+    assert found.until > "2026-06-01"
+
+
+def test_hardly_any_positives_wait_for_a_day_that_the_rate_of_positives_tells():
+    few, fewer = line(200, base=-6.0, seed=1), line(60, base=-6.0, seed=1)
+    assert few.advice.use == fewer.advice.use == "wait"
+    assert 0 < few.advice.positives < 10
+    # Ten are wanted; every fortnight brings as many again.
+    assert few.until == f"{T + timedelta(days=14 * (np.ceil(10 / few.advice.positives) - 1)):%Y-%m-%d}"
+    assert fewer.advice.positives == 0
+    assert fewer.until is None
+
+
+def test_a_channel_uses_what_is_surely_better_for_all_unless_it_is_worse_there():
+    found = forecast(2400, channels=("app", "app", "app", "app", "app", "app", "app", "web"))
+    web = found.frame["segment.channel"] == "web"
+    lines = {one.channel: one for one in lines_of(found, T, 14)}
+    assert set(lines) == {"all", "app", "web"}
+    assert lines["web"].advice.use == "model"
+    found.frame.loc[web, "p"] = expit(-1 + 0.3 * found.frame["raw"])
+    lines = {one.channel: one for one in lines_of(found, T, 14)}
+    assert (lines["all"].advice.use, lines["web"].advice.use) == ("model", "baseline")
+
+
+def test_half_widths_cover_what_other_samples_say():
+    true = 0.0
+    inside = {"auroc": 0, "mean": 0}
+    many = forecast(20_000, seed=99).frame
+    true = metrics_of(many["y"], many["p"])["auroc"]
+    for seed in range(100):
+        frame = forecast(300, seed=seed).frame
+        y, raw = frame["y"].to_numpy(), frame["raw"].to_numpy()
+        auroc = metrics_of(y, frame["p"], raw)["auroc"]
+        inside["auroc"] += abs(auroc - true) <= auroc_half_width(auroc, y.sum(), len(y) - y.sum())
+        gap = mean_of(y - frame["p"].to_numpy(), frame["user_id"].to_numpy(str))
+        inside["mean"] += abs(gap.value) <= gap.half
+    assert all(88 <= count <= 100 for count in inside.values()), inside
+
+
+def test_repeated_rows_of_a_user_are_no_news():
+    values, users = np.random.default_rng(0).normal(size=200), [f"u{k}" for k in range(200)]
+    once, five = mean_of(values, users), mean_of(np.tile(values, 5), users * 5)
+    assert five.half == pytest.approx(once.half)
+    assert once.half == pytest.approx(Z * values.std(ddof=1) / np.sqrt(200))
+
+
+def test_without_a_baseline_the_model_is_all_there_is():
+    y = np.tile([0.0, 1.0], 50)
+    found = advise(y, np.abs(y - 0.4), {}, np.arange(100), 0.6, 0.4 - y)
+    assert (found.use, found.baseline) == ("model", None)
+
+
+def test_every_model_says_when_its_history_will_do():
+    for model in load().models.values():
+        assert trainable_at(model, T) > T + timedelta(days=model.origins.warm_up_days)

@@ -1,0 +1,176 @@
+"""``userops readiness``: per model, head and channel, whether to use the model, a simpler baseline, or wait.
+
+There is no number of users from which on everything works. What decides is what the labels say so far: at past origins,
+with what was known then, was the model surely better than the best simple rule? Where the history does not even allow
+that, the answer is the day on which it will.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from configs import Config, ModelConfig, model_of
+from configs.errors import RegistryError, TrainingError
+from features.events import span
+from features.periods import now
+from training.evaluate import metrics_of
+from training.forecasts import Forecasts, forecasts, past_origins
+from training.judge import MONTH_HORIZON
+from training.readiness.precision import Advice, advise
+from training.registry import CHAMPION, Registry
+
+__all__ = ["ALL", "Line", "Readiness", "lines_of", "readiness", "sentence", "trainable_at"]
+
+Floats = NDArray[np.float64]
+Progress = Callable[[str, float], None]
+
+ALL = "all"
+# A channel with fewer rows is no channel of its own.
+LEAST_ROWS = 50
+
+
+@dataclass(frozen=True)
+class Line:
+    """One head in one channel (``all``: in every one); ``until`` is the day from which on more can be said."""
+
+    head: str
+    channel: str
+    advice: Advice
+    until: str | None
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """What can be said of one model: ``maturity`` is that of the champion (``none`` without one), as answers carry it.
+
+    ``reason`` says why there are no lines: the history is too short, or names nothing to learn from.
+    """
+
+    model: str
+    maturity: str
+    origins: list[str]
+    lines: list[Line]
+    reason: str | None = None
+    until: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything, with a sentence in ``en`` and ``zh`` for every line."""
+        content = asdict(self)
+        content["lines"] = [{**asdict(one), "text": sentence(one)} for one in self.lines]
+        return content
+
+
+def readiness(config: Config, name: str, progress: Progress | None = None, origins: int = 1) -> Readiness:
+    """What the last ``origins`` judged origins say; forecasts that a back-test or a training left are read."""
+    model = model_of(config, name)
+    try:
+        chosen = past_origins(config, model, origins)
+        found = forecasts(config, model, chosen, progress)
+    except TrainingError as error:
+        at = trainable_at(model, span(config)[0])
+        later = f"{at:%Y-%m-%d}" if at > now(config) else None
+        return Readiness(name, _maturity(config, name), [], [], error.what, later)
+    lines = lines_of(found, now(config), model.origins.every_days)
+    return Readiness(name, _maturity(config, name), [f"{at:%Y-%m-%d}" for at in chosen], lines)
+
+
+def lines_of(found: Forecasts, today: datetime, every_days: float) -> list[Line]:
+    """Every head, as a whole and by channel, of forecasts; each further origin comes ``every_days`` later."""
+    lines = []
+    for head, rows in found.frame.groupby("head", sort=False):
+        channels = rows["segment.channel"].value_counts() if "segment.channel" in rows else pd.Series(dtype=int)
+        named = sorted(str(channel) for channel, count in channels.items() if count >= LEAST_ROWS)
+        parts = {ALL: rows, **{one: rows[rows["segment.channel"] == one] for one in named if len(named) > 1}}
+        whole = _advice(rows, found.kind, found.baselines)
+        for channel, part in parts.items():
+            advice = whole if channel == ALL else _borrowed(_advice(part, found.kind, found.baselines), whole)
+            origins = part["as_of"].nunique()
+            until = None
+            if advice.more is not None and advice.more < 1000:
+                days = (math.ceil(advice.more * origins) - origins) * every_days
+                until = f"{today + timedelta(days=max(days, every_days)):%Y-%m-%d}"
+            lines.append(Line(str(head), channel, advice, until))
+    return lines
+
+
+def _borrowed(part: Advice, whole: Advice) -> Advice:
+    """What is surely better for everybody, and looks better here too, is used here."""
+    looks_better = part.use == "baseline" and part.better_by is not None and part.better_by > 0
+    return replace(part, use="model") if whole.use == "model" and looks_better else part
+
+
+def trainable_at(model: ModelConfig, first_event: datetime) -> datetime:
+    """The first day on which the history is long enough to learn the shortest head and to judge it.
+
+    Examples
+    --------
+    >>> from configs import load
+    >>> from features.periods import as_utc
+    >>> f"{trainable_at(load().models['churn'], as_utc('2026-01-01')):%Y-%m-%d}"
+    '2026-04-27'
+    """
+    shortest = min(float(head.get("horizon_days", MONTH_HORIZON)) for head in model.heads.values())
+    # The grid of origins hangs on a fixed Monday: one step more than three may pass before the third.
+    days = model.origins.warm_up_days + 3 * model.origins.every_days + shortest
+    return first_event + timedelta(days=days)
+
+
+def sentence(line: Line) -> dict[str, str]:
+    """What a line means, in ``en`` and ``zh``."""
+    one, best = line.advice, line.advice.baseline or "base rate"
+    then = (f"; more can be said on {line.until}", f"；预计 {line.until} 可再判断") if line.until else ("", "")
+    if one.use == "wait":
+        return {
+            "en": f"wait: {one.positives} of {one.rows} rows are positive, too few to judge by{then[0]}",
+            "zh": f"请等待：{one.rows} 行中仅 {one.positives} 个正例，无法评判{then[1]}",
+        }
+    by = "" if one.better_by is None else f" {one.better_by:+.4f} ± {one.better_half:.4f}"
+    if one.use == "model" and one.more is not None:
+        return {
+            "en": f"use the model: surely better for all, here than {best}{by}{then[0]}",
+            "zh": f"使用模型：总体确定更优，此处较 {best}{by}{then[1]}",
+        }
+    if one.use == "model":
+        return {"en": f"use the model: surely better than {best},{by}", "zh": f"使用模型：确定优于 {best}，{by}"}
+    open_ = one.better_by is not None and one.better_by > 0
+    return {
+        "en": f"use {best}: the model is {'not surely' if open_ else 'not'} better,{by}{then[0]}",
+        "zh": f"使用 {best}：模型{'尚不能确定' if open_ else '并未'}优于它，{by}{then[1]}",
+    }
+
+
+def _advice(rows: pd.DataFrame, kind: str, baselines: tuple[str, ...]) -> Advice:
+    y, p = rows["y"].to_numpy(float), rows["p"].to_numpy(float)
+    given = {name: rows[f"baseline.{name}"].to_numpy(float) for name in baselines}
+    known = {name: values for name, values in given.items() if len(values) and not np.isnan(values).any()}
+    losses = _absolute if kind == "spend" else _log_losses
+    positive = (y > 0).astype(float)
+    order = metrics_of(positive, np.full(len(y), 0.5), rows["raw"].to_numpy(float))["auroc"] if len(y) else math.nan
+    beside = {name: losses(y, values) for name, values in known.items()}
+    return advise(y, losses(y, p), beside, rows["user_id"].to_numpy(str), None if math.isnan(order) else order, p - y)
+
+
+def _absolute(y: Floats, p: Floats) -> Floats:
+    return np.asarray(np.abs(p - y), dtype=np.float64)
+
+
+def _log_losses(y: Floats, p: Floats) -> Floats:
+    clipped = np.clip(p, 1e-15, 1 - 1e-15)
+    return np.asarray(-np.where(y > 0, np.log(clipped), np.log1p(-clipped)), dtype=np.float64)
+
+
+def _maturity(config: Config, name: str) -> str:
+    registry = Registry(config)
+    try:
+        run_id = registry.version(name, CHAMPION).run_id
+    except RegistryError:
+        return "none"
+    return str(registry.read_json(run_id, "model/model.json").get("maturity", "none"))

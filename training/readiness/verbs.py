@@ -1,0 +1,48 @@
+"""``userops readiness``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from configs import load
+from configs.terminal import JsonFile, Models, console, plain, print_table, showing, write_json
+
+__all__ = ["readiness"]
+
+
+def readiness(
+    models: Models = None,
+    origins: Annotated[int, typer.Option(help="How many past origins to judge by; each is a fit of its own.")] = 1,
+    lang: Annotated[str, typer.Option(help="Language of the advice: zh or en.")] = "en",
+    json_file: JsonFile = None,
+) -> None:
+    """Say of each model, head and channel whether its labels carry a model, a simpler rule, or nothing yet."""
+    from training.readiness.readiness import readiness as look
+    from training.readiness.readiness import sentence
+
+    if lang not in ("en", "zh"):
+        raise typer.BadParameter("en or zh", param_hint="--lang")
+    config = load()
+    reports = []
+    for model in models or list(config.models):
+        with showing(f"readiness of {model}") as show:
+            found = look(config, model, show, origins)
+        reports.append(found.as_json())
+        if found.reason is not None:
+            until = f"; from {found.until} on it can be trained" if found.until else ""
+            console.print(f"{model}: {found.reason}{until}", markup=False, highlight=False, soft_wrap=True)
+            continue
+        rows: list[list[object]] = [
+            [
+                f"{one.head} · {one.channel}",
+                one.advice.positives,
+                *(plain(half) for half in (one.advice.auroc_half, one.advice.loss_half, one.advice.mean_half)),
+                sentence(one)[lang],
+            ]
+            for one in found.lines
+        ]
+        title = f"{model} (maturity {found.maturity}), judged at {', '.join(found.origins)}"
+        print_table(title, ["head · channel", "positives", "AUROC ±", "loss ±", "mean ±", ""], rows)
+    write_json(json_file, reports)
