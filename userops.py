@@ -18,10 +18,12 @@ import typer
 
 import features.verbs
 import serving.verbs
+import training.backtest.verbs
 import training.checks.verbs
 import training.compare.verbs
 import training.gate.verbs
 import training.monitor.verbs
+import training.readiness.verbs
 import training.retrain.verbs
 import training.verbs
 import training.verbs_benchmark
@@ -330,12 +332,14 @@ for verb in (
     features.verbs.simulate,
     features.verbs.ingest,
     training.verbs.train,
+    training.backtest.verbs.backtest,
     training.compare.verbs.compare,
     training.gate.verbs.promote,
     training.gate.verbs.rollback,
     training.gate.verbs.sign,
     training.gate.verbs.audit,
     training.checks.verbs.check,
+    training.readiness.verbs.readiness,
     training.monitor.verbs.monitor,
     training.retrain.verbs.retraining(for_retraining),
     release,
