@@ -56,7 +56,7 @@ def run_checks(
         started = time.process_time()
         outcomes.append(look_at(subject, check))
         seconds[check.code] = round(time.process_time() - started, 2)
-    _store(config, registry, subject.version, outcomes, seconds)
+    _store(config, registry, subject, outcomes, seconds)
     show("stored", 1.0)
     return outcomes
 
@@ -98,8 +98,9 @@ def _stored(registry: Registry, version: Version) -> dict[str, Any]:
 
 
 def _store(
-    config: Config, registry: Registry, version: Version, outcomes: Sequence[Outcome], seconds: dict[str, float]
+    config: Config, registry: Registry, subject: Subject, outcomes: Sequence[Outcome], seconds: dict[str, float]
 ) -> None:
+    version = subject.version
     before = _stored(registry, version)
     every = {one["code"]: one for one in before["outcomes"]} | {one.code: one.as_json() for one in outcomes}
     content = {
@@ -110,6 +111,8 @@ def _store(
     }
     run = registry.reopen(version.run_id)
     run.json(content, FILE)
+    for name, text in subject.files.items():
+        run.text(text, name)
     tags = {f"check.{one.code}": one.status for one in outcomes}
     run.tags(tags)
     counted = Counter(one["status"] for one in every.values())

@@ -1,0 +1,152 @@
+"""P005: probabilities are wrong for a part of the customers, though right on average."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit, logit
+
+from training.checks.clustered import EPSILON, Estimate, ratio_gap, shift
+from training.checks.outcome import Check, Found
+
+if TYPE_CHECKING:
+    from training.checks.subject import Subject
+
+__all__ = ["CHECK"]
+
+Floats = NDArray[np.float64]
+
+# In log-odds (of amounts, in logarithms): odds that are off by less than a fifth change no decision; twice do.
+LARGE, GROSS = 0.2, 0.7
+FALSE_ALARMS = 0.05
+# Fewer expected positives, or negatives, than this say nothing.
+LEAST = 10
+SHOWN = 3
+EVERYBODY = "everybody"
+
+
+def look(subject: Subject) -> Found:
+    """How far odds are off in each part of the customers, beyond what the level of each origin is off for everybody.
+
+    A part fires when its whole interval, corrected for all parts and heads, lies beyond 0.2 in log-odds; beyond 0.7 and
+    in one direction at every origin it blocks. A whole season that came out higher or lower is no fault of a part: what
+    is off for everybody is judged from origin to origin.
+    """
+    forecasts = subject.forecasts
+    parts = [
+        one
+        for head in forecasts.frame["head"].unique()
+        for one in _parts(forecasts.of(str(head)), str(head), forecasts.kind)
+    ]
+    if not parts:
+        words = {
+            "en": "No part of the customers is large enough to be judged.",
+            "zh": "没有足够大的客群可供评估。",
+        }
+        return Found("not_applicable", words, {"parts": []})
+    alpha = FALSE_ALARMS / len(parts)
+    off = [one for one in parts if _beyond(one["gap"], LARGE, alpha)]
+    gross = [one for one in off if _beyond(one["gap"], GROSS, alpha) and one["one_direction"]]
+    evidence: dict[str, Any] = {
+        "unit": "log-odds" if forecasts.kind == "probability" else "log of the ratio",
+        "large": LARGE,
+        "parts": [{**one, "gap": one["gap"].as_json(alpha)} for one in parts],
+    }
+    farthest = max(parts, key=lambda one: abs(one["gap"].value) if np.isfinite(one["gap"].error) else 0.0)
+    if not off:
+        words = {
+            "en": f"{len(parts)} parts of customers and heads: none is off by more than {LARGE:g} for certain; "
+            f"farthest: {_said([farthest], 'en')}.",
+            "zh": f"{len(parts)}个客群与目标的组合均未确定偏离超过{LARGE:g}；偏离最大的是：{_said([farthest], 'zh')}。",
+        }
+        return Found("passed", words, evidence)
+    words = {
+        "en": f"{_said(gross or off, 'en')}: decisions there rest on wrong numbers.",
+        "zh": f"{_said(gross or off, 'zh')}：这些客群的决策依据有误。",
+    }
+    step = {
+        "en": "Add a feature that tells this part apart, or more origins (origins: every_days in the model's YAML); "
+        "until then keep this part out of decisions that weigh money.",
+        "zh": "请增加能区分该客群的特征，或在模型YAML中增加起点（origins: every_days）；"
+        "在此之前请勿对该客群做涉及金额的决策。",
+    }
+    return Found("issue", words, evidence, step, "blocker" if gross else "warning")
+
+
+def _parts(frame: pd.DataFrame, head: str, kind: str) -> list[dict[str, Any]]:
+    """The gap of everybody, and that of each part once everybody's is taken out at each origin."""
+    y, p = frame["y"].to_numpy(float), frame["p"].to_numpy(float)
+    users, origin = frame["user_id"].to_numpy(str), frame["as_of"].to_numpy()
+    gap: Callable[[Floats, Floats, ArrayLike], Estimate] = shift if kind == "probability" else ratio_gap
+    at_origin = {at: origin == at for at in pd.unique(origin)}
+    level = {at: gap(y[rows], p[rows], users[rows]) for at, rows in at_origin.items()}
+    centred = p.copy()
+    for at, one in level.items():
+        rows = at_origin[at]
+        centred[rows] = _moved(p[rows], one.value if np.isfinite(one.error) else 0.0, kind)
+    found = [_part(head, EVERYBODY, EVERYBODY, len(frame), _over_origins([*level.values()]), [*level.values()])]
+    for column in (name for name in frame if str(name).startswith("segment.")):
+        names = frame[column].to_numpy(str)
+        if len(np.unique(names)) < 2:
+            continue
+        for name in np.unique(names):
+            rows = names == name
+            if not _enough(y[rows], p[rows], kind):
+                continue
+            inside = [rows & here for here in at_origin.values() if (rows & here).any()]
+            each = [gap(y[one], centred[one], users[one]) for one in inside]
+            whole = gap(y[rows], centred[rows], users[rows])
+            found.append(_part(head, str(column).partition(".")[2], str(name), int(rows.sum()), whole, each))
+    return [one for one in found if np.isfinite(one["gap"].error)]
+
+
+def _part(head: str, by: str, name: str, rows: int, gap: Estimate, each: list[Estimate]) -> dict[str, Any]:
+    signs = {one.value > 0 for one in each}
+    return {"head": head, "by": by, "part": name, "rows": rows, "gap": gap, "one_direction": len(signs) == 1}
+
+
+def _moved(p: Floats, by: float, kind: str) -> Floats:
+    if kind == "spend":
+        return np.asarray(p * np.exp(by), dtype=np.float64)
+    return np.asarray(expit(logit(np.clip(p, EPSILON, 1 - EPSILON)) + by), dtype=np.float64)
+
+
+def _enough(y: Floats, p: Floats, kind: str) -> bool:
+    if kind == "spend":
+        return int((y > 0).sum()) >= 3 * LEAST
+    return min(float(p.sum()), float((1 - p).sum())) >= LEAST
+
+
+def _over_origins(each: list[Estimate]) -> Estimate:
+    """The mean over origins; its error is at least that of origins that differ as these do."""
+    known = [one for one in each if np.isfinite(one.error)]
+    if len(known) < 2:
+        return Estimate(known[0].value if known else 0.0, float("inf"), 1.0)
+    values = np.array([one.value for one in known])
+    within = float(np.mean([one.error for one in known]))
+    between = float(values.std(ddof=1) / np.sqrt(len(values)))
+    return Estimate(float(values.mean()), max(within, between), len(values) - 1.0)
+
+
+def _beyond(gap: Estimate, far: float, alpha: float) -> bool:
+    low, high = gap.interval(alpha)
+    return low > far or high < -far
+
+
+def _said(found: list[dict[str, Any]], lang: str) -> str:
+    worst = sorted(found, key=lambda one: -abs(one["gap"].value))
+    parts = []
+    for one in worst[:SHOWN]:
+        low, high = one["gap"].interval()
+        where = one["by"] if one["by"] == one["part"] else f"{one['by']} {one['part']}"
+        parts.append(f"{one['head']}, {where}: {one['gap'].value:+.2f} [{low:+.2f}, {high:+.2f}]")
+    if len(found) > SHOWN:
+        parts.append(f"and {len(found) - SHOWN} more" if lang == "en" else f"另有{len(found) - SHOWN}项")
+    return ("; " if lang == "en" else "；").join(parts)
+
+
+CHECK = Check("P005", {"en": "calibration off in a segment", "zh": "某客群的概率失准"}, "warning", look)
