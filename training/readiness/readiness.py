@@ -64,7 +64,7 @@ class Readiness:
     def as_json(self) -> dict[str, Any]:
         """Everything, with a sentence in ``en`` and ``zh`` for every line."""
         content = asdict(self)
-        content["lines"] = [{**asdict(one), "text": sentence(one)} for one in self.lines]
+        content["lines"] = [_told(one) for one in self.lines]
         return content
 
 
@@ -80,6 +80,12 @@ def readiness(config: Config, name: str, progress: Progress | None = None, origi
         return Readiness(name, _maturity(config, name), [], [], error.what, later)
     lines = lines_of(found, now(config), model.origins.every_days)
     return Readiness(name, _maturity(config, name), [f"{at:%Y-%m-%d}" for at in chosen], lines)
+
+
+def of_training(config: Config, model: ModelConfig, judged_at: datetime) -> list[dict[str, Any]]:
+    """The ``readiness`` of a ``model.json``: what the forecasts at training's own judged origin say."""
+    lines = lines_of(forecasts(config, model, [judged_at]), now(config), model.origins.every_days)
+    return [_told(one) for one in lines]
 
 
 def lines_of(found: Forecasts, today: datetime, every_days: float) -> list[Line]:
@@ -145,6 +151,10 @@ def sentence(line: Line) -> dict[str, str]:
         "en": f"use {best}: the model is {'not surely' if open_ else 'not'} better,{by}{then[0]}",
         "zh": f"使用 {best}：模型{'尚不能确定' if open_ else '并未'}优于它，{by}{then[1]}",
     }
+
+
+def _told(line: Line) -> dict[str, Any]:
+    return {**asdict(line), "text": sentence(line)}
 
 
 def _advice(rows: pd.DataFrame, kind: str, baselines: tuple[str, ...]) -> Advice:
