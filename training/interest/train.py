@@ -76,6 +76,12 @@ def train_interest(config: Config, progress: Progress | None = None) -> TrainRep
     TrainingError
         When the history is too short, or holds too few purchases.
     """
+    # Both read this module.
+    from training.forecasts import Recipe, keep
+    from training.forecasts_of_pairs import told
+    from training.monitor.interest import interest_reference
+    from training.monitor.reference import FILE
+
     show = progress or (lambda message, fraction: None)
     model = model_of(config, NAME)
     first, last = span(config)
@@ -93,6 +99,7 @@ def train_interest(config: Config, progress: Progress | None = None) -> TrainRep
     with registry.run(NAME, "train", {"judged_on": day}) as run:
         past = learner.fit(judge_at)
         judged = judge(learner, past, judge_at)
+        keep(config, model, Recipe(model.lightgbm), judge_at, *told(learner, past, judged))
         fitted = learner.fit(midnight(known_until))
         show("counting", 0.9)
         known = learner.known(known_until)
@@ -116,6 +123,7 @@ def train_interest(config: Config, progress: Progress | None = None) -> TrainRep
         report = TrainReport(NAME, version, run.run_id, day, metrics, baselines, {}, evidence)
         curves = {head: one.curve for head, one in judged.items()}
         show("logging", 0.95)
+        run.json(interest_reference(written, histories, midnight(known_until), model.origins.every_days), FILE)
         log_training(config, registry, run, report, curves, written, {head: fitted.later[head].x for head in HEADS})
         registry.alias(NAME, CHALLENGER, version)
     show("registered", 1.0)
