@@ -1,0 +1,287 @@
+"""The gate refuses each planted fault, names all of them at once, and lets through what has none."""
+
+import dataclasses
+import json
+import sqlite3
+
+import pytest
+
+from configs.audit import Entry, append, entries, verify
+from configs.errors import GateError, TrainingError
+from training.aliases import aliases_of, move
+from training.checks.catalogue import CHECKS
+from training.checks.outcome import Found
+from training.compare.comparison import Comparison
+from training.compare.paired import Pair
+from training.evaluate import Interval
+from training.gate.judge import judge_promotion
+from training.gate.promote import promote
+from training.gate.sign import sign
+from training.registry import CHAMPION, PREVIOUS, Registry
+
+HEADS = ("p_inactive_14d", "p_inactive_30d")
+
+
+@pytest.fixture
+def outcomes(monkeypatch):
+    """What the checks say, by code; all passed unless a test says otherwise. One that is not there is run."""
+    said = {check.code: _outcome(check.code) for check in CHECKS}
+
+    def run(config, model, version, progress=None, only=None):
+        said.update({code: _outcome(code) for code in only if code not in said})
+        return [said[code] for code in only]
+
+    monkeypatch.setattr("training.gate.judge.stored_outcomes", lambda config, model, version: list(said.values()))
+    monkeypatch.setattr("training.gate.judge.run_checks", run)
+    return said
+
+
+def _outcome(code, status="passed"):
+    check = next(check for check in CHECKS if check.code == code)
+    return check.outcome(Found(status, {"en": f"{code} was seen to be {status}", "zh": status}, {}))
+
+
+@pytest.fixture
+def difference(monkeypatch):
+    """By head: how much higher the log-loss of the challenger is, and what the comparison raises instead."""
+    said = dict.fromkeys(HEADS, 0.0)
+
+    def compare(config, model, first, second, progress, origins, in_brief):
+        assert (origins, in_brief) == (model.gate.origins, True)
+        if "error" in said:
+            raise TrainingError(said["error"])
+        heads = {head: {"log_loss": _pair(value)} for head, value in said.items() if value is not None}
+        return Comparison("churn", "probability", {"version": first}, {"version": second}, [], 100, heads, list(HEADS))
+
+    monkeypatch.setattr("training.gate.judge.compare", compare)
+    return said
+
+
+def _pair(value):
+    return Pair(*(Interval(v, v - 0.01, v + 0.01) for v in (0.4, 0.4 + value, value)))
+
+
+@pytest.fixture
+def judged(config, outcomes, difference):
+    """Judges version 2 of churn against champion 1, under a changed gate."""
+    move(config, {"churn": {CHAMPION: "1"}})
+
+    def judge(version="2", **gate):
+        model = config.models["churn"]
+        model = dataclasses.replace(model, gate=dataclasses.replace(model.gate, **gate))
+        return judge_promotion(config, model, version)
+
+    return judge
+
+
+def codes(verdict):
+    return [reason.code for reason in verdict.reasons]
+
+
+def test_without_a_fault_it_is_allowed_and_says_what_it_rests_on(judged):
+    verdict = judged()
+    assert verdict.allowed
+    assert verdict.champion == "1"
+    evidence = verdict.evidence
+    assert evidence["metrics"]["p_inactive_14d.log_loss"] == 0.5
+    assert evidence["checks"]["P010"]["status"] == "passed"
+    assert evidence["comparison"]["heads"]["p_inactive_30d"]["log_loss"]["difference"]["value"] == 0.0
+    assert evidence["data_hash"] == "sha256:data"
+    assert evidence["trained_by"] == "lin"
+    assert json.loads(json.dumps(verdict.as_json()))["allowed"] is True
+
+
+def test_a_missing_metric(judged):
+    verdict = judged(required=["log_loss", "lift@10"])
+    assert codes(verdict) == ["metric", "metric"]
+    assert verdict.reasons[0].what["en"] == "metric p_inactive_14d.lift_at_10 is missing"
+    assert "缺少指标" in verdict.reasons[0].what["zh"]
+
+
+@pytest.mark.parametrize("code", [check.code for check in CHECKS if check.severity == "blocker"])
+def test_a_blocking_check(judged, outcomes, code):
+    outcomes[code] = _outcome(code, "issue")
+    assert codes(judged()) == ["parity" if code == "P010" else "check"]
+    outcomes[code] = _outcome(code, "ignored")
+    assert judged().allowed
+
+
+def test_a_blocking_check_that_could_not_be_run_is_no_passed_one(judged, outcomes):
+    outcomes["P001"] = _outcome("P001", "skipped")
+    (reason,) = judged().reasons
+    assert reason.what["en"] == "check P001 could not be run"
+    outcomes["P001"] = _outcome("P001", "not_applicable")
+    assert judged().allowed
+
+
+def test_a_check_that_was_never_run_is_run(judged, outcomes):
+    del outcomes["P001"]
+    assert judged().allowed
+    assert outcomes["P001"].status == "passed"
+
+
+def test_a_warning_does_not_block(judged, outcomes):
+    warning = next(check.code for check in CHECKS if check.severity == "warning")
+    outcomes[warning] = _outcome(warning, "issue")
+    verdict = judged()
+    assert verdict.allowed
+    assert verdict.evidence["checks"][warning]["status"] == "issue"
+
+
+def test_a_worse_paired_difference(judged, difference):
+    difference["p_inactive_30d"] = 0.0019
+    assert judged().allowed
+    difference["p_inactive_30d"] = 0.0021
+    (reason,) = judged().reasons
+    assert reason.code == "comparison"
+    assert reason.what["en"] == "p_inactive_30d: log_loss is worse than the champion's beyond the margin"
+    assert (reason.got, reason.expected) == ("worse by 0.0021 [-0.0079, 0.0121]", "at most 0.002")
+    assert judged(margin=0.01).allowed
+
+
+@pytest.mark.parametrize(
+    "planted", [{"p_inactive_30d": None}, {"p_inactive_30d": float("nan")}, {"error": "too short"}]
+)
+def test_a_comparison_that_is_missing(judged, difference, planted):
+    difference.update(planted)
+    assert codes(judged()) == ["comparison"]
+
+
+def test_a_metric_that_decides_but_was_not_compared(judged):
+    assert codes(judged(decides="auroc")) == ["comparison", "comparison"]
+
+
+def test_no_approval_when_the_policy_demands_one(judged, config, monkeypatch):
+    (reason,) = judged(approval="reviewer").reasons
+    assert (reason.code, reason.got) == ("approval", "nobody approved it")
+    sign(config, "churn", "2", "approved", "")
+    assert judged(approval="reviewer").allowed
+    assert judged(approval="other_than_trainer").allowed
+    assert codes(judged("3", approval="reviewer")) == ["approval"]
+
+
+def test_an_approval_by_the_trainer_when_four_eyes_are_demanded(judged, config, monkeypatch):
+    monkeypatch.setenv("USEROPS_USER", "lin")
+    sign(config, "churn", "2", "approved", "mine")
+    assert judged(approval="reviewer").allowed
+    (reason,) = judged(approval="other_than_trainer").reasons
+    assert reason.got == "approved only by lin, who trained it"
+
+
+@pytest.mark.parametrize("approval", ["none", "reviewer", "other_than_trainer"])
+def test_a_rejection_counts_under_every_policy_until_it_is_taken_back(judged, config, approval):
+    sign(config, "churn", "2", "rejected", "no")
+    assert judged(approval=approval).reasons[0].got == "rejected by wu: no"
+    sign(config, "churn", "2", "approved", "")
+    assert judged(approval=approval).allowed
+    sign(config, "churn", "2", "asked", "why?")
+    assert judged(approval=approval).allowed == (approval == "none")
+
+
+def test_files_that_changed_after_the_approval(judged, config):
+    sign(config, "churn", "2", "approved", "")
+    path = _files(config, "2") / "model.json"
+    path.write_text(path.read_text().replace("0.3", "0.4"))
+    (reason,) = judged(approval="reviewer").reasons
+    assert reason.got == "approved before its files were changed"
+
+
+def _files(config, version):
+    run_id = Registry(config).version("churn", version).run_id
+    (found,) = config.home.glob(f"mlartifacts/churn/{run_id}/artifacts/model")
+    return found
+
+
+def test_parity_broken_by_another_catalogue(judged, monkeypatch):
+    monkeypatch.setattr("training.gate.judge.digest", lambda: "sha256:another")
+    assert codes(judged()) == ["parity"]
+
+
+@pytest.mark.parametrize("fault", ["altered", "gone", "another version's"])
+def test_files_that_are_not_what_was_trained(judged, config, fault):
+    files = _files(config, "2")
+    if fault == "altered":
+        (files / "inactive.txt").write_text("tree\n")
+    elif fault == "gone":
+        (files / "model.json").unlink()
+    else:
+        (files / "model.json").write_bytes((_files(config, "3") / "model.json").read_bytes())
+    assert set(codes(judged())) == {"artefact"}
+
+
+def test_a_tampered_audit_row(judged, config):
+    sign(config, "churn", "2", "rejected", "no")
+    append(config.audit_uri, Entry("wu", "asked", "churn", "3"))
+    with sqlite3.connect(config.home / "audit.db") as connection:
+        connection.execute("DROP TRIGGER audit_no_update")
+        connection.execute("UPDATE audit SET action = 'approved' WHERE seq = 1")
+    connection.close()
+    assert codes(judged(approval="reviewer")) == ["audit"]
+
+
+def test_a_review_cut_off_the_end_of_the_table_is_missed_by_its_tag(judged, config):
+    sign(config, "churn", "2", "rejected", "no")
+    with sqlite3.connect(config.home / "audit.db") as connection:
+        connection.execute("DROP TRIGGER audit_no_delete")
+        connection.execute("DELETE FROM audit")
+    connection.close()
+    assert verify(config.audit_uri) == 0
+    (reason,) = judged().reasons
+    assert reason.what["en"] == "the review that the version's tags name is not in the audit table"
+
+
+def test_a_head_that_customers_would_lose(judged, config):
+    Registry(config).set_version_tags("churn", "2", {"heads": "p_inactive_14d"})
+    (reason,) = judged().reasons
+    assert reason.what["en"] == "it does not answer p_inactive_30d, which the champion does"
+
+
+def test_all_faults_are_named_at_once_and_nothing_moves(judged, config, outcomes, difference):
+    outcomes["P002"] = _outcome("P002", "issue")
+    difference["p_inactive_14d"] = 0.5
+    sign(config, "churn", "2", "rejected", "not yet")
+    before = len(entries(config.audit_uri))
+    with pytest.raises(GateError) as refused:
+        promote(config, ["churn"], "2")
+    said = str(refused.value)
+    assert "the gate refuses churn version 2; nothing was promoted" in said
+    for part in ("P002", "p_inactive_14d: log_loss is worse", "rejected by wu: not yet"):
+        assert part in said
+    assert aliases_of(config, ["churn"])["churn"][CHAMPION] == "1"
+    assert len(entries(config.audit_uri)) == before
+
+
+def test_a_promotion_is_recorded_with_its_evidence_and_in_mlflow(judged, config):
+    (moved,) = promote(config, ["churn"], "2", comment="spring")
+    assert (moved.version, moved.before) == ("2", "1")
+    assert aliases_of(config, ["churn"])["churn"] == {"challenger": "3", CHAMPION: "2", PREVIOUS: "1"}
+    row = entries(config.audit_uri)[-1]
+    assert (row.action, row.who, row.comment) == ("promoted", "wu", "spring")
+    assert row.evidence["metrics"]["p_inactive_30d.auroc"] == 0.5
+    assert set(row.evidence["checks"]) == {check.code for check in CHECKS}
+    registry = Registry(config)
+    version = registry.version("churn", CHAMPION)
+    assert version.tags["promoted.by"] == "wu"
+    assert registry.read_json(version.run_id, "promotion.json")["evidence"]["data_hash"] == "sha256:data"
+    # Again: nothing happens, and nothing is recorded.
+    (again,) = promote(config, ["churn"], "2")
+    assert again.row is None
+    assert entries(config.audit_uri)[-1] == row
+
+
+def test_the_first_champion_says_so(config, outcomes, difference):
+    (moved,) = promote(config, ["churn"], "1")
+    assert moved.before is None
+    assert entries(config.audit_uri)[-1].evidence["comparison"].startswith("first champion")
+
+
+def test_a_word_without_a_reason_is_refused(config):
+    for word in ("rejected", "asked"):
+        with pytest.raises(GateError, match="needs a comment"):
+            sign(config, "churn", "2", word, " ")
+    with pytest.raises(GateError, match="no word of a reviewer"):
+        sign(config, "churn", "2", "shrugged", "")
+    row = sign(config, "churn", "challenger", "asked", "why <b>so</b>?")
+    tags = Registry(config).version("churn", "3").tags
+    assert (tags["review"], tags["review.by"], tags["review.comment"]) == ("asked", "wu", "why <b>so</b>?")
+    assert tags["review.audit"] == row.digest
