@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["backtest"]
 
 SHOWN = ("log_loss", "auroc", "pr_auc", "brier", "ece", "lift@5", "lift@10", "lift@20")
-ENDS = ("low", "high")
+ENDS = ("  from (95 %)", "  to")
 SHOWN_OF_SPEND = ("mae", "bias", "spearman", "capture@10")
 
 
@@ -54,15 +54,16 @@ def _print_head(report: Backtest, head: str, one: dict[str, Any]) -> None:
         return
     wanted = (*SHOWN, f"value@{report.contact['share'] * 100:g}") if report.kind == "probability" else SHOWN_OF_SPEND
     metrics = [metric for metric in wanted if metric in pooled["ours"]]
-    others = pooled["baselines"].items()
-    gaps = [pooled["best"].get(metric, {}).get("difference") for metric in metrics]
-    rows: list[list[object]] = [
-        ["ours", *(plain(pooled["ours"][metric]["value"]) for metric in metrics)],
-        *([f"  {end} 95 %", *(plain(pooled["ours"][m]["ci"][k]) for m in metrics)] for k, end in enumerate(ENDS)),
-        *([name, *(plain(values[metric]["value"]) for metric in metrics)] for name, values in others),
-        ["better than best by", *(gap and f"{gap['value']:+.4g}" for gap in gaps)],
-        *([f"  {end} 95 %", *(gap and f"{gap['ci'][k]:+.4g}" for gap in gaps)] for k, end in enumerate(ENDS)),
-    ]
+    rows: list[list[object]] = [["ours", *(plain(pooled["ours"][metric]["value"]) for metric in metrics)]]
+    for k, end in enumerate(ENDS):
+        rows.append([end, *(plain(pooled["ours"][metric]["ci"][k]) for metric in metrics)])
+    for name, values in pooled["baselines"].items():
+        rows.append([name, *(plain(values[metric]["value"]) for metric in metrics)])
+    gaps = [pooled["best"][metric]["difference"] for metric in metrics if metric in pooled["best"]]
+    if gaps:
+        rows.append(["better than best by", *(f"{gap['value']:+.4g}" for gap in gaps)])
+    for k, end in enumerate(ENDS if gaps else ()):
+        rows.append([end, *(f"{gap['ci'][k]:+.4g}" for gap in gaps)])
     title = f"{report.model} {head}: {pooled['users']:,} users at {len(one['by_origin'])} origins"
     print_table(title, ["", *metrics], rows)
 
