@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
+
+import pandas as pd
 
 from configs import Config, ModelConfig
 from configs.errors import TrainingError
 from features.catalog import NAMES
 from training.baselines import baselines
+from training.curves import curves_of
 from training.dataset import TrainingSet
-from training.evaluate import calibration_curve, evaluate, lift, metrics_of
-from training.models import Fitted, fit, raw_scores
+from training.evaluate import evaluate, metrics_of
+from training.models import Fitted, learn, raw_scores
+from training.prepare import Prepared, prepare
 from training.splits import Split
 from training.stack import Family, Rows, families, stack
 
-__all__ = ["Judged", "Numbers", "horizons_of", "judge"]
+__all__ = ["Judged", "Numbers", "Question", "horizons_of", "judge", "question"]
 
 Numbers = dict[str, dict[str, Any]]
 
@@ -27,13 +32,23 @@ LEAST_OF_A_KIND = 5
 
 @dataclass(frozen=True)
 class Judged:
-    """Metrics, baselines and calibration curves of each head; the fit of each family; why others were left out."""
+    """Metrics, baselines and curves (`curves_of`) of each head; the fit of each family; why others were left out."""
 
     metrics: Numbers = field(default_factory=dict)
     baselines: Numbers = field(default_factory=dict)
     curves: dict[str, Any] = field(default_factory=dict)
     fits: dict[str, Fitted] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Question:
+    """A family at a past origin: what was known then, prepared to learn from, and by head what followed."""
+
+    family: Family
+    learned: Rows
+    prepared: Prepared
+    followed: dict[str, Rows]
 
 
 def judge(config: Config, model: ModelConfig, data: TrainingSet, split: Split) -> Judged:
@@ -63,34 +78,48 @@ def horizons_of(model: ModelConfig) -> list[float]:
     return [float(definition.get("horizon_days", MONTH_HORIZON)) for definition in model.heads.values()]
 
 
+def question(
+    model: ModelConfig, data: TrainingSet, family: Family, origin: datetime, known_until: datetime, seed: int
+) -> Question:
+    """What ``family`` would have been asked at ``origin``; the answers are labels that are known at ``known_until``.
+
+    Raises
+    ------
+    TrainingError
+        When there is too little to learn from, or to judge a head by.
+    """
+    past, present = data.frame[data.frame["as_of"] < origin], data.at([origin])
+    followed = {head: _followed(model, head, present, origin, known_until, family) for head in family.heads}
+    rows, ahead = stack(past, family, NAMES, origin), stack(present, family, NAMES, None)
+    return Question(family, rows, prepare(rows, ahead, family, NAMES, data.first_day, seed), followed)
+
+
 def _judge(config: Config, model: ModelConfig, data: TrainingSet, split: Split, family: Family, judged: Judged) -> None:
-    past, present = data.frame[data.frame["as_of"] < split.judge], data.at([split.judge])
-    followed = {head: _followed(model, head, present, split, family) for head in family.heads}
-    rows, ahead = stack(past, family, NAMES, split.judge), stack(present, family, NAMES, None)
-    fitted = fit(rows, ahead, family, NAMES, data.first_day, config.seed, config.threads, model.lightgbm)
+    asked = question(model, data, family, split.judge, split.known_until, config.seed)
+    fitted = learn(asked.prepared, config.threads, model.lightgbm)
     judged.fits[family.name] = fitted
-    for head, known in followed.items():
+    for head, known in asked.followed.items():
         horizon = model.heads[head].get("horizon_days")
-        learned = rows.where(rows.horizon == (horizon or 0.0))
+        learned = asked.learned.where(asked.learned.horizon == (horizon or 0.0))
         probability = fitted.probability(known.x, horizon)
         raw = raw_scores(fitted.booster, known.x)
         found = evaluate(known.y, probability, known.user, raw, seed=config.seed)
         judged.metrics[head] = {name: interval.as_json() for name, interval in found.items()}
-        for percent in (5, 10, 20):
-            judged.metrics[head][f"lift@{percent}"] = {"value": lift(known.y, raw, percent / 100), "ci": None}
         given = baselines(family, horizon, learned, known, NAMES)
         judged.baselines[head] = {name: metrics_of(known.y, p) for name, p in given.items()}
-        judged.curves[head] = calibration_curve(known.y, probability)
+        judged.curves[head] = curves_of(known.y, probability, raw, given)
 
 
-def _followed(model: ModelConfig, head: str, present: Any, split: Split, family: Family) -> Rows:
+def _followed(
+    model: ModelConfig, head: str, present: pd.DataFrame, origin: datetime, known_until: datetime, family: Family
+) -> Rows:
     horizon = model.heads[head].get("horizon_days")
-    known = stack(present, family, NAMES, split.known_until, None if horizon is None else [horizon])
+    known = stack(present, family, NAMES, known_until, None if horizon is None else [horizon])
     positives = int(known.y.sum())
     if min(positives, len(known) - positives) < LEAST_OF_A_KIND:
         raise TrainingError(
             f"{head} cannot be judged",
-            got=f"{positives} of {len(known)} users positive after {split.judge:%Y-%m-%d}",
+            got=f"{positives} of {len(known)} users positive after {origin:%Y-%m-%d}",
             expected=f"at least {LEAST_OF_A_KIND} of either kind",
         )
     return known

@@ -8,36 +8,73 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-from configs import Config, model_of
+from configs import Config, ModelConfig, model_of
 from features.catalog import NAMES, digest
 from features.events import span
 from features.periods import now
 from serving.scoring.interest.model import NAME as INTEREST
 from serving.scoring.model import write_model
+from serving.scoring.value.model import NAME as VALUE
 from training.artifact import cohorts_of, describe, provenance
 from training.dataset import assemble
+from training.forecasts_of_users import keep_judged
 from training.interest.train import train_interest
 from training.judge import horizons_of, judge
 from training.models import fit
+from training.monitor.reference import FILE, reference_of
+from training.readiness.readiness import of_training
 from training.registry import CHALLENGER, Registry
 from training.report import TrainReport
 from training.splits import split_at
 from training.stack import families, stack
 from training.tracking import log_training
+from training.value.train import train_value
 
 __all__ = ["TrainReport", "train"]
 
 Progress = Callable[[str, float], None]
 
 
-def train(config: Config, name: str, progress: Progress | None = None) -> TrainReport:
-    """Train ``name``, judge it on a later period, register the refitted version as challenger."""
+def train(
+    config: Config, name: str, progress: Progress | None = None, trials: int = 0, timeout: float | None = None
+) -> TrainReport:
+    """Train ``name``, judge it on a later period, register the refitted version as challenger.
+
+    With ``trials``, parameters are searched first, on days before the judged one (`training.search.tune`).
+    """
     model = model_of(config, name)
     show = progress or (lambda message, fraction: None)
-    if name == INTEREST:
+    if not trials:
+        return _train(config, model, show)
+    # Who does not search need not wait for Optuna.
+    from training.search.tune import tune
+
+    decision = tune(config, model, trials, timeout, lambda message, fraction: show(message, 0.8 * fraction))
+    model = replace(model, lightgbm=decision.lightgbm)
+    config = replace(config, models={**config.models, name: model})
+    report = _train(config, model, lambda message, fraction: show(message, 0.8 + 0.2 * fraction))
+    if report.version:
+        registry, run_id = Registry(config), decision.evidence.get("run_id", "")
+        tags = {"search": decision.outcome, "search_run_id": run_id}
+        registry.reopen(report.run_id).tags(tags)
+        registry.reopen(report.run_id).json(decision.evidence, "search.json")
+        registry.set_version_tags(name, report.version, tags)
+    return replace(report, evidence={**report.evidence, "search": decision.evidence})
+
+
+def _train(config: Config, model: ModelConfig, show: Progress) -> TrainReport:
+    if model.name == INTEREST:
         return train_interest(config, show)
+    if model.name == VALUE:
+        return train_value(config, show)
+    return _train_probabilities(config, model, show)
+
+
+def _train_probabilities(config: Config, model: ModelConfig, show: Progress) -> TrainReport:
+    name = model.name
     first, last = span(config)
     # A clock ahead of ours may have stamped an event with tomorrow: nothing after now is known.
     split = split_at(model.origins, horizons_of(model), first, min(last, now(config)))
@@ -49,6 +86,7 @@ def train(config: Config, name: str, progress: Progress | None = None) -> TrainR
     with registry.run(name, "train", {"judged_on": f"{split.judge:%Y-%m-%d}"}) as run:
         show("judging", 0.4)
         judged = judge(config, model, data, split)
+        keep_judged(config, model, data, split.judge, judged.fits)
         show("learning from everything", 0.7)
         chosen = [family for family in families(model) if family.name in judged.fits]
         today = {f.name: stack(data.at([split.known_until]), f, NAMES, None) for f in chosen}
@@ -78,12 +116,15 @@ def train(config: Config, name: str, progress: Progress | None = None) -> TrainR
         try:
             with tempfile.TemporaryDirectory() as scratch:
                 origin = provenance(config, model.lightgbm, split.known_until)
+                if not judged.left_out:  # else nothing was kept, and the forecasts would be made all over again
+                    origin["readiness"] = of_training(config, model, split.judge)
                 meta = describe(
                     model, today, fitted, judged.metrics, evidence, version, run.run_id, now(config), origin
                 )
                 folder = Path(scratch) / "model"
                 written = write_model(folder, meta, {f.family.name: f.booster.model_to_string() for f in fitted})
                 run.model(folder, written.features, list(written.heads))
+                run.json(reference_of(written, data.frame, split.known_until), FILE)
         except BaseException:
             registry.withdraw(name, version)
             raise

@@ -26,7 +26,7 @@ from training.interest.fit import FittedHead, fit_head
 from training.interest.histories import Histories, us
 from training.splits import MONDAY
 
-__all__ = ["Fitted", "Learner"]
+__all__ = ["Fitted", "Learner", "Lessons"]
 
 Ints = NDArray[np.int64]
 
@@ -41,6 +41,16 @@ class Fitted:
     heads: dict[str, FittedHead]
     later: dict[str, Asked]
     learned: dict[str, Asked]
+    origins: list[str]
+    calibrated_at: str
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """What is known at one instant, as pairs by head: to learn from, and of the later origin to calibrate on."""
+
+    learned: dict[str, Asked]
+    later: dict[str, Asked]
     origins: list[str]
     calibrated_at: str
 
@@ -68,7 +78,15 @@ class Learner:
         return latest - (latest - MONDAY) % timedelta(days=self.rule.every_days)
 
     def fit(self, known_until: datetime) -> Fitted:
-        """Fit every head to what is known at ``known_until``.
+        """Fit every head to what is known at ``known_until``."""
+        lessons, fitted = self.lessons(known_until), {}
+        for head in self.heads:
+            self.progress(f"learning {head}", 0.0)
+            fitted[head] = fit_head(lessons.learned[head], lessons.later[head], self.seed, self.threads, self.lightgbm)
+        return Fitted(fitted, lessons.later, lessons.learned, lessons.origins, lessons.calibrated_at)
+
+    def lessons(self, known_until: datetime) -> Lessons:
+        """The pairs to learn from and to calibrate on, no label later than ``known_until``.
 
         Raises
         ------
@@ -86,13 +104,9 @@ class Learner:
                 expected=f"at least {2 * self.horizon_days + self.rule.warm_up_days + 2 * self.rule.every_days:.0f}",
                 run="userops ingest SOURCE --data older-files",
             )
-        fitted, later, learned = {}, {}, {}
-        for head in self.heads:
-            learned[head] = Asked.joined([self.asked(at, head, sample=True) for at in origins])
-            later[head] = self.asked(calibrate, head, sample=False)
-            self.progress(f"learning {head}", 0.0)
-            fitted[head] = fit_head(learned[head], later[head], self.seed, self.threads, self.lightgbm)
-        return Fitted(fitted, later, learned, [f"{at:%Y-%m-%d}" for at in origins], f"{calibrate:%Y-%m-%d}")
+        learned = {head: Asked.joined([self.asked(at, head, sample=True) for at in origins]) for head in self.heads}
+        later = {head: self.asked(calibrate, head, sample=False) for head in self.heads}
+        return Lessons(learned, later, [f"{at:%Y-%m-%d}" for at in origins], f"{calibrate:%Y-%m-%d}")
 
     def asked(self, origin: datetime, head: str, sample: bool) -> Asked:
         """The pairs at ``origin``; a ``sample`` keeps purchases and some of the rest."""
