@@ -4,8 +4,8 @@
 Environment: ``USEROPS_HOME`` (folder of everything generated, default ``var`` beside this package),
 ``USEROPS_NOW`` (an ISO instant at which the clock stands, for replays and historical data),
 ``USEROPS_CONFIGS`` (another folder of YAML files, for an installation of your own),
-``USEROPS_DECISIONS`` and ``USEROPS_AUDIT`` (the databases of decisions and of promotions and signatures, as SQLAlchemy
-writes them; they may hold a password, so no file does),
+``USEROPS_DECISIONS`` and ``USEROPS_AUDIT`` (the databases of decisions, and of promotions and signatures: as
+SQLAlchemy writes them) and ``USEROPS_TRACKING`` (MLflow's): they may hold a password, so no file does,
 ``USEROPS_USER`` (who trains, promotes and signs, default the name of the account).
 """
 
@@ -134,8 +134,8 @@ class Config:
 
     @property
     def tracking_uri(self) -> str:
-        """MLflow's database inside the home, as SQLAlchemy writes it."""
-        return f"sqlite:///{self.home / 'mlflow.db'}"
+        """MLflow's database inside the home, as SQLAlchemy writes it, or the team's server (see mlflow/README.md)."""
+        return os.environ.get("USEROPS_TRACKING") or f"sqlite:///{self.home / 'mlflow.db'}"
 
     @property
     def decisions_uri(self) -> str:

@@ -7,16 +7,16 @@ Artefacts are text (LightGBM's own format and JSON), so nothing that is loaded f
 
 from __future__ import annotations
 
+import json
 import logging
 import os
-import shutil
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlparse
 
 from configs import Config
 from configs.errors import RegistryError
@@ -62,7 +62,9 @@ class Registry:
         # MLflow takes seconds to import: whoever only reads features or serves never pays for it.
         from mlflow import MlflowClient
 
-        self._artifacts = config.home / "mlartifacts"
+        # A server keeps its own artefacts and hands them on; a database needs to be told where they lie.
+        served = config.tracking_uri.startswith(("http://", "https://"))
+        self._artifacts = None if served else config.home / "mlartifacts"
         self._config = config
         self._client = MlflowClient(config.tracking_uri, config.tracking_uri)
 
@@ -77,7 +79,7 @@ class Registry:
             if found
             else self._client.create_experiment(
                 experiment,
-                (self._artifacts / experiment).as_uri(),
+                (self._artifacts / experiment).as_uri() if self._artifacts else None,
                 # Without the kind, MLflow's pages show those of language models.
                 {NOTE: self._purpose(experiment), EXPERIMENT_KIND: "custom_model_development"},
             )
@@ -160,24 +162,28 @@ class Registry:
 
     def folder(self, model: str, name: str, target: Path) -> Path:
         """Copy the files of a version to ``target`` and return it."""
+        from mlflow.exceptions import MlflowException
+
         version = self.version(model, name)
-        source = Path(unquote(urlparse(self._client.get_run(version.run_id).info.artifact_uri).path)) / MODEL_FOLDER
-        if not source.is_dir():
-            raise RegistryError(
-                f"{model} version {version.version} has no files",
-                got=source,
-                because="its training run was interrupted",
-                run=f"userops train {model}",
-            )
-        shutil.copytree(source, target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+            try:
+                copied = Path(self._client.download_artifacts(version.run_id, MODEL_FOLDER, scratch))
+            except (MlflowException, OSError) as error:
+                raise RegistryError(
+                    f"{model} version {version.version} has no files",
+                    got=str(error),
+                    because="its training run was interrupted",
+                    run=f"userops train {model}",
+                ) from None
+            copied.rename(target)
         return target
 
     def read_json(self, run_id: str, file: str) -> dict[str, Any]:
         """A JSON artefact of a run."""
-        from mlflow.artifacts import load_dict
-
-        uri = self._client.get_run(run_id).info.artifact_uri
-        content: dict[str, Any] = load_dict(f"{uri}/{file}")
+        with tempfile.TemporaryDirectory() as scratch:
+            text = Path(self._client.download_artifacts(run_id, file, scratch)).read_text(encoding="utf-8")
+        content: dict[str, Any] = json.loads(text)
         return content
 
     def alias(self, model: str, alias: str, version: str) -> None:

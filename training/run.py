@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -95,7 +96,7 @@ class Run:
 
         taken, given = (Schema([ColSpec("double", name) for name in names]) for names in (inputs, outputs))
         described = Model(run_id=self.run_id, artifact_path=MODEL_FOLDER, signature=ModelSignature(taken, given))
-        described.add_flavor("python_function", loader_module=LOADER)
+        described.add_flavor("python_function", loader_module=LOADER, python_version=platform.python_version())
         described.save(str(folder / "MLmodel"))
         self.folder(folder, MODEL_FOLDER)
 
