@@ -347,6 +347,7 @@ for verb in (
     serving.verbs.serve,
     serving.verbs.score,
     serving.verbs.explain,
+    serving.verbs.tiers,
     serving.verbs.decide,
     serving.verbs.identify,
     demo,

@@ -28,6 +28,7 @@ __all__ = [
     "replay",
     "score",
     "serve",
+    "tiers",
 ]
 
 Lang = Annotated[str, typer.Option(help="Language of the reasons: zh or en.")]
@@ -75,6 +76,35 @@ def explain(
     answer = ask(load(), model, [user], {"level": "full", "top_n": top, "lang": lang})
     print_explained(answer["users"][0])
     write_json(json_file, answer)
+
+
+def tiers(
+    most: Annotated[int, typer.Option(min=1, help="At most so many snapshots, the newest.")] = 6,
+    rows: Annotated[
+        Path | None,
+        typer.Option(help="Also write customers, snapshots and tiers to this Parquet file.", show_default="no"),
+    ] = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Count customers by value tier over time, how they moved, and today by the risk to fall silent."""
+    from serving.trajectory import RISKS, trajectory
+
+    with showing("scoring every snapshot"):
+        found = trajectory(load(), most, rows=writable(rows))
+    names = list(found["snapshots"][-1]["tiers"])
+    stayed = ["", *(f"{move['stayed']:.0%}" for move in found["moves"])]
+    counted: list[list[object]] = [
+        [one["as_of"], f"{one['customers']:,}", *(f"{one['tiers'][name]:,}" for name in names), share]
+        for one, share in zip(found["snapshots"], stayed, strict=True)
+    ]
+    print_table(f"customers by tier ({found['head']})", ["as of", "customers", *names, "stayed in their tier"], counted)
+    if found["matrix"] is not None:
+        cells: list[list[object]] = [
+            [name, *(f"{one[band]['customers']:,.0f} ({one[band]['expected']:,.0f})" for band in RISKS)]
+            for name, one in found["matrix"].items()
+        ]
+        print_table("customers (and expected spend) by tier and risk", ["", *RISKS], cells)
+    write_json(json_file, found)
 
 
 def benchmark_explain(json_file: JsonFile = None) -> None:

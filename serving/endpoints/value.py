@@ -12,7 +12,6 @@ from serving.encode import json_response
 from serving.endpoints.body import live_of, read
 from serving.errors.problem import Problem
 from serving.schemas import ScoreRequest
-from serving.scoring.value.model import NAME
 
 __all__ = ["ROUTES"]
 
@@ -22,7 +21,7 @@ async def value(request: Request) -> Response:
     asked = await read(request, ScoreRequest)
     request_id = asked.request_id or uuid4().hex
     try:
-        return json_response(await live_of(request).score(NAME, asked, request_id))
+        return json_response(await live_of(request).score("value", asked, request_id))
     except Problem as problem:
         problem.request_id = request_id
         raise

@@ -60,7 +60,7 @@ def test_tracing_costs_nothing_while_nobody_asked_for_it(client):
 
 def test_every_address_answers(client):
     assert client.get("/v1/users/u1/profile").json()["profile"]["lifecycle_state"] == "at_risk"
-    assert len(client.get("/v1/models").json()["models"]) == 2
+    assert len(client.get("/v1/models").json()["models"]) == 3
     assert client.get("/v1/models/repurchase/card").json()["card"]["name"] == "repurchase"
     for path in ("/livez", "/readyz", "/metrics", "/docs.json", "/schema.json"):
         assert client.get(path).status_code == 200, path

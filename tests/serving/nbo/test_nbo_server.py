@@ -16,6 +16,7 @@ import pytest
 
 from serving.client import Client, Refused
 from serving.log import DecisionLog
+from serving.schemas import ScoreRequest
 from serving.schemas_decision import ReplayRequest
 from serving.schemas_feedback import FeedbackEvent, LiveEvent
 from serving.schemas_nbo import NextBestOffer
@@ -81,6 +82,9 @@ def test_the_client_walks_the_whole_way(server):
         assert userops.events([looked]).accepted == 1
         assert userops.replay(answer.decision_id).identical
         assert userops.decision(answer.decision_id).user_id == "u3"
+        valued = userops.value(ScoreRequest(user_ids=["u3"])).users[0]
+        assert valued.value_tier == answer.user_state.value_tier
+        assert userops.profile("u3").profile["value_tier"] == valued.value_tier
         assert userops.set_personalization("u3", False).personalization == "off"
         assert userops.profile("u3").personalization == "off"
         with pytest.raises(Refused) as refused:
