@@ -5,6 +5,7 @@ import shlex
 import warnings
 from pathlib import Path
 
+import click
 import pytest
 import yaml
 from click.testing import CliRunner
@@ -20,10 +21,9 @@ COMPOSE = yaml.safe_load((FOLDER / "compose.yaml").read_text(encoding="utf-8"))
 TEXT = (FOLDER / "compose.yaml").read_text(encoding="utf-8")
 
 
-def options(command):
-    return {
-        option for parameter in cli.commands[command].params for option in (*parameter.opts, *parameter.secondary_opts)
-    }
+def options(name):
+    command = cli.get_command(click.Context(cli), name)
+    return {option for one in command.params for option in (*one.opts, *one.secondary_opts)}
 
 
 def test_every_variable_has_a_place_in_the_example_and_no_secret_has_a_value():
