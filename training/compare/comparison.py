@@ -6,8 +6,9 @@ moves and what an answer costs is asked of the very files, of the users of today
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,35 +19,36 @@ import pandas as pd
 from configs import Config, ModelConfig
 from configs.errors import TrainingError
 from features.catalog import NAMES
-from features.events import span
 from serving.scoring.model import Model
 from training.compare.disagree import parts_apart, users_apart
-from training.compare.paired import Pair, direction, paired, same_rows
-from training.compare.sides import Side, foreseen
+from training.compare.paired import Pair, against_baselines, paired, same_rows
+from training.compare.sides import Side, foreseen, refitted
 from training.compare.today import cost, moves, weights
 from training.dataset import assemble
-from training.evaluate import Interval, calibration_curve
-from training.forecasts import known_until
-from training.judge import MONTH_HORIZON
+from training.evaluate import calibration_curve
+from training.forecasts import known_until, past_origins
 from training.registry import CHALLENGER, CHAMPION, Registry, Version
-from training.splits import rolling
+from training.resample import Interval
 
-__all__ = ["Comparison", "compare"]
+__all__ = ["BASELINE", "Comparison", "compare"]
 
 Progress = Callable[[str, float], None]
 
 # Of more rows the bootstrap draws from a part of the users: an interval of 100,000 rows is narrow enough.
 MOST_ROWS = 100_000
 SAMPLE = 400
+BASELINE = "baseline"
+NOBODY = np.empty((0, 0))
 
 
 @dataclass(frozen=True)
 class Comparison:
     """What `compare` found; ``first`` and ``second`` say of each version where it comes from and how it was asked.
 
-    ``heads[head][metric]`` is a `Pair`, whose difference is second - first; ``heads_of_first`` are those that the first
-    answers. ``calibration``, ``users``, ``parts``, ``weights``, ``moves`` and ``cost`` are JSON, empty where the models
-    are of a kind that cannot be asked, or only a brief answer was wanted.
+    ``heads[head][metric]`` is a `Pair`; ``heads_of_first`` are those that the first answers. ``calibration``,
+    ``users``, ``parts``, ``weights``, ``moves`` and ``cost`` are JSON, empty where the models are of a kind that cannot
+    be asked, or only a brief answer was wanted. Where nobody serves yet, the first is the strongest baseline of each
+    head, and its ``version`` is ``baseline``.
     """
 
     model: str
@@ -65,8 +67,15 @@ class Comparison:
     cost: dict[str, dict[str, float]] = field(default_factory=dict)
     notes: list[dict[str, str]] = field(default_factory=list)
 
+    @property
+    def titles(self) -> tuple[str, str]:
+        """What the two are called in tables."""
+        names = [str(one["version"]) for one in (self.first, self.second)]
+        first, second = (name if name == BASELINE else f"version {name}" for name in names)
+        return first, second
+
     def worse_by(self, head: str, metric: str) -> Interval | None:
-        """How much worse the second is, in units of the metric, whichever way it runs; None where it was not measured.
+        """How much worse the second is, whichever way the metric runs; None where it was not measured.
 
         Examples
         --------
@@ -76,20 +85,9 @@ class Comparison:
         Interval(value=0.05, low=-0.0, high=0.1)
         """
         pair = self.heads.get(head, {}).get(metric)
-        if pair is None or not np.isfinite(pair.difference.value):
+        if pair is None or not np.isfinite(pair.better.value):
             return None
-        d = pair.difference
-        if direction(metric) == 0:  # the nearer to 0 the better: of an interval that holds 0, the farther end counts
-            worse = abs(pair.second.value) - abs(pair.first.value)
-            return Interval(worse, float("nan"), float("nan"))
-        return Interval(-d.value, -d.high, -d.low) if direction(metric) > 0 else d
-
-    def verdict(self, head: str, metric: str) -> str:
-        """``better``, ``worse``, or ``same`` where the interval of the difference holds 0 and noise explains it."""
-        worse = self.worse_by(head, metric)
-        if worse is None or not np.isfinite([worse.low, worse.high]).all():
-            return "same"
-        return "worse" if worse.low > 0 else "better" if worse.high < 0 else "same"
+        return Interval(-pair.better.value, -pair.better.high, -pair.better.low)
 
     def as_json(self) -> dict[str, Any]:
         """The comparison as JSON."""
@@ -109,7 +107,8 @@ def compare(
 ) -> Comparison:
     """Compare two versions (numbers or aliases) at the last ``origins`` judged origins, those of the gate by default.
 
-    ``in_brief`` leaves out what nobody decides by: the gate asks for that.
+    Where there is no champion to be the first, the strongest baselines are. ``in_brief`` leaves out what nobody decides
+    by: the gate asks for that.
 
     Raises
     ------
@@ -118,45 +117,60 @@ def compare(
     """
     show = progress or (lambda message, fraction: None)
     registry = Registry(config)
-    versions = registry.version(model.name, first), registry.version(model.name, second)
+    newer = registry.version(model.name, second)
+    nobody = first == CHAMPION and registry.aliased(model.name, CHAMPION) is None
+    older = None if nobody else registry.version(model.name, first)
+    asked = past_origins(config, model, origins or model.gate.origins)
     with TemporaryDirectory() as scratch:
-        folders = [
-            registry.folder(model.name, one.version, Path(scratch) / side)
-            for one, side in zip(versions, ("first", "second"), strict=True)
+        sides = [
+            Side.read(one, registry.folder(model.name, one.version, Path(scratch) / str(place)))
+            for place, one in enumerate((older, newer))
+            if one is not None
         ]
-        sides = Side.read(versions[0], folders[0]), Side.read(versions[1], folders[1])
-        shared = [head for head in _heads(model, versions[0]) if head in _heads(model, versions[1])]
-        if not shared:
+        if len(sides) == 1:
+            said = refitted(config, model, sides[0], asked, lambda message, fraction: show(message, 0.6 * fraction))
+            frame, names = against_baselines(said.frame, said.kind, model.gate.decides)
+            rows, told = same_rows(frame, said.frame), _told_baselines(names, asked)
+            shared = served = [head for head in _heads(model, newer) if head in names]
+        else:
+            pair = sides[0], sides[1]
+            one, said = foreseen(config, model, pair, asked, lambda message, fraction: show(message, 0.6 * fraction))
+            rows, told = same_rows(one.frame, said.frame), _told(sides[0], first)
+            served = _heads(model, sides[0].version)
+            shared = [head for head in served if head in _heads(model, newer)]
+        rows = rows[rows["head"].isin(shared)]
+        if rows.empty:
             raise TrainingError(
-                f"{model.name}: the two versions share no head",
-                got=[_heads(model, one) for one in versions],
+                f"{model.name}: the two share no head that can be judged",
+                got=served,
+                expected=_heads(model, newer),
                 run=f"userops train {model.name}",
             )
-        horizons = [float(model.heads[head].get("horizon_days", MONTH_HORIZON)) for head in shared]
-        asked = rolling(model.origins, horizons, span(config)[0], known_until(config), origins or model.gate.origins)
-        said = foreseen(config, model, sides, asked, lambda message, fraction: show(message, 0.6 * fraction))
-        rows = same_rows(said[0].frame, said[1].frame)
-        rows = rows[rows["head"].isin(shared)]
         kept = _part(rows, config.seed)
         heads = {}
         for place, head in enumerate(shared):
             show(f"measuring {head}", 0.6 + 0.3 * place / len(shared))
             if len(inside := kept[kept["head"] == head]):
-                heads[head] = paired(inside, said[1].kind, seed=config.seed)
-        more = {} if in_brief else _more(config, sides, rows, said[1].kind, show)
+                heads[head] = paired(inside, said.kind, seed=config.seed)
+        more = {} if in_brief else _more(config, sides, rows, said.kind, show)
         show("compared", 1.0)
         return Comparison(
             model.name,
-            said[1].kind,
-            _told(sides[0], first),
-            _told(sides[1], second),
+            said.kind,
+            told,
+            _told(sides[-1], second),
             [origin.isoformat() for origin in asked],
             len(rows),
             heads,
-            _heads(model, versions[0]),
-            notes=_notes(rows, kept),
+            served,
+            notes=_notes(rows, kept, told),
             **more,
         )
+
+
+def _told_baselines(names: dict[str, str], origins: Sequence[datetime]) -> dict[str, Any]:
+    how = {origin.isoformat(): "what was known then" for origin in origins}
+    return {"asked_for": CHAMPION, "version": BASELINE, "run_id": None, "baselines": names, "how": how}
 
 
 def _heads(model: ModelConfig, version: Version) -> list[str]:
@@ -179,26 +193,34 @@ def _part(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
     return rows[rows["user_id"].isin(users[drawn])]
 
 
-def _notes(rows: pd.DataFrame, kept: pd.DataFrame) -> list[dict[str, str]]:
+def _notes(rows: pd.DataFrame, kept: pd.DataFrame, first: dict[str, Any]) -> list[dict[str, str]]:
     notes = []
+    if first["version"] == BASELINE:
+        named = ", ".join(f"{head}: {name}" for head, name in first["baselines"].items())
+        notes.append(
+            {
+                "en": f"Nobody serves yet: compared with the strongest baseline of each head ({named}).",
+                "zh": f"尚无冠军模型：与各输出最强的基线比较（{named}）。",
+            }
+        )
     if len(kept) < len(rows):
         notes.append(
             {
                 "en": f"Metrics are those of {len(kept):,} of {len(rows):,} rows: all rows of users drawn evenly.",
-                "zh": f"指标基于 {len(rows):,} 行中的 {len(kept):,} 行:随机抽取的用户的全部数据。",
+                "zh": f"指标基于 {len(rows):,} 行中的 {len(kept):,} 行：随机抽取的用户的全部数据。",
             }
         )
     if len(rows) and bool((rows["p_first"] == rows["p_second"]).all()):
         notes.append(
             {
                 "en": "Both say the same of everybody at every origin: the same recipe, fitted to the same past.",
-                "zh": "两个版本在所有起点上的预测完全相同:同一方法,同样的历史数据。",
+                "zh": "两个版本在所有起点上的预测完全相同：同一方法，同样的历史数据。",
             }
         )
     return notes
 
 
-def _more(config: Config, sides: tuple[Side, Side], rows: pd.DataFrame, kind: str, show: Progress) -> dict[str, Any]:
+def _more(config: Config, sides: Sequence[Side], rows: pd.DataFrame, kind: str, show: Progress) -> dict[str, Any]:
     """What people look at beside the metrics."""
     show("where they disagree", 0.9)
     found: dict[str, Any] = {
@@ -209,24 +231,15 @@ def _more(config: Config, sides: tuple[Side, Side], rows: pd.DataFrame, kind: st
         "users": users_apart(rows),
         "parts": parts_apart(rows, kind),
     }
-    models = [side.model for side in sides if isinstance(side.model, Model)]
-    if len(models) < len(sides):
-        return {**found, "cost": {name: cost(side, np.empty((0, 0))) for name, side in _named(sides)}}
+    names = ("first", "second")[-len(sides) :]
+    if not all(isinstance(side.model, Model) and side.model.features == NAMES for side in sides):
+        return {**found, "cost": {name: cost(side, NOBODY) for name, side in zip(names, sides, strict=True)}}
     show("what weighs in each", 0.95)
     frame = assemble(config, [known_until(config)]).frame
     x = frame[list(NAMES)].to_numpy(np.float64)
-    users = frame["user_id"].to_numpy(object)
-    some = np.sort(np.random.default_rng(config.seed).permutation(len(x))[:SAMPLE])
-    # Two catalogues have two orders of columns: then each side would need a vector of its own.
-    if any(model.features != NAMES for model in models):
+    some = x[np.sort(np.random.default_rng(config.seed).permutation(len(x))[:SAMPLE])]
+    found["cost"] = {name: cost(side, some) for name, side in zip(names, sides, strict=True)}
+    if len(sides) == 1:
         return found
-    return {
-        **found,
-        "weights": weights(sides, x[some]),
-        "moves": moves(sides, x, users),
-        "cost": {name: cost(side, x[some]) for name, side in _named(sides)},
-    }
-
-
-def _named(sides: tuple[Side, Side]) -> list[tuple[str, Side]]:
-    return [("first", sides[0]), ("second", sides[1])]
+    both = sides[0], sides[1]
+    return {**found, "weights": weights(both, some), "moves": moves(both, x, frame["user_id"].to_numpy(object))}

@@ -56,7 +56,8 @@ def parts_apart(rows: pd.DataFrame, kind: str, most: int = PARTS) -> list[dict[s
                     "loss": [means["loss_first"], means["loss_second"]],
                 }
             )
-    return sorted(found, key=lambda one: -abs(one["mean"][1] - one["mean"][0]))[:most]
+    apart = [one for one in found if one["mean"][0] != one["mean"][1]]
+    return sorted(apart, key=lambda one: -abs(one["mean"][1] - one["mean"][0]))[:most]
 
 
 def _loss(y: Any, p: Any, kind: str) -> Any:

@@ -1,58 +1,54 @@
-"""Two forecasts of the same rows, metric by metric: each with its interval, and their difference with its own.
+"""Two forecasts of the same rows, metric by metric: each with its interval, and how much better the second is.
 
-Both are measured on the same resampled users, so what is common to both (an easy month, a hard customer) cancels out of
-the difference. Rows of one user are not independent: users are drawn, not rows.
+Both are measured on the same resampled users, so what is common to both (an easy month, a hard customer) cancels out.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from training.evaluate import Interval, Scored
+from training.evaluate import Scored
+from training.resample import Interval, Measure, gain, resample
 from training.value.measures import measure
 
-__all__ = ["BETTER", "Pair", "direction", "paired", "same_rows"]
+__all__ = ["Pair", "against_baselines", "paired", "same_rows"]
 
 Floats = NDArray[np.float64]
 
 RESAMPLES = 200
-LIFTS = (5, 10, 20)
-#: +1 where more is better, -1 where less is, 0 where nearer to 0 is. What is not named here judges nobody.
-BETTER = {
-    **dict.fromkeys(("auroc", "pr_auc", "spearman", "capture@10"), 1),
-    **dict.fromkeys((f"lift@{percent}" for percent in LIFTS), 1),
-    **dict.fromkeys(("log_loss", "brier", "ece", "mae"), -1),
-    "bias": 0,
-}
+# Means of forecasts and of labels: nobody is better for having more of them.
+NO_JUDGEMENT = ("mean_prediction", "base_rate")
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One metric of both, and ``difference`` = second - first, on the same users."""
+    """One metric of both, and ``better``: above 0 where the second is better, whichever way the metric runs."""
 
     first: Interval
     second: Interval
-    difference: Interval
+    better: Interval
+
+    @property
+    def verdict(self) -> str:
+        """``better`` or ``worse`` where the interval is on one side of 0; else ``same``: noise explains it.
+
+        Examples
+        --------
+        >>> loss = Interval(0.40, 0.38, 0.42)
+        >>> Pair(loss, loss, Interval(0.002, -0.001, 0.005)).verdict
+        'same'
+        """
+        return "better" if self.better.low > 0 else "worse" if self.better.high < 0 else "same"
 
     def as_json(self) -> dict[str, Any]:
-        """The three intervals as JSON."""
-        return {name: getattr(self, name).as_json() for name in ("first", "second", "difference")}
-
-
-def direction(metric: str) -> int:
-    """+1 when more of the metric is better, -1 when less is, 0 when nearer to 0 is.
-
-    Examples
-    --------
-    >>> direction("auroc"), direction("log_loss"), direction("bias")
-    (1, -1, 0)
-    """
-    return BETTER[metric]
+        """The three intervals and the verdict as JSON."""
+        intervals = {name: getattr(self, name).as_json() for name in ("first", "second", "better")}
+        return {**intervals, "verdict": self.verdict}
 
 
 def same_rows(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
@@ -67,10 +63,25 @@ def same_rows(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
     return right.merge(left, on=keys, how="inner", validate="one_to_one")
 
 
-def paired(
-    rows: pd.DataFrame, kind: str, *, resamples: int = RESAMPLES, seed: int = 0, only: str | None = None
-) -> dict[str, Pair]:
-    """Every metric of both forecasts of one head, and the difference.
+def against_baselines(frame: pd.DataFrame, kind: str, metric: str) -> tuple[pd.DataFrame, dict[str, str]]:
+    """What the baseline that is strongest by ``metric`` says of every head, as a forecast; and its name by head."""
+    parts, names = [], {}
+    for head, rows in frame.groupby("head"):
+        y = rows["y"].to_numpy(float)
+        best: tuple[float, str] | None = None
+        for column in (name for name in frame.columns if name.startswith("baseline.")):
+            said = rows[column].to_numpy(float)
+            value = float("nan") if np.isnan(said).any() else _measure(kind, y, said, said)(None)[metric]
+            if np.isfinite(value) and (best is None or gain(metric, np.array(value), np.array(best[0])) > 0):
+                best = value, column
+        if best is not None:
+            parts.append(rows.assign(p=rows[best[1]], raw=rows[best[1]]))
+            names[str(head)] = best[1].partition(".")[2]
+    return (pd.concat(parts) if parts else frame.iloc[:0]), names
+
+
+def paired(rows: pd.DataFrame, kind: str, *, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Pair]:
+    """Every metric of both forecasts of one head, on the same draws of users.
 
     Parameters
     ----------
@@ -78,62 +89,31 @@ def paired(
         As `same_rows` gives them, of one head.
     kind
         ``probability`` or ``spend``.
-    only
-        One metric; all of `BETTER` that the kind has when absent.
     """
     y = rows["y"].to_numpy(float)
-    sides: list[_Measured] = [
-        _Spent(y, p) if kind == "spend" else Scored(y, p, rows[f"raw_{side}"].to_numpy(float))
+    measures = {
+        side: _measure(kind, y, rows[f"p_{side}"].to_numpy(float), rows[f"raw_{side}"].to_numpy(float))
         for side in ("first", "second")
-        for p in [rows[f"p_{side}"].to_numpy(float)]
-    ]
-    point = [_chosen(side.metrics(None), only) for side in sides]
-    codes, users = _users(rows["user_id"])
-    generator = np.random.default_rng(seed)
-    drawn: dict[str, list[list[float]]] = {name: [[], []] for name in point[0]}
-    for _ in range(resamples):
-        counts = np.bincount(generator.integers(0, users, users), minlength=users)
-        weight = counts[codes].astype(float)
-        for place, side in enumerate(sides):
-            for name, value in _chosen(side.metrics(weight), only).items():
-                drawn[name][place].append(value)
-    found = {}
-    for name in point[0]:
-        first, second = (np.array(values) for values in drawn[name])
-        values = point[0][name], point[1][name]
-        found[name] = Pair(
-            _interval(values[0], first), _interval(values[1], second), _interval(values[1] - values[0], second - first)
+    }
+    found = resample(measures, rows["user_id"].to_numpy(str), resamples, seed)
+    return {
+        metric: Pair(
+            found.interval("first", metric),
+            found.interval("second", metric),
+            found.difference("second", "first", metric),
         )
-    return found
+        for metric in found.point["first"]
+        if metric not in NO_JUDGEMENT
+    }
 
 
-class _Measured(Protocol):
-    def metrics(self, weight: Floats | None) -> dict[str, float]:
-        """The metrics of rows counted ``weight`` times each."""
+def _measure(kind: str, y: Floats, p: Floats, raw: Floats) -> Measure:
+    if kind == "probability":
+        return Scored(y, p, raw).metrics
 
+    def spent(weight: Floats | None) -> dict[str, float]:
+        times = np.ones(len(y), dtype=int) if weight is None else weight.astype(int)
+        places = np.repeat(np.arange(len(y)), times)
+        return measure(y[places], p[places])
 
-@dataclass(frozen=True)
-class _Spent:
-    y: Floats
-    p: Floats
-
-    def metrics(self, weight: Floats | None) -> dict[str, float]:
-        times = np.ones(len(self.y), dtype=int) if weight is None else weight.astype(int)
-        places = np.repeat(np.arange(len(self.y)), times)
-        return measure(self.y[places], self.p[places])
-
-
-def _chosen(measured: dict[str, float], only: str | None) -> dict[str, float]:
-    return {name: value for name, value in measured.items() if name in BETTER and only in (None, name)}
-
-
-def _users(users: pd.Series[Any]) -> tuple[NDArray[np.intp], int]:
-    codes, found = pd.factorize(users)
-    return codes, len(found)
-
-
-def _interval(value: float, drawn: Floats) -> Interval:
-    if np.isnan(drawn).all():
-        return Interval(float(value), float("nan"), float("nan"))
-    low, high = np.nanpercentile(drawn, [2.5, 97.5])
-    return Interval(float(value), float(low), float(high))
+    return spent

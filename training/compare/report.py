@@ -20,16 +20,14 @@ VERDICTS: dict[str, tuple[dict[str, str], str]] = {
     "worse": ({"en": "worse", "zh": "更差"}, "bad"),
     "same": ({"en": "no difference beyond noise", "zh": "差异在噪声之内"}, "mute"),
 }
+COLOURS = {"better": "#1a7f4b", "worse": "#b3261e", "same": "#5c6b7a"}
 MOST_FEATURES = 15
 
 
 def comparison_page(found: Comparison, decides: str) -> str:
     """The page; ``decides`` is the metric by which the gate judges."""
-    first, second = found.first["version"], found.second["version"]
-    title = {
-        "en": f"{found.model}: version {second} against {first}",
-        "zh": f"{found.model}:版本 {second} 与版本 {first} 比较",
-    }
+    first, second = found.titles
+    title = {"en": f"{found.model}: {second} against {first}", "zh": f"{found.model}：{second} 与 {first} 比较"}
     lead = spoken_verdict(found, decides)
     sections = [
         Section(
@@ -37,9 +35,9 @@ def comparison_page(found: Comparison, decides: str) -> str:
             [
                 {
                     "en": f"{found.rows:,} forecasts at {len(found.origins)} past origins; 95 % intervals from "
-                    "resampled users, of the difference on the same draws.",
-                    "zh": f"{len(found.origins)} 个历史起点上的 {found.rows:,} 条预测;"
-                    "95% 区间由重抽用户得到,差异在同一抽样上计算。",
+                    "resampled users, both on the same draws; above 0 the second is better, whatever the metric.",
+                    "zh": f"{len(found.origins)} 个历史起点上的 {found.rows:,} 条预测；"
+                    "95% 区间由重抽用户得到，两者使用同一抽样；改进大于0表示第二个更好。",
                 },
                 svg(differences_figure(found, decides)),
                 _metrics(found),
@@ -60,13 +58,13 @@ def comparison_page(found: Comparison, decides: str) -> str:
     if found.weights:
         text = {
             "en": "Share in the mean absolute SHAP value, exact, of the same users today; those that changed most.",
-            "zh": "同一批当前用户上平均绝对 SHAP 值的占比(精确计算),按变化大小排列。",
+            "zh": "同一批当前用户上平均绝对 SHAP 值的占比（精确计算），按变化大小排列。",
         }
         sections.append(Section({"en": "What weighs in each", "zh": "特征权重的变化"}, [text, _weights(found)]))
     if found.moves:
         text = {
             "en": "What changes for the users of today when the second takes over: their place among all.",
-            "zh": "若采用第二个版本,当前用户的百分位如何变化。",
+            "zh": "若采用第二个版本，当前用户的百分位如何变化。",
         }
         sections.append(Section({"en": "Who moves", "zh": "谁的位置变化"}, [text, *_moves(found)]))
     if found.cost:
@@ -85,14 +83,12 @@ def spoken_verdict(found: Comparison, decides: str) -> dict[str, str]:
     if not found.heads:
         return {"en": "Nothing could be measured.", "zh": "没有可比较的结果。"}
     said = {}
-    for lang, between in (("en", "; "), ("zh", ";")):
+    for lang, between in (("en", "; "), ("zh", "；")):
         parts = [
-            f"{head} {words(found.verdict(head, decides))[lang]}"
-            for head in found.heads
-            if decides in found.heads[head]
+            f"{head} {words(pairs[decides].verdict)[lang]}" for head, pairs in found.heads.items() if decides in pairs
         ]
         said[lang] = between.join(parts)
-    return {"en": f"By {decides}, the second is: {said['en']}.", "zh": f"按 {decides},第二个版本:{said['zh']}。"}
+    return {"en": f"By {decides}, the second is: {said['en']}.", "zh": f"按 {decides}，第二个版本：{said['zh']}。"}
 
 
 def words(verdict: str) -> dict[str, str]:
@@ -101,18 +97,18 @@ def words(verdict: str) -> dict[str, str]:
 
 
 def differences_figure(found: Comparison, metric: str) -> Figure:
-    """The difference of one metric by head, with its interval; 0 is no difference."""
+    """How much better the second is by one metric, head by head, with its interval; 0 is no difference."""
     heads = [head for head in found.heads if metric in found.heads[head]]
     figure = Figure(figsize=(7.5, 0.6 + 0.42 * max(len(heads), 1)), layout="constrained")
     axes = figure.add_subplot()
     axes.axvline(0, color="0.75", linewidth=1)
     for place, head in enumerate(reversed(heads)):
-        d = found.heads[head][metric].difference
-        colour = {"better": "#1a7f4b", "worse": "#b3261e", "same": "#5c6b7a"}[found.verdict(head, metric)]
+        pair = found.heads[head][metric]
+        d, colour = pair.better, COLOURS[pair.verdict]
         axes.plot([d.low, d.high], [place, place], color=colour, linewidth=2)
         axes.plot([d.value], [place], marker="o", color=colour, markersize=6)
     axes.set_yticks(range(len(heads)), list(reversed(heads)))
-    axes.set(xlabel=f"{metric}: second - first", ylim=(-0.6, len(heads) - 0.4))
+    axes.set(xlabel=f"better by ({metric})", ylim=(-0.6, len(heads) - 0.4))
     axes.spines[["top", "right", "left"]].set_visible(False)
     return figure
 
@@ -124,9 +120,9 @@ def calibration_figure(found: Comparison) -> Figure:
         axes = figure.add_subplot(1, len(found.calibration), index)
         axes.plot([0, 1], [0, 1], color="0.8", linewidth=1)
         for (side, points), colour in zip(curves.items(), ("#8a98a8", "#1f5fa8"), strict=True):
-            version = found.first["version"] if side == "first" else found.second["version"]
+            name = found.titles[("first", "second").index(side)]
             line = [p["mean_prediction"] for p in points], [p["rate"] for p in points]
-            axes.plot(*line, marker="o", markersize=3.5, color=colour, label=f"version {version}")
+            axes.plot(*line, marker="o", markersize=3.5, color=colour, label=name)
         axes.set(title=head, xlim=(0, 1), ylim=(0, 1))
         axes.set_aspect("equal")
         if index == 1:
@@ -137,12 +133,12 @@ def calibration_figure(found: Comparison) -> Figure:
 def _metrics(found: Comparison) -> Markup:
     columns: list[Text] = [
         {"en": "head · metric", "zh": "输出 · 指标"},
-        *({"en": f"version {one['version']}", "zh": f"版本 {one['version']}"} for one in (found.first, found.second)),
-        {"en": "difference", "zh": "差异"},
+        *found.titles,
+        {"en": "better by", "zh": "改进"},
         {"en": "verdict", "zh": "结论"},
     ]
     rows = [
-        [f"{head} · {metric}", *_intervals(pair), _tinted(found.verdict(head, metric))]
+        [f"{head} · {metric}", *_intervals(pair), _tinted(pair.verdict)]
         for head, pairs in found.heads.items()
         for metric, pair in pairs.items()
     ]
@@ -150,7 +146,7 @@ def _metrics(found: Comparison) -> Markup:
 
 
 def _intervals(pair: Pair) -> list[str]:
-    return [_spoken(pair.first), _spoken(pair.second), _spoken(pair.difference, sign="+")]
+    return [_spoken(pair.first), _spoken(pair.second), _spoken(pair.better, sign="+")]
 
 
 def _spoken(interval: Interval, sign: str = "") -> str:
@@ -163,8 +159,7 @@ def _tinted(verdict: str) -> Markup:
 
 def _origins(found: Comparison) -> Markup:
     rows = [[origin[:10], found.first["how"].get(origin), found.second["how"].get(origin)] for origin in found.origins]
-    titles = [f"version {one['version']}" for one in (found.first, found.second)]
-    return table([{"en": "origin", "zh": "起点"}, *titles], rows, words=(1, 2))
+    return table([{"en": "origin", "zh": "起点"}, *found.titles], rows, words=(1, 2))
 
 
 def _parts(found: Comparison) -> Markup:
@@ -212,8 +207,8 @@ def _users(found: Comparison) -> Markup:
 def _weights(found: Comparison) -> Markup:
     columns: Sequence[Text] = [
         {"en": "feature", "zh": "特征"},
-        *(f"version {one['version']}, %" for one in (found.first, found.second)),
-        {"en": "change, points", "zh": "变化(百分点)"},
+        *(f"{title}, %" for title in found.titles),
+        {"en": "change, points", "zh": "变化（百分点）"},
     ]
     rows = [
         [one["feature"], *(f"{100 * one[side]:.1f}" for side in ("first", "second")), f"{100 * one['change']:+.1f}"]
@@ -229,8 +224,8 @@ def _moves(found: Comparison) -> list[Text | Markup]:
             {
                 "en": f"{head}: {one['users']:,} users move by {one['mean_move']:.1f} points on average, "
                 f"{100 * one['far']:.1f} % by more than 10; rank correlation {one['rank_correlation']:.3f}.",
-                "zh": f"{head}:{one['users']:,} 名用户平均移动 {one['mean_move']:.1f} 个百分位,"
-                f"{100 * one['far']:.1f}% 超过 10;秩相关 {one['rank_correlation']:.3f}。",
+                "zh": f"{head}：{one['users']:,} 名用户平均移动 {one['mean_move']:.1f} 个百分位，"
+                f"{100 * one['far']:.1f}% 超过 10；秩相关 {one['rank_correlation']:.3f}。",
             }
         )
         columns: Sequence[Text] = [
@@ -247,21 +242,18 @@ def _cost(found: Comparison) -> Markup:
     names: dict[str, Text] = {
         "bytes": {"en": "bytes", "zh": "字节"},
         "trees": {"en": "trees", "zh": "树"},
-        "us_per_score": {"en": "µs per user, all heads", "zh": "每用户微秒(全部输出)"},
+        "us_per_score": {"en": "µs per user, all heads", "zh": "每用户微秒（全部输出）"},
     }
-    rows = [
-        [names[name], *(f"{found.cost[side].get(name, float('nan')):,.0f}" for side in ("first", "second"))]
-        for name in found.cost["first"]
-    ]
-    return table(["", *(f"version {one['version']}" for one in (found.first, found.second))], rows)
+    rows = [[names[name], *(f"{one[name]:,.0f}" for one in found.cost.values())] for name in found.cost["second"]]
+    return table(["", *found.titles[-len(found.cost) :]], rows)
 
 
 def _cards(found: Comparison, decides: str) -> list[Markup]:
     return [
         card(
-            f"{pairs[decides].difference.value:+.4f}",
+            f"{pairs[decides].better.value:+.4f}",
             f"{head} · {decides}",
-            f"[{pairs[decides].difference.low:+.4f}, {pairs[decides].difference.high:+.4f}]",
+            f"[{pairs[decides].better.low:+.4f}, {pairs[decides].better.high:+.4f}]",
         )
         for head, pairs in found.heads.items()
         if decides in pairs

@@ -26,7 +26,7 @@ from training.dataset import assemble
 from training.forecasts import Forecasts, Recipe, forecasts
 from training.registry import Version
 
-__all__ = ["FILES", "REFITTED", "Side", "foreseen", "read_model"]
+__all__ = ["FILES", "REFITTED", "Side", "foreseen", "read_model", "refitted"]
 
 Floats = NDArray[np.float64]
 Progress = Callable[[str, float], None]
@@ -80,9 +80,7 @@ def foreseen(
     """What both would have said at ``origins``, over the same users; ``how`` of each side is filled in."""
     show = progress or (lambda message, fraction: None)
     # What followed, and for whom, comes with the second's refits: files alone only know what they say.
-    ground = forecasts(
-        config, model, origins, lambda m, f: show(f"second: {m}", 0.5 * f), recipe=sides[1].recipe(model)
-    )
+    ground = refitted(config, model, sides[1], origins, lambda m, f: show(f"second: {m}", 0.5 * f))
     again = [origin for origin in origins if not sides[0].had_not_seen(origin)]
     parts = [ground.frame[~ground.frame["as_of"].isin(pd.DatetimeIndex(again))]]
     if again:
@@ -97,6 +95,14 @@ def foreseen(
         side.how.update({origin.isoformat(): FILES if origin in own else REFITTED for origin in origins})
         said.append(Forecasts(_by_files(config, side, frame, own), ground.kind, ground.log))
     return said[0], said[1]
+
+
+def refitted(
+    config: Config, model: ModelConfig, side: Side, origins: Sequence[datetime], progress: Progress | None = None
+) -> Forecasts:
+    """What the side's recipe, fitted to what was known at each of ``origins``, would have said then."""
+    side.how.update({origin.isoformat(): REFITTED for origin in origins})
+    return forecasts(config, model, origins, progress, recipe=side.recipe(model))
 
 
 def _by_files(config: Config, side: Side, frame: pd.DataFrame, origins: Sequence[datetime]) -> pd.DataFrame:

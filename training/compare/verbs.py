@@ -52,16 +52,16 @@ def print_comparison(found: Comparison, decides: str) -> None:
     """The tables of a comparison: metrics, where they disagree, what weighs, who moves, what it costs."""
     from training.compare.report import spoken_verdict, words
 
-    titles = [f"version {one['version']}" for one in (found.first, found.second)]
+    titles = found.titles
     rows: list[list[object]] = []
     for head, pairs in found.heads.items():
         for metric, pair in pairs.items():
-            d = pair.difference
+            d = pair.better
             cells = [f"{i.value:.4f} [{i.low:.4f}, {i.high:.4f}]" for i in (pair.first, pair.second)]
-            difference = f"{d.value:+.4f} [{d.low:+.4f}, {d.high:+.4f}]"
-            rows.append([f"{head} {metric}", *cells, difference, words(found.verdict(head, metric))["en"]])
+            better = f"{d.value:+.4f} [{d.low:+.4f}, {d.high:+.4f}]"
+            rows.append([f"{head} {metric}", *cells, better, words(pair.verdict)["en"]])
     title = f"{found.model}: {found.rows:,} forecasts at {', '.join(origin[:10] for origin in found.origins)}"
-    print_table(title, ["", *titles, "difference [95 %]", "the second is"], rows)
+    print_table(title, ["", *titles, "better by [95 %]", "the second is"], rows)
     for side, one in zip(titles, (found.first, found.second), strict=True):
         console.print(f"{side}: {'; '.join(sorted(set(one['how'].values())))}", highlight=False)
     parts: list[list[object]] = [
@@ -91,10 +91,9 @@ def print_comparison(found: Comparison, decides: str) -> None:
         print_table("", ["percentiles today", "users", "mean move", "by more than 10", "rank correlation"], moves)
     if found.cost:
         costs: list[list[object]] = [
-            [name, *(f"{found.cost[side].get(name, float('nan')):,.0f}" for side in ("first", "second"))]
-            for name in found.cost["first"]
+            [name, *(f"{one[name]:,.0f}" for one in found.cost.values())] for name in found.cost["second"]
         ]
-        print_table("", ["cost", *titles], costs)
+        print_table("", ["cost", *titles[-len(found.cost) :]], costs)
     for one in found.notes:
         console.print(one["en"], highlight=False)
     console.print(spoken_verdict(found, decides)["en"], highlight=False)

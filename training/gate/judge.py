@@ -16,8 +16,7 @@ from configs.errors import AuditError, GateError, UseropsError
 from features.catalog import digest
 from serving.scoring import verified
 from serving.scoring.folder import read_folder
-from training.checks.catalogue import CHECKS
-from training.checks.outcome import Outcome
+from training.checks import BLOCKERS, Outcome
 from training.checks.run import run_checks, stored_outcomes
 from training.compare.comparison import Comparison, compare
 from training.gate.sign import last_words, missing_approval
@@ -26,7 +25,7 @@ from training.registry import CHAMPION, Registry, Version
 __all__ = ["Reason", "Verdict", "judge_promotion", "refuse"]
 
 Progress = Callable[[str, float], None]
-PARITY = "P010"
+PARITY, SEVERAL_ORIGINS = "P010", "P008"
 
 
 @dataclass(frozen=True)
@@ -191,30 +190,37 @@ def _heads(case: _Case) -> Iterator[Reason]:
     served = case.registry.version(case.model.name, case.before).tags.get("heads", "").split()
     if lost := sorted(set(served) - set(case.heads)):
         what = f"it does not answer {', '.join(lost)}, which the champion does"
-        zh = f"缺少冠军模型已有的输出:{', '.join(lost)}"
+        zh = f"缺少冠军模型已有的输出：{', '.join(lost)}"
         yield case.reason("heads", what, zh, sorted(case.heads), sorted(served), "userops train {model}")
 
 
 def _checked(case: _Case) -> Iterator[Reason]:
     """No blocking check fires, and none of them is without an answer; parity must have been seen to hold."""
-    blockers = [check.code for check in CHECKS if check.severity == "blocker" or check.code == PARITY]
     arguments = (case.config, case.model, case.candidate.version)
     there = {outcome.code: outcome for outcome in stored_outcomes(case.config, case.model.name, case.candidate.version)}
-    unanswered = [code for code in blockers if code not in there or there[code].status == "skipped"]
+    excused = SEVERAL_ORIGINS if case.before is None else None
+    unanswered = [
+        code for code in BLOCKERS if code not in there or (there[code].status == "skipped" and code != excused)
+    ]
     if unanswered:
         run = run_checks(*arguments, lambda message, fraction: case.show(message, 0.5 * fraction), only=unanswered)
         there |= {outcome.code: outcome for outcome in run}
     case.evidence["checks"] = {code: _short(outcome) for code, outcome in sorted(there.items())}
     again = "userops check {model} {version}"
-    for code in blockers:
+    for code in BLOCKERS:
         outcome = there.get(code)
         if outcome is None:
             yield case.reason("check", f"check {code} was not run", f"检查 {code} 未运行", None, "an outcome", again)
+        elif outcome.status == "skipped" and code == excused:
+            case.evidence["accepted"] = f"{code} skipped: a first champion may have been judged at one origin only"
         elif outcome.status == "skipped":
             what, zh = f"check {code} could not be run", f"检查 {code} 无法运行"
             yield case.reason("check", what, zh, outcome.explanation["en"], "an outcome", again)
+        elif outcome.status == "ignored" and code not in case.model.ignored_checks:
+            what, zh = f"check {code} was ignored, and its finding is not accepted any more", f"检查 {code} 不再被忽略"
+            yield case.reason("check", what, zh, "ignored", f"ignored_checks: {{{code}: reason}}", again)
     for outcome in there.values():
-        if outcome.status == "issue" and outcome.severity == "blocker":
+        if outcome.blocks:
             kind = "parity" if outcome.code == PARITY else "check"
             what, zh = (f"{outcome.code} {outcome.title[lang]}: {outcome.explanation[lang]}" for lang in ("en", "zh"))
             yield case.reason(kind, what, zh, "issue", "no blocking issue", again)
@@ -251,11 +257,11 @@ def _worse(case: _Case, found: Comparison, again: str) -> Iterator[Reason]:
         difference = found.worse_by(head, gate.decides)
         if difference is None:
             if head in found.heads_of_first:
-                what, zh = f"{head}: no paired {gate.decides}", f"{head}:缺少配对比较的 {gate.decides}"
+                what, zh = f"{head}: no paired {gate.decides}", f"{head}：缺少配对比较的 {gate.decides}"
                 yield case.reason("comparison", what, zh, None, "a paired difference", again)
         elif not difference.value <= gate.margin:
             what = f"{head}: {gate.decides} is worse than the champion's beyond the margin"
-            zh = f"{head}:{gate.decides} 比冠军模型差,超出允许范围"
+            zh = f"{head}：{gate.decides} 比冠军模型差，超出允许范围"
             got = f"worse by {difference.value:.4g} [{difference.low:.4g}, {difference.high:.4g}]"
             yield case.reason("comparison", what, zh, got, f"at most {gate.margin:g}", again)
 
@@ -274,7 +280,7 @@ def _approved(case: _Case) -> Iterator[Reason]:
     trained_by = case.evidence.get("trained_by")
     for what in missing_approval(policy, words, str(case.evidence.get("model_json")), trained_by):
         run = 'userops sign {model} {version} --approve --comment "..."'
-        yield case.reason("approval", f"approval: {what}", f"审批:{what}", what, f"approval by {policy}", run)
+        yield case.reason("approval", f"approval: {what}", f"审批：{what}", what, f"approval by {policy}", run)
 
 
 def _data_hash(meta: dict[str, Any]) -> str | None:

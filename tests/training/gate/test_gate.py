@@ -9,6 +9,7 @@ import pytest
 from configs.audit import Entry, append, entries, verify
 from configs.errors import GateError, TrainingError
 from training.aliases import aliases_of, move
+from training.checks import BLOCKERS
 from training.checks.catalogue import CHECKS
 from training.checks.outcome import Found
 from training.compare.comparison import Comparison
@@ -38,7 +39,8 @@ def outcomes(monkeypatch):
 
 def _outcome(code, status="passed"):
     check = next(check for check in CHECKS if check.code == code)
-    return check.outcome(Found(status, {"en": f"{code} was seen to be {status}", "zh": status}, {}))
+    words = {"en": f"{code} was seen to be {status}", "zh": status}
+    return check.outcome(Found(status, words, {}, severity="blocker" if code in BLOCKERS else None))
 
 
 @pytest.fixture
@@ -58,7 +60,7 @@ def difference(monkeypatch):
 
 
 def _pair(value):
-    return Pair(*(Interval(v, v - 0.01, v + 0.01) for v in (0.4, 0.4 + value, value)))
+    return Pair(*(Interval(v, v - 0.01, v + 0.01) for v in (0.4, 0.4 + value, -value)))
 
 
 @pytest.fixture
@@ -85,7 +87,7 @@ def test_without_a_fault_it_is_allowed_and_says_what_it_rests_on(judged):
     evidence = verdict.evidence
     assert evidence["metrics"]["p_inactive_14d.log_loss"] == 0.5
     assert evidence["checks"]["P010"]["status"] == "passed"
-    assert evidence["comparison"]["heads"]["p_inactive_30d"]["log_loss"]["difference"]["value"] == 0.0
+    assert evidence["comparison"]["heads"]["p_inactive_30d"]["log_loss"]["better"]["value"] == 0.0
     assert evidence["data_hash"] == "sha256:data"
     assert evidence["trained_by"] == "lin"
     assert json.loads(json.dumps(verdict.as_json()))["allowed"] is True
@@ -98,12 +100,33 @@ def test_a_missing_metric(judged):
     assert "缺少指标" in verdict.reasons[0].what["zh"]
 
 
-@pytest.mark.parametrize("code", [check.code for check in CHECKS if check.severity == "blocker"])
+@pytest.mark.parametrize("code", BLOCKERS)
 def test_a_blocking_check(judged, outcomes, code):
     outcomes[code] = _outcome(code, "issue")
     assert codes(judged()) == ["parity" if code == "P010" else "check"]
-    outcomes[code] = _outcome(code, "ignored")
-    assert judged().allowed
+
+
+def test_a_finding_that_is_accepted(judged, outcomes, config):
+    outcomes["P001"] = _outcome("P001", "ignored")
+    (reason,) = judged().reasons
+    assert reason.what["en"] == "check P001 was ignored, and its finding is not accepted any more"
+    accepting = dataclasses.replace(config.models["churn"], ignored_checks={"P001": "known"})
+    assert judge_promotion(config, accepting, "2").allowed
+
+
+def test_only_a_first_champion_is_excused_from_several_origins(judged, outcomes, config):
+    outcomes["P008"] = _outcome("P008", "skipped")
+    assert [reason.what["en"] for reason in judged().reasons] == ["check P008 could not be run"]
+    first = judge_promotion(_without_champion(config), config.models["churn"], "2")
+    assert first.allowed
+    assert first.evidence["accepted"].startswith("P008 skipped")
+
+
+def _without_champion(config):
+    with sqlite3.connect(config.home / "mlflow.db") as connection:
+        connection.execute("DELETE FROM registered_model_aliases WHERE alias = 'champion'")
+    connection.close()
+    return config
 
 
 def test_a_blocking_check_that_could_not_be_run_is_no_passed_one(judged, outcomes):
@@ -121,7 +144,7 @@ def test_a_check_that_was_never_run_is_run(judged, outcomes):
 
 
 def test_a_warning_does_not_block(judged, outcomes):
-    warning = next(check.code for check in CHECKS if check.severity == "warning")
+    warning = next(check.code for check in CHECKS if check.code not in BLOCKERS)
     outcomes[warning] = _outcome(warning, "issue")
     verdict = judged()
     assert verdict.allowed
