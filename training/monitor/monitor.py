@@ -12,6 +12,7 @@ from features.periods import DAY
 from serving.scoring.model import Model
 from training.monitor.calibration import HeadCalibration
 from training.monitor.freshness import Freshness, freshness
+from training.monitor.reference import COHORT
 from training.monitor.served import Served, read_vectors, served_shifts
 from training.monitor.shifts import Shift, drifted_weight, shifts
 from training.monitor.watched import Watched
@@ -131,8 +132,10 @@ def verdict_of(
         ("served", served, "differ between what was served and what the store says offline", "线上取值与离线不一致"),
     ):
         weight = drifted_weight(found)
-        if weight >= LARGE_WEIGHT:
-            names = [one.name for one in found if one.kind == "feature" and one.status == "drifted"]
+        # Of served vectors also who belongs to a cohort at all: of nobody there is no feature to compare.
+        kinds = ("feature", "score") if code == "served" else ("feature",)
+        names = [one.name for one in found if one.kind in kinds and one.status == "drifted"]
+        if weight >= LARGE_WEIGHT or COHORT in names:
             listed = ", ".join(names[:4]) + (", …" if len(names) > 4 else "")
             reasons.append(
                 {

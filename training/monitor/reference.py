@@ -21,6 +21,7 @@ from serving.scoring.model import Model
 from training.monitor.counts import count, cut, ks, psi
 
 __all__ = [
+    "COHORT",
     "EARLIER",
     "EXPLAINED_ROWS",
     "FILE",
@@ -41,11 +42,16 @@ EARLIER = 8
 EXPLAINED_ROWS = 300
 SCORED_ROWS = 2_000
 NEAR_DAYS = 7
+#: Beside the scores: 1 for whom some head is for, 0 for the others.
+COHORT = "in a cohort"
 
 
 @dataclass(frozen=True)
 class Population:
-    """Whom a model is for at one instant: values per feature and raw scores per head, each float64[n] of its own."""
+    """Whom a model is for at one instant: values per feature and raw scores per head, each float64[n] of its own.
+
+    ``scores`` also holds `COHORT`, of everybody.
+    """
 
     as_of: datetime
     values: Mapping[str, Floats]
@@ -117,7 +123,7 @@ def population(model: Model, frame: pd.DataFrame, as_of: datetime, seed: int = 0
     x = frame[list(model.features)].to_numpy(np.float64)
     inside = {head: model.in_cohort(x, head) for head in model.heads}
     anybody = np.any(list(inside.values()), axis=0) if inside else np.ones(len(x), dtype=np.bool_)
-    scores = {}
+    scores = {COHORT: anybody.astype(np.float64)}
     for head, mask in inside.items():
         rows = np.flatnonzero(mask)
         if len(rows) > SCORED_ROWS:

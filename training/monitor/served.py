@@ -23,7 +23,7 @@ from features.catalog import NAMES
 from features.store import Store
 from serving.scoring.model import Model
 from training.monitor.counts import count
-from training.monitor.reference import Reference, population
+from training.monitor.reference import COHORT, Reference, population
 from training.monitor.shifts import Shift, shifts
 
 __all__ = ["Served", "read_vectors", "served_shifts"]
@@ -66,20 +66,21 @@ def read_vectors(file: Path) -> pd.DataFrame:
 def served_shifts(config: Config, model: Model, reference: Reference, vectors: pd.DataFrame, now: datetime) -> Served:
     """Both comparisons for one model; a user whom no snapshot knows before his decision is left out of the second."""
     served = population(model, vectors, now)
-    # The same people at nearly the same time: nothing is usual, and what moves the population does not move them.
     to_training = [one for one in shifts(reference, served, config.seed) if one.kind == "feature"]
     first = snapshots.snapshots(config, "user")[0][0]
     asked = vectors[vectors["as_of"] >= pd.Timestamp(first)]
     if asked.empty:
         return Served(served.rows, to_training, [])
     offline = population(model, Store(config).historical(asked[["user_id", "as_of"]]), now)
+    # The same people at nearly the same time: nothing is usual.
     beside = {
-        name: replace(
-            one,
-            counts=count(offline.values[name], one.edges),
-            earlier=(),
-        )
+        name: replace(one, counts=count(offline.values[name], one.edges), earlier=())
         for name, one in reference.features.items()
     }
-    pair = replace(reference, features=beside, scores={}, as_of=now)
+    inside = {
+        name: replace(one, counts=count(offline.scores[name], one.edges), earlier=())
+        for name, one in reference.scores.items()
+        if name == COHORT
+    }
+    pair = replace(reference, features=beside, scores=inside, as_of=now)
     return Served(served.rows, to_training, shifts(pair, population(model, asked, now), config.seed))

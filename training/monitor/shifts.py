@@ -106,7 +106,7 @@ def _shift(
     moved, apart = float(psi(before.counts, counts)), float(ks(before.counts, counts))
     usual_psi, usual_ks = before.usual(as_of, days)
     p_value = None
-    if before.same_for_all:
+    if kind == "feature" and before.same_for_all and len(np.unique(values)) <= 1:
         status = "calendar"
     elif not (apart > LARGE_KS or (moved > LARGE_PSI and apart > SMALL_KS)):
         status = "steady" if moved <= SMALL_PSI else "moved"
