@@ -61,6 +61,14 @@ def config(tmp_path: Path) -> Config:
     return load(home=tmp_path, now=NOW)
 
 
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    """A home with the tables of EVENTS at AS_OF; no test writes into it."""
+    config = load(home=tmp_path_factory.mktemp("built"), now=NOW)
+    build(config, [AS_OF], tables=("user_category", "item"), source_events=table(EVENTS))
+    return config
+
+
 def table(events: list[dict[str, Any]]) -> ibis.Table:
     return ibis.memtable(pa.Table.from_pylist(events, SCHEMA))
 
@@ -119,10 +127,10 @@ def test_many_snapshots_equal_one_by_one_also_at_two_times_of_day(config: Config
 
 def test_what_was_learned_later_changes_nothing_as_known_then(config: Config) -> None:
     late = [
-        event("a", "purchase", 2, learned=1, order_id="late", quantity=1.0, amount=50.0),
+        event("a", "purchase", 3.5, learned=1, order_id="late", quantity=1.0, amount=50.0),
         event("d", "visit", 9, learned=-30),
     ]
-    as_ofs = [AS_OF, AS_OF - 1.5 * DAY]
+    as_ofs = [AS_OF, AS_OF - 2 * DAY]  # at one time of day: one pass
     build(config, as_ofs, source_events=table(EVENTS))
     clean = [values(config, as_of) for as_of in as_ofs]
     build(config, as_ofs, known="as_of", source_events=table(EVENTS + late))
@@ -130,16 +138,15 @@ def test_what_was_learned_later_changes_nothing_as_known_then(config: Config) ->
     assert known_then[1] == clean[1]
     assert known_then[0]["a",]["spend_7d"] == 56.0  # learned one day before AS_OF
     assert ("d",) not in known_then[0]
-    build(config, as_ofs, known=AS_OF - 1.5 * DAY, source_events=table(EVENTS + late))
+    build(config, as_ofs, known=AS_OF - 2 * DAY, source_events=table(EVENTS + late))
     assert [values(config, as_of) for as_of in as_ofs] == clean
     build(config, as_ofs, source_events=table(EVENTS + late))
     assert values(config, as_ofs[1])["a",]["spend_7d"] == 56.0  # hindsight
     assert ("d",) in values(config, as_ofs[1])
 
 
-def test_user_category_says_what_was_bought_and_when_it_is_due(config: Config) -> None:
-    build(config, [AS_OF], tables=("user_category",), source_events=table(EVENTS))
-    rows = read(config, "user_category", AS_OF, "user_id", "category_id")
+def test_user_category_says_what_was_bought_and_when_it_is_due(built: Config) -> None:
+    rows = read(built, "user_category", AS_OF, "user_id", "category_id")
     assert set(rows) == {("a", "c1"), ("b", "c1"), ("b", "c2")}
     row = rows["a", "c1"]
     assert row["interest"] == pytest.approx(1 * 0.5 ** (21 / 30) + 5 * 0.5 ** (20 / 30) + 5 * 0.5 ** (6 / 30), rel=1e-5)
@@ -162,9 +169,8 @@ def test_interest_is_forgotten_after_180_days_whatever_else_is_built(config: Con
     assert values(config, as_ofs[0])["a",]["affinity_entropy"] > 1.3
 
 
-def test_item_says_how_it_sells(config: Config) -> None:
-    build(config, [AS_OF], tables=("item",), source_events=table(EVENTS))
-    row = read(config, "item", AS_OF, "item_id")["i1",]
+def test_item_says_how_it_sells(built: Config) -> None:
+    row = read(built, "item", AS_OF, "item_id")["i1",]
     assert (row["lines_7d"], row["lines_30d"], row["lines_90d"], row["lines_life"]) == (1, 2, 3, 3)
     assert (row["buyers_life"], row["repeat_share"], row["return_share"]) == (
         2,
@@ -172,7 +178,7 @@ def test_item_says_how_it_sells(config: Config) -> None:
         pytest.approx(1 / 3),
     )
     assert (row["price"], row["views_30d"], row["category_id"]) == (pytest.approx(21 / 4), 1, "c1")
-    assert read(config, "item", AS_OF, "item_id")["i2",]["price"] is None
+    assert read(built, "item", AS_OF, "item_id")["i2",]["price"] is None
 
 
 def test_profile_shows_state_last_events_and_favourites(config: Config) -> None:
