@@ -22,7 +22,7 @@ from features.catalog import NAMES
 from serving.scoring.model import Model
 from training.compare.disagree import parts_apart, users_apart
 from training.compare.paired import Pair, against_baselines, paired, same_rows
-from training.compare.sides import Side, foreseen, refitted
+from training.compare.sides import REFITTED, Side, foreseen, refitted
 from training.compare.today import cost, moves, weights
 from training.dataset import assemble
 from training.evaluate import calibration_curve
@@ -169,7 +169,7 @@ def compare(
 
 
 def _told_baselines(names: dict[str, str], origins: Sequence[datetime]) -> dict[str, Any]:
-    how = {origin.isoformat(): "what was known then" for origin in origins}
+    how = {origin.isoformat(): REFITTED for origin in origins}
     return {"asked_for": CHAMPION, "version": BASELINE, "run_id": None, "baselines": names, "how": how}
 
 

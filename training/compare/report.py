@@ -10,15 +10,20 @@ from matplotlib.figure import Figure
 
 from training.compare.comparison import Comparison
 from training.compare.paired import Pair
+from training.compare.sides import FILES, REFITTED
 from training.evaluate import Interval
 from training.page import Section, Text, card, cards, note, page, svg, table, tinted
 
-__all__ = ["calibration_figure", "comparison_page", "differences_figure", "spoken_verdict", "words"]
+__all__ = ["HOW", "calibration_figure", "comparison_page", "differences_figure", "spoken_verdict", "words"]
 
 VERDICTS: dict[str, tuple[dict[str, str], str]] = {
     "better": ({"en": "better", "zh": "更好"}, "good"),
     "worse": ({"en": "worse", "zh": "更差"}, "bad"),
     "same": ({"en": "no difference beyond noise", "zh": "差异在噪声之内"}, "mute"),
+}
+HOW: dict[str, dict[str, str]] = {
+    FILES: {"en": "its own files, which had not seen what followed", "zh": "版本自身的文件（未见过之后的数据）"},
+    REFITTED: {"en": "fitted again to what was known then", "zh": "用当时已知的数据重新拟合"},
 }
 COLOURS = {"better": "#1a7f4b", "worse": "#b3261e", "same": "#5c6b7a"}
 MOST_FEATURES = 15
@@ -158,7 +163,9 @@ def _tinted(verdict: str) -> Markup:
 
 
 def _origins(found: Comparison) -> Markup:
-    rows = [[origin[:10], found.first["how"].get(origin), found.second["how"].get(origin)] for origin in found.origins]
+    rows = [
+        [origin[:10], *(HOW[one["how"][origin]] for one in (found.first, found.second))] for origin in found.origins
+    ]
     return table([{"en": "origin", "zh": "起点"}, *found.titles], rows, words=(1, 2))
 
 

@@ -1,6 +1,6 @@
 """What a version would have said at past origins, honestly: the very files where they had not seen what followed.
 
-Where they had, its recipe is fitted again to what was known at the origin. Which of the two it was is said.
+Where they had, its recipe is fitted again to what was known at the origin: ``files`` and ``refitted`` say which it was.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = ["FILES", "REFITTED", "Side", "foreseen", "read_model", "refitted"]
 Floats = NDArray[np.float64]
 Progress = Callable[[str, float], None]
 
-FILES, REFITTED = "the version's own files", "its recipe, fitted to what was known then"
+FILES, REFITTED = "files", "refitted"
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ def compare(
 
 def print_comparison(found: Comparison, decides: str) -> None:
     """The tables of a comparison: metrics, where they disagree, what weighs, who moves, what it costs."""
-    from training.compare.report import spoken_verdict, words
+    from training.compare.report import HOW, spoken_verdict, words
 
     titles = found.titles
     rows: list[list[object]] = []
@@ -63,7 +63,8 @@ def print_comparison(found: Comparison, decides: str) -> None:
     title = f"{found.model}: {found.rows:,} forecasts at {', '.join(origin[:10] for origin in found.origins)}"
     print_table(title, ["", *titles, "better by [95 %]", "the second is"], rows)
     for side, one in zip(titles, (found.first, found.second), strict=True):
-        console.print(f"{side}: {'; '.join(sorted(set(one['how'].values())))}", highlight=False)
+        how = sorted({HOW[name]["en"] for name in one["how"].values()})
+        console.print(f"{side}: {'; '.join(how)}", highlight=False)
     parts: list[list[object]] = [
         [f"{one['head']} {one['segment']}={one['part']}", one["rows"], *one["mean"], one["truth"], *one["loss"]]
         for one in found.parts[:6]
