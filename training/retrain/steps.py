@@ -97,10 +97,19 @@ class _Retraining:
             return {"version": version.version, "run_id": version.run_id}
 
     def backtest(self, work: Work) -> Mapping[str, Any]:
-        from training.retrain.backtest import backtest_version
+        from training.backtest.backtest import backtest
+        from training.forecasts import Recipe
 
         with self.run("backtest", work) as run:
-            return backtest_version(self.config, model_of(self.config, self.name), self._version(work), run, self.show)
+            meta = self.registry.read_json(work.done["train"]["run_id"], "model/model.json")
+            origins = model_of(self.config, self.name).gate.origins
+            recipe = Recipe.of_version(meta)
+            # Forecasts are kept by origin: the comparison at the gate finds them, and a killed back-test goes on.
+            found = backtest(self.config, self.name, origins, progress=self.show, recipe=recipe)
+            run.tags({"version": self._version(work), "backtested_in": found.run_id})
+            run.text(Path(found.page).read_text(encoding="utf-8"), "backtest.html")
+            run.json({"origins": found.origins, "verdict": found.verdict, "heads": found.heads}, "backtest.json")
+            return {"origins": found.origins, "run_id": found.run_id, "verdict": found.verdict}
 
     def checks(self, work: Work) -> Mapping[str, Any]:
         from training.checks.run import run_checks
