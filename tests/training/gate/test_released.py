@@ -1,0 +1,38 @@
+"""A release holds champions and says so in the audit table; half-done promotions are brought to their end before."""
+
+import pytest
+
+from configs.audit import entries
+from configs.errors import RegistryError
+from serving.scoring import Bundle, current
+from training.aliases import aliases_of, move
+from training.gate.journal import Move, carry_out
+from training.registry import CHAMPION, Registry
+from training.release import release
+
+
+def test_a_release_is_recorded_for_every_model_in_it(config):
+    with pytest.raises(RegistryError, match="there is no champion to release"):
+        release(config)
+    move(config, {"churn": {CHAMPION: "2"}})
+    made = release(config)
+    assert Bundle.load(current(config.home / "releases")).models["churn"].version == "2"
+    (row,) = entries(config.audit_uri)
+    assert (row.action, row.model, row.version, row.evidence) == (
+        "released",
+        "churn",
+        "2",
+        {"release_id": made.release_id},
+    )
+    assert row.run_id == Registry(config).version("churn", "2").run_id
+
+
+def test_a_release_closes_what_a_killed_promotion_left_open(config, killed):
+    carry_out(config, "promoting", [Move("churn", "1", "r1", None)])
+    killed(
+        "import training.gate.journal as journal\nfrom configs import load\njournal._close = die\n"
+        "journal.carry_out(load(), 'promoting', [journal.Move('churn', '2', 'r2', '1')])"
+    )
+    assert release(config).versions == {"churn": "2"}
+    assert [row.action for row in entries(config.audit_uri)][2:] == ["promoting", "promoted", "released"]
+    assert aliases_of(config, ["churn"])["churn"]["previous"] == "1"
