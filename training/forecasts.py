@@ -35,14 +35,23 @@ from serving.scoring.interest.model import NAME as INTEREST
 from serving.scoring.value.model import NAME as VALUE
 from training.splits import rolling
 
-__all__ = ["Forecasts", "Past", "Recipe", "forecasts", "keep", "known_until", "past_origins"]
+__all__ = ["Forecasts", "Past", "Recipe", "forecasts", "keep", "kept", "known_until", "past_origins"]
 
 Progress = Callable[[str, float], None]
 
 # What the answer depends on besides data and settings: the code of the procedure. Folders stand for all in them.
 CODE = (
     *("baselines.py", "boost.py", "calibrate.py", "dataset.py", "forecasts.py", "forecasts_of_pairs.py"),
-    *("forecasts_of_users.py", "labels.py", "level.py", "models.py", "npmle.py", "prepare.py", "segments.py"),
+    *(
+        "forecasts_of_spend.py",
+        "forecasts_of_users.py",
+        "labels.py",
+        "level.py",
+        "models.py",
+        "npmle.py",
+        "prepare.py",
+        "segments.py",
+    ),
     *("splits.py", "stack.py", "teacher.py", "interest", "value"),
 )
 # A calendar month's label window is over after two months at the latest.
@@ -172,6 +181,11 @@ def forecasts(
     return Forecasts(pd.concat(frames, ignore_index=True), kind, {"origins": logs, "known_until": known, **context})
 
 
+def kept(config: Config, model: ModelConfig, recipe: Recipe, origins: Sequence[datetime]) -> tuple[datetime, ...]:
+    """Those of ``origins`` that `forecasts` answers from a file: by training, or by an earlier question."""
+    return tuple(origin for origin in origins if _file(config, model, recipe, as_utc(origin)).exists())
+
+
 def keep(
     config: Config, model: ModelConfig, recipe: Recipe, origin: datetime, frame: pd.DataFrame, log: Mapping[str, Any]
 ) -> None:
@@ -216,10 +230,13 @@ def _past(config: Config, model: ModelConfig, recipe: Recipe, origins: Sequence[
         from training.forecasts_of_pairs import PastOfPairs
 
         return PastOfPairs(config, model, recipe, known_until(config), show)
-    from training.forecasts_of_users import PastOfSpend, PastOfUsers
+    if model.name == VALUE:
+        from training.forecasts_of_spend import PastOfSpend
 
-    kind = PastOfSpend if model.name == VALUE else PastOfUsers
-    return kind(config, model, recipe, origins, known_until(config), show)
+        return PastOfSpend(config, model, recipe, origins, known_until(config), show)
+    from training.forecasts_of_users import PastOfUsers
+
+    return PastOfUsers(config, model, recipe, origins, known_until(config), show)
 
 
 def _file(config: Config, model: ModelConfig, recipe: Recipe, origin: datetime) -> Path:

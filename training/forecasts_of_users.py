@@ -1,10 +1,10 @@
-"""Past forecasts about users: churn, repurchase and spend, fitted to what was known at an origin, beside baselines."""
+"""Past forecasts of churn and repurchase: each family fitted to what was known at an origin, beside the baselines."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -22,9 +22,8 @@ from training.models import Fitted, fit, raw_scores
 from training.segments import home_stores, segments
 from training.splits import origins_before
 from training.stack import Family, Rows, families, stack
-from training.value.spend import Spend
 
-__all__ = ["PastOfSpend", "PastOfUsers", "blanked", "keep_judged"]
+__all__ = ["NOTHING", "SAID", "PastOfUsers", "blanked", "keep_judged", "segmented"]
 
 Progress = Callable[[str, float], None]
 
@@ -47,12 +46,12 @@ class PastOfUsers:
     @cached_property
     def data(self) -> TrainingSet:
         """Rows at every origin that is asked, and at those it learns from."""
-        needed = {at for origin in self.origins for at in (*self._before(origin), origin)}
+        needed = {at for origin in self.origins for at in (*self.before(origin), origin)}
         return assemble(self.config, sorted(needed), self.show)
 
     def at(self, origin: datetime) -> tuple[pd.DataFrame, dict[str, Any]]:
         """What would have been said at ``origin``, beside what followed until ``known_until``."""
-        log: dict[str, Any] = {"learned_origins": len(self._before(origin)), "families": {}, "left_out": {}}
+        log: dict[str, Any] = {"learned_origins": len(self.before(origin)), "families": {}, "left_out": {}}
         stores = home_stores(self.config, origin)
         frames = []
         for family in families(self.model):
@@ -65,13 +64,14 @@ class PastOfUsers:
             log["families"][family.name] = said
         return (pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=NOTHING)), log
 
-    def _before(self, origin: datetime) -> list[datetime]:
+    def before(self, origin: datetime) -> list[datetime]:
+        """The origins it learns from at ``origin``."""
         return origins_before(self.model.origins, origin, span(self.config)[0])
 
     def _family(
         self, family: Family, origin: datetime, stores: dict[str, str]
     ) -> tuple[list[pd.DataFrame], dict[str, Any]]:
-        past, present = self.data.at(self._before(origin)), self.data.at([origin])
+        past, present = self.data.at(self.before(origin)), self.data.at([origin])
         # A label counts only when its window was over at the origin: nobody could have known it otherwise.
         whole = stack(past, family, NAMES, origin)
         rows, ahead = blanked(whole, self.recipe), blanked(stack(present, family, NAMES, None), self.recipe)
@@ -90,14 +90,17 @@ class PastOfUsers:
             if not len(known):
                 continue
             x = blanked(known, self.recipe).x
-            others = baselines(family, horizon, whole.where(whole.horizon == (horizon or 0.0)), known, NAMES)
+            learned = whole.where(whole.horizon == (horizon or 0.0))
+            # Ours learns a long horizon from the short ones too; the baselines have nothing to learn from.
+            taught = len(learned) and 0 < learned.y.mean() < 1
+            others = baselines(family, horizon, learned, known, NAMES) if taught else {}
             columns = {
                 "p": fitted.probability(x, horizon),
                 "raw": raw_scores(fitted.booster, x),
                 **{f"baseline.{name}": p for name, p in others.items()},
             }
             frame = pd.DataFrame({"user_id": known.user, "head": head, "y": known.y, **columns})
-            frames.append(_segmented(frame, pd.DataFrame(known.x[:, : len(NAMES)], columns=list(NAMES)), stores))
+            frames.append(segmented(frame, pd.DataFrame(known.x[:, : len(NAMES)], columns=list(NAMES)), stores))
         learned_until = np.datetime64("1970-01-01") + np.timedelta64(round(float(whole.end.max()) * 86_400), "s")
         return frames, {key: fitted.log[key] for key in SAID} | {"last_label_end": f"{learned_until}Z"}
 
@@ -122,37 +125,6 @@ def keep_judged(
     keep(config, model, recipe, origin, frame, {**log, "families": {name: said for name, (_, said) in told.items()}})
 
 
-class PastOfSpend(PastOfUsers):
-    """The procedure of the value model at past origins."""
-
-    @cached_property
-    def spend(self) -> Spend:
-        """Every purchase; what an origin may know of them is cut where it is asked."""
-        return Spend.read(self.config)
-
-    def at(self, origin: datetime) -> tuple[pd.DataFrame, dict[str, Any]]:
-        """What would have been said at ``origin``, beside what followed until ``known_until``."""
-        from training.value.forecast import value_at, value_family
-
-        known = replace(self.data, frame=self.data.at([*self._before(origin), origin]))
-        log: dict[str, Any] = {"learned_origins": len(self._before(origin)), "families": {}, "left_out": {}}
-        try:
-            frame, said = value_at(self.config, self.model, self.recipe, known, self.spend, origin, self.known_until)
-        except TrainingError as error:
-            log["left_out"][self.model.name] = str(error).replace("\n ", ";")
-            return pd.DataFrame(columns=NOTHING), log
-        ends = [at + timedelta(days=days) for at in self._before(origin) for days in value_family(self.model).horizons]
-        log["families"]["purchase"] = {
-            **{key: said["chance"][key] for key in SAID},
-            "tree_weight": said["tree_weight"],
-            "last_label_end": max(end for end in ends if end <= origin).isoformat(),
-        }
-        features, stores = known.at([origin]).set_index("user_id"), home_stores(self.config, origin)
-        heads = [rows.reset_index(drop=True) for _, rows in frame.groupby("head", sort=False)]
-        parts = [_segmented(rows, features.loc[rows["user_id"]], stores) for rows in heads]
-        return (pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=NOTHING)), log
-
-
 def blanked(rows: Rows, recipe: Recipe) -> Rows:
     """``rows`` as somebody sees them who knows only the features of ``recipe``: the others are absent everywhere."""
     hidden = [place for place, name in enumerate(NAMES) if name not in recipe.features]
@@ -163,7 +135,7 @@ def blanked(rows: Rows, recipe: Recipe) -> Rows:
     return Rows(x, rows.y, rows.as_of, rows.start, rows.end, rows.horizon, rows.user)
 
 
-def _segmented(frame: pd.DataFrame, features: pd.DataFrame, stores: dict[str, str]) -> pd.DataFrame:
+def segmented(frame: pd.DataFrame, features: pd.DataFrame, stores: dict[str, str]) -> pd.DataFrame:
     """``frame`` with the segments of its rows, whose ``features`` stand in the same order."""
     home = np.array([stores.get(user) for user in frame["user_id"]], dtype=object)
     values = {name: features[name].to_numpy(float) for name in NAMES}
