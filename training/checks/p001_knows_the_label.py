@@ -8,11 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from features.behaviour.user import user_features
 from features.catalog import NAMES
-from features.engine import connect
-from features.events import read_events
-from features.periods import upto
 from training.checks.clustered import auroc
 from training.checks.outcome import Check, Found
 
@@ -81,11 +77,9 @@ def look(subject: Subject) -> Found:
 
 def _changed(subject: Subject) -> tuple[int, Counter[str]]:
     """How many users were looked at, and for how many of them each feature changes without later events."""
-    connection, origin = connect(subject.config), subject.judged_at
-    events = upto(read_events(connection, subject.config, None, origin), origin)
-    again = connection.to_pyarrow(user_features(events, [origin])).to_pandas().set_index("user_id")
-    learned = subject.data.at([origin]).set_index("user_id")
-    one, other = (table[list(NAMES)].to_numpy(np.float64) for table in (learned, again.reindex(learned.index)))
+    learned = subject.present.frame.set_index("user_id")
+    again = subject.without_future.reindex(learned.index)
+    one, other = (table[list(NAMES)].to_numpy(np.float64) for table in (learned, again))
     differs = ~((one == other) | (np.isnan(one) & np.isnan(other)))
     counts = Counter({name: int(n) for name, n in zip(NAMES, differs.sum(axis=0), strict=True) if n})
     return len(learned), counts
@@ -93,10 +87,10 @@ def _changed(subject: Subject) -> tuple[int, Counter[str]]:
 
 def _alone(subject: Subject) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The strongest feature of each head, and those that are too good."""
-    alpha = FALSE_ALARMS / (len(subject.questions) * len(NAMES))
+    alpha = FALSE_ALARMS / (len(subject.judged) * len(NAMES))
     strongest, implausible = [], []
-    for head, question in subject.questions.items():
-        rows, found = question.judged, []
+    for head, rows in subject.judged.items():
+        found = []
         for column, name in enumerate(NAMES):
             estimate, _ = auroc(rows.y, _directed(rows.x[:, column], rows.y), rows.user)
             found.append({"head": head, "feature": name, "auroc": estimate.as_json(alpha)})

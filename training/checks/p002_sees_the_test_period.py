@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from features.events import content_hash
 from features.periods import as_utc, now
 from training.checks.outcome import Check, Found
+from training.judge import horizons_of
 
 if TYPE_CHECKING:
     from training.checks.subject import Subject
@@ -129,7 +130,7 @@ def _not_over(subject: Subject, told: Mapping[str, datetime]) -> list[dict[str, 
     """Whether the labels that judged the version were over when it was registered."""
     if not {"judged_at", "labels_known_until"} <= told.keys():
         return []
-    ends = told["judged_at"] + timedelta(days=min(subject.horizons))
+    ends = told["judged_at"] + timedelta(days=min(horizons_of(subject.model)))
     if ends <= told["labels_known_until"]:
         return []
     return [

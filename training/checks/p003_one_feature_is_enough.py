@@ -14,7 +14,7 @@ from training.checks.outcome import Check, Found
 from training.monitor.counts import cut
 
 if TYPE_CHECKING:
-    from training.checks.subject import Question, Subject
+    from training.checks.subject import Subject
 
 __all__ = ["CHECK"]
 
@@ -31,8 +31,8 @@ def look(subject: Subject) -> Found:
     It reaches the full score when the model's AUROC is higher by less than 0.01 for certain: the whole interval of the
     paired difference at the judged origin lies below it.
     """
-    alpha = FALSE_ALARMS / len(subject.questions)
-    asked = [_beside(subject, question, alpha) for question in subject.questions.values()]
+    alpha = FALSE_ALARMS / max(len(subject.learned), 1)
+    asked = [_beside(subject, head, alpha) for head in subject.learned]
     found = [one for one in asked if one is not None]
     evidence: dict[str, Any] = {"origin": subject.judged_at.isoformat(), "worth": WORTH, "heads": found}
     if not found:
@@ -65,23 +65,24 @@ def look(subject: Subject) -> Found:
     return Found("passed", words, evidence)
 
 
-def _beside(subject: Subject, question: Question, alpha: float) -> dict[str, Any] | None:
+def _beside(subject: Subject, head: str, alpha: float) -> dict[str, Any] | None:
     """The best feature of a head and the model, on the users that both were asked about."""
-    frame = subject.forecasts.of(question.head)
+    frame = subject.forecasts.of(head)
     model = frame[frame["as_of"] == subject.judged_at].set_index("user_id")["raw"]
-    rows = question.judged.where(np.isin(question.judged.user.astype(str), model.index.to_numpy(str)))
+    known, judged = subject.learned[head], subject.judged[head]
+    rows = judged.where(np.isin(judged.user.astype(str), model.index.to_numpy(str)))
     if len(rows) == 0:
         return None
-    learn = (question.learn.y > 0).astype(float)
-    rates = [_rates(values, learn) for values in question.learn.x[:, : len(NAMES)].T]
-    own = [auroc(learn, rate(question.learn.x[:, k]), question.learn.user)[0].value for k, rate in enumerate(rates)]
+    learn = (known.y > 0).astype(float)
+    rates = [_rates(values, learn) for values in known.x[:, : len(NAMES)].T]
+    own = [auroc(learn, rate(known.x[:, k]), known.user)[0].value for k, rate in enumerate(rates)]
     best = int(np.argmax(own))
     single, by_single = auroc(rows.y, rates[best](rows.x[:, best]), rows.user)
     whole, by_model = auroc(rows.y, model.loc[rows.user.astype(str)].to_numpy(float), rows.user)
     freedom = min(single.freedom, whole.freedom)
     difference: Estimate = clustered(whole.value - single.value, by_model - by_single, rows.user, freedom)
     return {
-        "head": question.head,
+        "head": head,
         "feature": NAMES[best],
         "feature_auroc": single.value,
         "model_auroc": whole.value,

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from features.events import span
-from features.periods import DAY, as_utc, midnight, now
 from training.checks.outcome import Check, Found
-from training.dataset import assemble
 from training.monitor.monitor import LARGE_WEIGHT
-from training.monitor.reference import Reference, chosen, population, reference_of
+from training.monitor.reference import Reference, population, reference_of
 from training.monitor.shifts import Shift, drifted_weight, shifts
-from training.splits import origins_before
 
 if TYPE_CHECKING:
     from training.checks.subject import Subject
@@ -28,15 +23,12 @@ def look(subject: Subject) -> Found:
     What counts as drift is told in `training.monitor.shifts`: large, more than time alone has moved it while the model
     learned, and no accident. It fires when a score drifted, or features that carry 5 % of the contributions.
     """
-    before, today = _judged_at(subject), midnight(min(span(subject.config)[1] + DAY, now(subject.config)))
+    before, today = subject.trained_at, subject.today
     if today <= before:
         words = {"en": "No time has passed since the judged origin.", "zh": "自评估起点以来尚无新的时间。"}
         return Found("not_applicable", words, {"judged_at": before.isoformat()})
-    rule, first = subject.model.origins, span(subject.config)[0]
-    earlier = chosen(origins_before(rule, before, first), before)
-    frame = assemble(subject.config, [*earlier, before, today], subject.show).frame
-    past = frame[frame["as_of"] <= before]
-    reference = Reference.read(reference_of(subject.scorer, past, before))
+    frame = subject.since
+    reference = Reference.read(reference_of(subject.scorer, frame[frame["as_of"] <= before], before))
     present = population(subject.scorer, frame[frame["as_of"] == today], today)
     found = shifts(reference, present, subject.config.seed)
     drifted = [one for one in found if one.status == "drifted"]
@@ -74,11 +66,6 @@ def look(subject: Subject) -> Found:
             "zh": f"请先检查数据源是否变化（{look_first}）；若是用户变化：{then}。",
         },
     )
-
-
-def _judged_at(subject: Subject) -> datetime:
-    told = subject.meta.get("training", {}).get("split", {}).get("judged_at")
-    return subject.judged_at if told is None else as_utc(told)
 
 
 def _said(drifted: list[Shift]) -> str:

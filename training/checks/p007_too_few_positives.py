@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from features.periods import as_utc
 from training.checks.clustered import auroc
 from training.checks.outcome import Check, Found
 
@@ -83,9 +82,8 @@ def _head(subject: Subject, head: str, rows: pd.DataFrame) -> dict[str, Any]:
 
 def _claimed(subject: Subject, head: str) -> float | None:
     """The half width that the version states, where it was judged at the same origin."""
-    told = subject.meta.get("training", {}).get("split", {}).get("judged_at")
     interval = subject.meta.get("metrics", {}).get(head, {}).get("auroc", {}).get("ci")
-    if told is None or interval is None or as_utc(told) != subject.judged_at:
+    if interval is None or subject.trained_at != subject.judged_at:
         return None
     return float(interval[1] - interval[0]) / 2
 

@@ -35,10 +35,17 @@ def look(subject: Subject) -> Found:
         for head in forecasts.frame["head"].unique()
         for one in _each(forecasts.of(str(head)), str(head), forecasts.kind)
     ]
+    command = f"userops backtest {subject.model.name}"
+    if origins < 2 and not subject.thorough:
+        words = {
+            "en": "Only one origin was back-tested: nothing to compare it with.",
+            "zh": "只回测了一个起点，无从比较。",
+        }
+        return Found("skipped", words, {"origins": origins}, {"en": f"Run: {command}", "zh": f"请运行：{command}"})
     if origins < 2 or not found:
         words = {
-            "en": f"{origins} origin can be judged: nothing to compare it with.",
-            "zh": f"只有{origins}个可评估的起点，无从比较。",
+            "en": f"The history allows {origins} origin to be judged: nothing to compare it with.",
+            "zh": f"历史数据只够评估{origins}个起点，无从比较。",
         }
         return Found("not_applicable", words, {"origins": origins})
     alpha = FALSE_ALARMS / (2 * len(found))
@@ -62,7 +69,6 @@ def look(subject: Subject) -> Found:
         lang: joint.join(part for part in (_order(fallen, lang), _level(swung, lang)) if part)
         for lang, joint in (("en", "; "), ("zh", "；"))
     }
-    command = f"userops backtest {subject.model.name} --origins 12"
     return Found(
         "issue",
         {
@@ -71,8 +77,8 @@ def look(subject: Subject) -> Found:
         },
         evidence,
         {
-            "en": f"See when it happens, and look at the events of then: {command}",
-            "zh": f"查看发生时间，并检查当时的事件：{command}",
+            "en": f"See when it happens, and look at the events of then: {command} --origins 12",
+            "zh": f"查看发生时间，并检查当时的事件：{command} --origins 12",
         },
         "blocker" if severe else "warning",
     )

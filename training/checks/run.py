@@ -14,7 +14,7 @@ from features.periods import now
 from training.checks.catalogue import CHECKS
 from training.checks.outcome import STATUSES, Check, Found, Outcome
 from training.checks.subject import Subject
-from training.registry import Registry, Version
+from training.registry import CHAMPION, Registry, Version
 
 __all__ = ["FILE", "check_of", "look_at", "run_checks", "stored_outcomes"]
 
@@ -32,12 +32,19 @@ def run_checks(
     version: str,
     progress: Progress | None = None,
     only: Sequence[str] | None = None,
+    thorough: bool | None = None,
 ) -> list[Outcome]:
     """Ask every check (or ``only`` these codes) about a version (a number or an alias) and store what they say.
 
     A check that cannot be asked now is ``skipped`` with the reason. What was stored of the checks that are not asked
     stays; the answer holds those that are, in the order of their codes. The version and its run get a tag each, such as
     ``check.P001=passed``; the run gets ``checks.json``.
+
+    Parameters
+    ----------
+    thorough
+        Whether to forecast at all origins of the gate; else only forecasts that were made before are looked at. By
+        default as soon as there is a champion to compare with.
 
     Raises
     ------
@@ -49,7 +56,9 @@ def run_checks(
     for code in model.ignored_checks:
         check_of(code)
     registry = Registry(config)
-    subject = Subject(config, model, registry.version(model.name, version), show)
+    if thorough is None:
+        thorough = registry.aliased(model.name, CHAMPION) is not None
+    subject = Subject(config, model, registry.version(model.name, version), show, thorough)
     outcomes, seconds = [], {}
     for number, check in enumerate(chosen):
         show(f"{check.code} {check.title['en']}", number / len(chosen))

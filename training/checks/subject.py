@@ -3,51 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from configs import Config, ModelConfig
 from configs.errors import TrainingError
+from features.behaviour.user import user_features
 from features.catalog import NAMES
-from features.events import span
+from features.engine import connect
+from features.events import read_events, span
+from features.periods import DAY, as_utc, midnight, now, upto
 from features.store import Store
 from serving.scoring.interest.model import NAME as INTEREST
 from serving.scoring.model import Model
 from training.dataset import TrainingSet, assemble
-from training.forecasts import Forecasts, Recipe, forecasts, known_until
+from training.forecasts import Forecasts, Recipe, _file, forecasts, known_until, past_origins
 from training.judge import horizons_of
+from training.monitor.reference import chosen
 from training.monitor.watched import load_version
 from training.registry import Registry, Version
-from training.splits import origins_before, rolling
+from training.splits import origins_before
 from training.stack import Family, Rows, families, stack
 
-__all__ = ["Question", "Subject"]
+__all__ = ["Subject"]
 
 Progress = Callable[[str, float], None]
 
-# Origins to learn from, and between them and the judged one, whose rows are looked at: enough to see what is usual.
+# Origins before the judged one that a quick look learns from.
 LEARNED = 4
 LEAST_OF_A_KIND = 5
-
-
-class Question:
-    """What one head is asked, as rows: ``learn`` were known at the judged origin, ``judged`` stand at it."""
-
-    def __init__(self, head: str, family: Family, horizon: float | None, learn: Rows, judged: Rows) -> None:
-        self.head, self.family, self.horizon, self.learn, self.judged = head, family, horizon, learn, judged
 
 
 class Subject:
     """A version and its surroundings.
 
-    Every property is worked out once; whoever has a part already may set it.
+    Every property is worked out once; whoever has a part already may set it. Unless ``thorough``, only forecasts that
+    were made before are looked at: a first version is not kept waiting for more.
     """
 
-    def __init__(self, config: Config, model: ModelConfig, version: Version, progress: Progress | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        model: ModelConfig,
+        version: Version,
+        progress: Progress | None = None,
+        thorough: bool = True,
+    ) -> None:
+        self.thorough = thorough
         self.config, self.model, self.version = config, model, version
         self.show: Progress = progress or (lambda message, fraction: None)
         self.files: dict[str, str] = {}  # what checks leave with the version's run beside their outcomes, by name
@@ -77,40 +83,65 @@ class Subject:
 
     @cached_property
     def origins(self) -> tuple[datetime, ...]:
-        """Where the procedure is judged: the origins of the gate, oldest first."""
-        first = span(self.config)[0]
-        return rolling(self.model.origins, self.horizons, first, self.known_until, self.model.gate.origins)
-
-    @property
-    def horizons(self) -> list[float]:
-        """How many days the label windows of the heads last that the version was judged on."""
-        judged = self.version.tags.get("heads", "").split() if self.kind == "value" else []
-        return horizons_of(
-            replace(self.model, heads={head: self.model.heads[head] for head in judged or self.model.heads})
-        )
+        """Where the procedure is judged, oldest first: the origins of the gate, or those of them that were before."""
+        every = past_origins(self.config, self.model, self.model.gate.origins)
+        if self.thorough:
+            return every
+        kept = tuple(at for at in every if _file(self.config, self.model, self.recipe, at).exists())
+        return kept or every[-1:]
 
     @property
     def judged_at(self) -> datetime:
-        """The last origin at which every label is known."""
+        """The last origin that is judged."""
         return self.origins[-1]
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """What makes the version's procedure; versions of before recipes were kept have that of the YAML file."""
+        return Recipe.of_version(self.meta) if "recipe" in self.meta else Recipe(self.model.lightgbm)
 
     @cached_property
     def forecasts(self) -> Forecasts:
         """What the version's recipe would have said at `origins`, beside what followed."""
-        # Versions of before recipes were kept have the one of the YAML file.
-        recipe = Recipe.of_version(self.meta) if "recipe" in self.meta else None
-        return forecasts(self.config, self.model, self.origins, self.show, recipe=recipe)
+        return forecasts(self.config, self.model, self.origins, self.show, recipe=self.recipe)
 
     @cached_property
-    def data(self) -> TrainingSet:
-        """Features and waiting times at the judged origin, at some before it, and at the newest one."""
-        step = timedelta(days=self.model.origins.every_days)
-        longest = timedelta(days=max(self.horizons))
+    def present(self) -> TrainingSet:
+        """Features and waiting times of everybody at the judged origin."""
+        return assemble(self.config, [self.judged_at], self.show)
+
+    @cached_property
+    def past(self) -> TrainingSet:
+        """The same at some origins before it, the last whose every label was known at it."""
+        longest = timedelta(days=max(horizons_of(self.model)))
         before = origins_before(self.model.origins, self.judged_at, span(self.config)[0])
-        learned = [at for at in before if at + longest <= self.judged_at][-LEARNED:] or before[:1]
-        between = [self.judged_at - k * 2 * step for k in (1, 2)]
-        wanted = {*learned, *(at for at in between if at in before), self.judged_at, self.known_until}
-        return assemble(self.config, sorted(wanted), self.show)
+        learned = [at for at in before if at + longest <= self.judged_at][-LEARNED:] or before[:LEARNED]
+        return assemble(self.config, learned, self.show)
+
+    @cached_property
+    def without_future(self) -> pd.DataFrame:
+        """The features of everybody at the judged origin, from the events up to it alone; indexed by user."""
+        connection = connect(self.config)
+        events = upto(read_events(connection, self.config, None, self.judged_at), self.judged_at)
+        again: pd.DataFrame = connection.to_pyarrow(user_features(events, [self.judged_at])).to_pandas()
+        return again.set_index("user_id")
+
+    @property
+    def trained_at(self) -> datetime:
+        """The origin that the version itself was judged at, when it was trained."""
+        told = self.meta.get("training", {}).get("split", {}).get("judged_at")
+        return self.judged_at if told is None else as_utc(told)
+
+    @property
+    def today(self) -> datetime:
+        """The last midnight whose features can be told."""
+        return midnight(min(span(self.config)[1] + DAY, now(self.config)))
+
+    @cached_property
+    def since(self) -> pd.DataFrame:
+        """The features of everybody at `trained_at`, at instants before it, and today."""
+        earlier = chosen(origins_before(self.model.origins, self.trained_at, span(self.config)[0]), self.trained_at)
+        return assemble(self.config, [*earlier, self.trained_at, self.today], self.show).frame
 
     @property
     def families(self) -> list[Family]:
@@ -122,21 +153,15 @@ class Subject:
         return families(self.model)
 
     @cached_property
-    def questions(self) -> dict[str, Question]:
-        """By head, of a model of users: the rows of `data` that were known at the judged origin, and those at it.
+    def judged(self) -> dict[str, Rows]:
+        """By head of a model of users, the rows at the judged origin; a head without labels of both kinds is left out.
 
-        A head whose cohort or label says nothing at the judged origin is left out.
+        Raises
+        ------
+        TrainingError
+            When no head is left.
         """
-        past, present = self.data.frame[self.data.frame["as_of"] < self.judged_at], self.data.at([self.judged_at])
-        found = {}
-        for family in self.families:
-            for head in family.heads:
-                horizon = self.model.heads[head].get("horizon_days")
-                asked = None if horizon is None else [horizon]
-                learn = stack(past, family, NAMES, self.judged_at, asked)
-                judged = stack(present, family, NAMES, self.data.known_until, asked)
-                if all(_both_kinds(rows) for rows in (learn, judged)):
-                    found[head] = Question(head, family, horizon, learn, judged)
+        found = {head: rows for head, rows in self._stacked(self.present, self.known_until).items() if both_kinds(rows)}
         if not found:
             raise TrainingError(
                 f"{self.model.name}: no head has labels of both kinds at {self.judged_at:%Y-%m-%d}",
@@ -145,6 +170,21 @@ class Subject:
             )
         return found
 
+    @cached_property
+    def learned(self) -> dict[str, Rows]:
+        """By head of `judged`, rows whose labels were known at the judged origin, if there are labels of both kinds."""
+        found = self._stacked(self.past, self.judged_at)
+        return {head: found[head] for head in self.judged if both_kinds(found[head])}
 
-def _both_kinds(rows: Rows) -> bool:
+    def _stacked(self, data: TrainingSet, known: datetime) -> dict[str, Rows]:
+        found = {}
+        for family in self.families:
+            for head in family.heads:
+                horizon = self.model.heads[head].get("horizon_days")
+                found[head] = stack(data.frame, family, NAMES, known, None if horizon is None else [horizon])
+        return found
+
+
+def both_kinds(rows: Rows) -> bool:
+    """Whether there are enough rows with the label, and without."""
     return min(float(np.sum(rows.y > 0)), float(np.sum(rows.y <= 0))) >= LEAST_OF_A_KIND

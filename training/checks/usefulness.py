@@ -16,7 +16,7 @@ from training.checks.clustered import Estimate, losses, mean
 from training.stack import Rows
 
 if TYPE_CHECKING:
-    from training.checks.subject import Question, Subject
+    from training.checks.subject import Subject
 
 __all__ = ["Ablation", "Use", "ablated", "uses"]
 
@@ -64,10 +64,10 @@ class Ablation:
 def uses(subject: Subject, least: float) -> list[Use]:
     """Every feature that the version may see, the most used first; one that moves less than ``least`` is unused."""
     total = np.zeros(len(NAMES))
-    learned = np.concatenate([one.learn.x[:, : len(NAMES)] for one in subject.questions.values()])
-    for head, question in subject.questions.items():
+    learned = np.concatenate([rows.x[:, : len(NAMES)] for rows in subject.learned.values()])
+    for head in subject.learned:
         if head in subject.scorer.heads:
-            x = _some(question.judged, EXPLAINED_ROWS, subject.config.seed).x[:, : len(NAMES)]
+            x = _some(subject.judged[head], EXPLAINED_ROWS, subject.config.seed).x[:, : len(NAMES)]
             phi, _ = subject.scorer.contributions(x[:, subject.scorer.columns(NAMES)], head)
             mass = np.zeros(len(NAMES))
             mass[subject.scorer.columns(NAMES)] = np.abs(phi).mean(axis=0)
@@ -88,18 +88,17 @@ def ablated(subject: Subject, sets: dict[str, Sequence[str]]) -> list[Ablation]:
     The head is the one with the most labels of the rarer kind. Users are paired, so the interval is that of the
     difference.
     """
-    chosen: dict[str, Question] = {}
-    for question in subject.questions.values():
-        before = chosen.get(question.family.name)
-        if before is None or _rarer(question.judged) > _rarer(before.judged):
-            chosen[question.family.name] = question
     found = []
-    for question in chosen.values():
-        learn, judged = _some(question.learn, LEARNED_ROWS, subject.config.seed), question.judged
+    for family in subject.families:
+        heads = [head for head in family.heads if head in subject.learned]
+        if not heads:
+            continue
+        head = max(heads, key=lambda one: _rarer(subject.judged[one]))
+        learn, judged = _some(subject.learned[head], LEARNED_ROWS, subject.config.seed), subject.judged[head]
         whole = _losses(subject, learn, judged, ())
         for what, names in sets.items():
             growth = mean(_losses(subject, learn, judged, names) - whole, judged.user)
-            found.append(Ablation(what, question.head, tuple(names), growth))
+            found.append(Ablation(what, head, tuple(names), growth))
     return found
 
 

@@ -40,7 +40,7 @@ def check(
         raise typer.BadParameter("en or zh", param_hint="--lang")
     config = load()
     with showing(f"checking {model}") as show:
-        outcomes = run_checks(config, model_of(config, model), version, show, only)
+        outcomes = run_checks(config, model_of(config, model), version, show, only, thorough=True)
     print_outcomes(f"{model} {version}", outcomes, lang)
     write_json(json_file, [one.as_json() for one in outcomes])
     if any(one.blocks for one in outcomes):
@@ -48,11 +48,12 @@ def check(
 
 
 def print_outcomes(title: str, outcomes: Sequence[Outcome], lang: str) -> None:
-    """A table of all, headed by the count of each of the six outcomes; below it, what those say that fired."""
+    """The count of each of the six outcomes, a table of all; below it, what those say that fired."""
     counted = Counter(one.status for one in outcomes)
     header = " · ".join(f"{counted[status]} {status}" for status in STATUSES)
     rows: list[list[object]] = [[one.code, one.status, one.severity, one.title[lang]] for one in outcomes]
-    print_table(f"{title}: {header}", ["", "status", "severity", "question"], rows)
+    console.print(f"{title}: {header}", markup=False, highlight=False, soft_wrap=True)
+    print_table("", ["", "status", "severity", "question"], rows)
     for one in outcomes:
         console.print(f"{one.code} {one.status}", style="bold", highlight=False)
         console.print(f"  {one.explanation[lang]}", markup=False, highlight=False, soft_wrap=True)
