@@ -84,8 +84,8 @@ def refuse(verdicts: list[Verdict], lang: str = "en") -> GateError:
     """The error that names every reason of every refused version."""
     refused = [verdict for verdict in verdicts if not verdict.allowed]
     lines = [
-        f"{verdict.model} {verdict.version}: {reason.what[lang]}; got {reason.got}, expected {reason.expected}; "
-        f"run: {reason.run}"
+        f"{verdict.model} {verdict.version}: {reason.what.get(lang, reason.what['en'])}; "
+        f"got {reason.got}, expected {reason.expected}; run: {reason.run}"
         for verdict in refused
         for reason in verdict.reasons
     ]

@@ -43,13 +43,14 @@ def promote(
     version: str = CHALLENGER,
     progress: Progress | None = None,
     comment: str = "",
+    lang: str = "en",
 ) -> list[Promotion]:
     """Judge ``version`` (a number or an alias) of every model named, then move all of them at once.
 
     Raises
     ------
     GateError
-        When one of them is refused: with every reason, and nothing moved.
+        When one of them is refused: with every reason, in ``lang``, and nothing moved.
     """
     show = progress or (lambda message, fraction: None)
     models = [model_of(config, name) for name in names]
@@ -72,7 +73,7 @@ def promote(
             )
         )
     if any(not verdict.allowed for verdict in verdicts):
-        raise refuse(verdicts)
+        raise refuse(verdicts, lang)
     moves = [Move(v.model, v.version, v.run_id, v.champion, comment, v.evidence) for v in verdicts]
     rows = carry_out(config, "promoting", moves, lambda row: _note(registry, row)) if moves else []
     judged = {verdict.model: (row, verdict) for row, verdict in zip(rows, verdicts, strict=True)}

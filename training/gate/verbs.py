@@ -19,6 +19,7 @@ def promote(
     models: Models = None,
     version: Annotated[str, typer.Option(help="A version number or an alias.")] = "challenger",
     comment: Comment = "",
+    lang: Annotated[str, typer.Option(help="Language of the reasons: zh or en.")] = "en",
     json_file: JsonFile = None,
 ) -> None:
     """Let a version be champion, if metrics, comparison, checks, parity and reviewers let it; else say what lacks."""
@@ -27,7 +28,7 @@ def promote(
 
     config = load()
     with showing("judging") as show:
-        moved = move(config, models or trained(config), version, show, comment)
+        moved = move(config, models or trained(config), version, show, comment, lang)
     for one in moved:
         before = f" (before: {one.before})" if one.before else " (the first champion)"
         already = " already: nothing moved" if one.row is None else before

@@ -1,0 +1,50 @@
+"""The gate's commands: what they print, what they refuse, how they end."""
+
+import sqlite3
+
+import pytest
+from typer.testing import CliRunner
+
+import userops
+from configs.audit import entries
+from configs.errors import AuditError, GateError
+from training.aliases import move
+
+
+@pytest.fixture
+def run(config, monkeypatch):
+    monkeypatch.setenv("USEROPS_HOME", str(config.home))
+    return lambda *words: CliRunner().invoke(userops.app, [str(word) for word in words])
+
+
+def test_signing_takes_one_word_and_is_seen_in_the_audit(run, config, tmp_path):
+    for words in ((), ("--approve", "--reject")):
+        assert run("sign", "churn", *words).exit_code == 2
+    done = run("sign", "churn", "2", "--reject", "--comment", "no: [red]x[/red]", "--json", tmp_path / "row.json")
+    assert done.exit_code == 0, done.output
+    assert "churn version 2: rejected by wu" in done.output
+    (row,) = entries(config.audit_uri)
+    assert row.comment == "no: [red]x[/red]"
+    shown = run("audit", "--json", tmp_path / "audit.json")
+    assert shown.exit_code == 0
+    assert "[red]x[/red]" in shown.output
+    assert "1 rows, none altered" in shown.output
+    assert row.digest in (tmp_path / "audit.json").read_text()
+
+
+def test_an_altered_row_ends_the_audit_with_an_error(run, config):
+    run("sign", "churn", "2", "--reject", "--comment", "no")
+    with sqlite3.connect(config.home / "audit.db") as connection:
+        connection.execute("DROP TRIGGER audit_no_update")
+        connection.execute("UPDATE audit SET who = 'eve'")
+    connection.close()
+    assert isinstance(run("audit").exception, AuditError)
+
+
+def test_rollback_says_where_it_went_and_what_comes_next(run, config):
+    assert isinstance(run("rollback", "churn").exception, GateError)
+    move(config, {"churn": {"champion": "2", "previous": "1"}})
+    done = run("rollback", "churn", "--comment", "complaints")
+    assert "churn: champion is version 1 again (before: 2)" in done.output
+    assert "userops release" in done.output
+    assert entries(config.audit_uri)[-1].comment == "complaints"
