@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from configs import Config, model_of
+from configs.errors import CatalogueMismatch
+from features.catalog import digest
 from features.periods import DAY
 from serving.scoring.model import Model
 from training.monitor.calibration import HeadCalibration
@@ -84,9 +86,18 @@ def monitor(
     ------
     RegistryError
         When there is no such version.
+    CatalogueMismatch
+        When it reads other features than there are today: nothing can be compared, and nothing served.
     """
     show = progress or (lambda message, fraction: None)
     watched = Watched(config, model_of(config, model), Registry(config).version(model, version), show)
+    if watched.scorer.catalogue_digest != digest():
+        raise CatalogueMismatch(
+            f"{model} version {watched.version.version} was trained on another feature catalogue",
+            got=watched.scorer.catalogue_digest,
+            expected=digest(),
+            run=f"userops retrain {model}",
+        )
     show("reference", 0.1)
     reference = watched.reference
     show("features of today", 0.3)

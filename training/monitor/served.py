@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
@@ -41,23 +42,28 @@ class Served:
 def read_vectors(file: Path) -> pd.DataFrame:
     """The last vector of each user in an export of decisions: ``user_id``, ``as_of`` and every catalogue feature.
 
+    Vectors from before features were added or removed are left out.
+
     Raises
     ------
     FeatureError
-        When the vectors are of another catalogue.
+        When there are only such vectors.
     """
     table = pq.read_table(file, columns=["user_id", "timestamp", "context"])
     table = table.filter(pc.is_valid(table["context"])).sort_by("timestamp")
-    frame = table.select(["user_id", "timestamp"]).to_pandas()
-    last = np.flatnonzero(~frame.duplicated("user_id", keep="last"))
-    vectors = [np.asarray(one, dtype=np.float64) for one in table["context"].take(last).to_pylist()]
-    if any(len(one) != len(NAMES) for one in vectors):
+    widths = pc.list_value_length(table["context"])
+    ours = table.filter(pc.equal(widths, pa.scalar(len(NAMES), widths.type)))
+    if len(table) and not len(ours):
         raise FeatureError(
             f"{file} holds vectors of another catalogue",
-            got=sorted({len(one) for one in vectors}),
+            got=pc.unique(widths).to_pylist(),
             expected=len(NAMES),
             because="features were added or removed since these decisions",
         )
+    table = ours
+    frame = table.select(["user_id", "timestamp"]).to_pandas()
+    last = np.flatnonzero(~frame.duplicated("user_id", keep="last"))
+    vectors = [np.asarray(one, dtype=np.float64) for one in table["context"].take(last).to_pylist()]
     told = frame.iloc[last].reset_index(drop=True).rename(columns={"timestamp": "as_of"})
     values = np.array(vectors).reshape(-1, len(NAMES))
     return pd.concat([told, pd.DataFrame(values, columns=list(NAMES))], axis=1)

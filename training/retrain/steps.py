@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from configs import Config, model_of
-from configs.errors import BundleError, GateError
+from configs.errors import BundleError, CatalogueMismatch, FeatureError, GateError
+from features.catalog import digest
 from features.periods import now
 from serving.scoring import Bundle, current
 from serving.scoring.model import Model
@@ -54,7 +55,9 @@ class _Retraining:
             yield run
 
     def decisions(self, work: Work) -> Path | None:
-        """The decisions of the last four weeks, as a file; None when there are none."""
+        """The decisions of the last four weeks, as a file; None when there are none with vectors of this catalogue."""
+        from training.monitor.served import read_vectors
+
         file = work.file.with_name(f"{self.name}-decisions.parquet")
         until = now(self.config)
         rows = self.serving.export(
@@ -63,7 +66,10 @@ class _Retraining:
             int((until - timedelta(days=DECISION_DAYS)).timestamp() * 1e6),
             int(until.timestamp() * 1e6),
         )
-        return file if rows else None
+        try:
+            return file if rows and not read_vectors(file).empty else None
+        except FeatureError:
+            return None
 
     def drift(self, work: Work) -> Mapping[str, Any]:
         from training.monitor.monitor import monitor
@@ -72,7 +78,10 @@ class _Retraining:
         with self.run("drift", work) as run:
             if self.registry.aliased(self.name, CHAMPION) is None:
                 return {"verdict": "untrained", "reasons": [{"code": "untrained", "en": "there is no champion yet"}]}
-            found = monitor(self.config, self.name, CHAMPION, self.show, served=self.decisions(work))
+            try:
+                found = monitor(self.config, self.name, CHAMPION, self.show, served=self.decisions(work))
+            except CatalogueMismatch as error:
+                return {"verdict": "catalogue", "reasons": [{"code": "catalogue", "en": error.what}]}
             write_to(run, found)
             said: dict[str, Any] = {"verdict": found.verdict, "reasons": found.reasons, "run_id": run.run_id}
             needed = found.verdict == "drift" or not self.if_needed
@@ -130,15 +139,13 @@ class _Retraining:
             champion, version = self.registry.aliased(self.name, CHAMPION), self._version(work)
             file = self.decisions(work)
             if champion is None or champion == version or file is None:
-                said = {"status": "not_applicable", "reason": "no champion beside it" if file else "no decisions"}
-                run.json(said, "shadow.json")
-                return said
+                return _without_shadow(run, "no champion beside it" if file else "no decisions")
             pair = [load_version(self.registry, self.name, one) for one in (champion, version)]
             vectors = read_vectors(file)
-            if not (isinstance(pair[0], Model) and isinstance(pair[1], Model)) or vectors.empty:
-                said = {"status": "not_applicable", "reason": "the log holds vectors; this model reads histories"}
-                run.json(said, "shadow.json")
-                return said
+            if not (isinstance(pair[0], Model) and isinstance(pair[1], Model)):
+                return _without_shadow(run, "the log holds vectors; this model reads histories")
+            if pair[0].catalogue_digest != digest():
+                return _without_shadow(run, "the champion reads another feature catalogue")
             heads = shadow(pair[0], pair[1], vectors)
             told = {"status": "compared", "users": len(vectors), "heads": [one.as_json() for one in heads]}
             run.json(told, "shadow.json")
@@ -185,6 +192,12 @@ class _Retraining:
     def _version(self, work: Work) -> str:
         version: str = work.done["train"]["version"]
         return version
+
+
+def _without_shadow(run: Run, reason: str) -> dict[str, Any]:
+    said = {"status": "not_applicable", "reason": reason}
+    run.json(said, "shadow.json")
+    return said
 
 
 def steps_of(

@@ -142,6 +142,9 @@ def test_the_last_vector_of_a_user_counts_and_another_catalogue_is_refused(tmp_p
     pq.write_table(pa.table({"user_id": ["a", "a", "b"], "timestamp": at, "context": context}), tmp_path / "x.parquet")
     found = read_vectors(tmp_path / "x.parquet").set_index("user_id")
     assert found["orders_life"].to_dict() == {"a": 1.0, "b": 2.0}
+    mixed = pa.table({"user_id": ["a", "b"], "timestamp": at[:2], "context": [[1.0], context[1]]})
+    pq.write_table(mixed, tmp_path / "mixed.parquet")
+    assert read_vectors(tmp_path / "mixed.parquet")["user_id"].to_list() == ["b"]
     pq.write_table(pa.table({"user_id": ["a"], "timestamp": at[:1], "context": [[1.0]]}), tmp_path / "y.parquet")
     with pytest.raises(FeatureError, match="another catalogue"):
         read_vectors(tmp_path / "y.parquet")

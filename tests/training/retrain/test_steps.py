@@ -10,7 +10,7 @@ import typer
 from typer.testing import CliRunner
 
 from configs import load
-from configs.errors import GateError, TrainingError
+from configs.errors import CatalogueMismatch, GateError, TrainingError
 from features.catalog import NAMES, digest
 from serving.scoring import write_model
 from training.monitor.freshness import Freshness
@@ -83,6 +83,8 @@ class Shop:
 
     def monitor(self, config, name, version, progress, served):
         self.called("monitor")
+        if self.verdict == "catalogue":
+            raise CatalogueMismatch("churn version 1 was trained on another feature catalogue")
         fresh = Freshness(AT, AT, None, None, 48.0)
         why = [{"code": "scores", "en": "moved", "zh": "漂移"}] if self.verdict == "drift" else []
         return Monitoring("churn", "1", self.verdict, why, AT, AT, 9.0, 5, 0.1, [], [], fresh, None)
@@ -130,6 +132,12 @@ def test_without_drift_nothing_happens_unless_it_is_asked_for(shop):
     assert shop.retrain().outcome == "quiet"
     assert shop.calls == ["monitor"]
     assert shop.retrain(if_needed=False).outcome == "released"
+
+
+def test_a_champion_of_another_catalogue_cannot_serve_and_is_replaced(shop):
+    shop.verdict = "catalogue"
+    work = shop.retrain()
+    assert (work.done["drift"]["verdict"], work.outcome) == ("catalogue", "released")
 
 
 def test_the_gate_keeps_the_champion(shop):
