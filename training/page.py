@@ -53,12 +53,12 @@ p.note { color: var(--soft); font-size: 13.5px; }
 table { border-collapse: collapse; width: 100%; font-size: 13.5px; font-variant-numeric: tabular-nums; margin: 8px 0; }
 th { text-align: right; font-weight: 600; color: var(--soft); border-bottom: 2px solid var(--line); }
 td { text-align: right; border-bottom: 1px solid var(--line); }
-th, td { padding: 5px 10px; vertical-align: top; white-space: nowrap; }
+th, td { padding: 5px 8px; vertical-align: top; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; padding-left: 0; }
 th.words, td.words { text-align: left; white-space: normal; min-width: 16em; }
 tr.strong td { font-weight: 650; background: #eef4fb; }
 .good { color: var(--good); } .bad { color: var(--bad); } .warn { color: var(--warn); } .mute { color: var(--soft); }
-.small { font-size: 12px; color: var(--soft); font-weight: 400; }
+.small { font-size: 11.5px; color: var(--soft); font-weight: 400; }
 code { font: 13px ui-monospace, "SFMono-Regular", Consolas, monospace; background: var(--ground); border-radius: 4px;
   padding: 1px 5px; }
 figure { margin: 10px 0; } figure svg { width: 100%; height: auto; display: block; }

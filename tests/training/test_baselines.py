@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from training.baselines import BgNbd, fit_logistic, predict_logistic
+from training.baselines import BgNbd, RfmRule, fit_logistic, predict_logistic
 from training.evaluate import metrics_of
 
 DATA = Path(os.environ.get("USEROPS_DATA") or Path(__file__).parents[2].parent / "shared" / "data")
@@ -62,3 +62,18 @@ def test_logistic_baselines_use_only_their_columns():
     again = predict_logistic(fitted, frame.assign(noise=0.0))
     assert np.array_equal(again, predict_logistic(fitted, frame))
     assert again.mean() == pytest.approx(y.mean(), abs=0.01)
+
+
+def test_the_rfm_rule_is_the_rate_of_each_cell():
+    rng = np.random.default_rng(1)
+    names = ("days_since_last_purchase", "purchase_days_life", "spend_life")
+    frame = pd.DataFrame({name: rng.exponential(10, 20_000) for name in names})
+    y = (rng.uniform(size=20_000) < np.where(frame[names[0]] < 5, 0.6, 0.1)).astype(float)
+    rate = RfmRule.fit(names, frame, y).rate(frame)
+    cells = frame.apply(lambda column: pd.qcut(column, 5, labels=False)).astype(str).agg("".join, axis=1)
+    of_cell = pd.DataFrame({"y": y, "cell": cells}).groupby("cell")["y"].agg(["sum", "count"])
+    expected = (of_cell["sum"] + 10 * y.mean()) / (of_cell["count"] + 10)
+    assert np.abs(rate - cells.map(expected)).max() < 1e-9
+    # Who never bought is far away and spent nothing, and the edges stay finite.
+    frame.loc[:500, names[0]] = np.nan
+    assert np.isfinite(RfmRule.fit(names, frame, y).rate(frame)).all()

@@ -1,6 +1,7 @@
 """Origins against calendar arithmetic done by hand, and the promise that nothing learned comes from after the judge."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from configs import OriginsConfig
 from configs.errors import TrainingError
-from training.splits import origins_before, split_at
+from training.splits import origins_before, rolling, split_at
 
 START = datetime(2023, 1, 1, tzinfo=UTC)
 
@@ -63,3 +64,17 @@ def test_origins_end_before_the_instant():
         START + timedelta(days=10),
         START + timedelta(days=20),
     ]
+
+
+@given(st.integers(1, 20), st.integers(1, 4), st.integers(260, 800))
+def test_rolling_origins_end_at_the_judged_one_and_can_all_be_learned_and_judged(count, every, days):
+    rule, horizons, last = OriginsConfig(14, 8, 40), [14, 60], START + timedelta(days=days)
+    found = rolling(rule, horizons, START, last, count, every)
+    assert found[-1] == split_at(rule, horizons, START, last).judge
+    assert {(b - a).days for a, b in pairwise(found)} <= {14 * every}
+    assert 1 <= len(found) <= count
+    for origin in found:
+        assert origin + timedelta(days=60) <= last
+        assert len(origins_before(rule, origin, START)) >= 3
+    longer = rolling(rule, horizons, START, last, count + 1, every)
+    assert longer[-len(found) :] == found

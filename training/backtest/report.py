@@ -196,7 +196,7 @@ def _two_lines(one: Mapping[str, Any] | None) -> Markup | None:
     if one is None:
         return None
     low, high = one["ci"]
-    return Markup("{}<br><span class=small>{} … {}</span>").format(f"{one['value']:.4g}", f"{low:.4g}", f"{high:.4g}")
+    return Markup("{}<br><span class=small>{}–{}</span>").format(f"{one['value']:.4g}", f"{low:.3g}", f"{high:.3g}")
 
 
 def _with_interval(one: Mapping[str, Any], sign: str = "") -> str:

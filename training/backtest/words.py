@@ -20,7 +20,17 @@ __all__ = [
     "verdict",
 ]
 
-NAMES = {"log_loss": "log-loss", "auroc": "AUROC", "pr_auc": "PR-AUC", "brier": "Brier", "ece": "ECE", "mae": "MAE"}
+NAMES = {
+    "log_loss": "log-loss",
+    "auroc": "AUROC",
+    "pr_auc": "PR-AUC",
+    "brier": "Brier",
+    "ece": "ECE",
+    "mae": "MAE",
+    "mean_prediction": "mean",
+    "base_rate": "base",
+    "mean_truth": "true mean",
+}
 SEGMENTS: dict[str, Text] = {
     "tenure": {"en": "tenure", "zh": "注册时长"},
     "channel": {"en": "channel", "zh": "渠道"},
