@@ -22,12 +22,12 @@ from configs.errors import RegistryError, TrainingError
 from features.events import span
 from features.periods import now
 from training.evaluate import metrics_of
-from training.forecasts import Forecasts, forecasts, past_origins
+from training.forecasts import Forecasts, Recipe, forecasts, kept, past_origins
 from training.judge import MONTH_HORIZON
 from training.readiness.precision import Advice, advise
 from training.registry import CHAMPION, Registry
 
-__all__ = ["ALL", "Line", "Readiness", "lines_of", "readiness", "sentence", "trainable_at"]
+__all__ = ["ALL", "Line", "Readiness", "lines_of", "of_training", "readiness", "sentence", "trainable_at"]
 
 Floats = NDArray[np.float64]
 Progress = Callable[[str, float], None]
@@ -83,7 +83,9 @@ def readiness(config: Config, name: str, progress: Progress | None = None, origi
 
 
 def of_training(config: Config, model: ModelConfig, judged_at: datetime) -> list[dict[str, Any]]:
-    """The ``readiness`` of a ``model.json``: what the forecasts at training's own judged origin say."""
+    """The ``readiness`` of a ``model.json``: what training's own judgement says, where it was kept as a forecast."""
+    if not kept(config, model, Recipe(model.lightgbm), [judged_at]):
+        return []
     lines = lines_of(forecasts(config, model, [judged_at]), now(config), model.origins.every_days)
     return [_told(one) for one in lines]
 
