@@ -21,7 +21,7 @@ from features.store import Store
 from serving.scoring.interest.model import NAME as INTEREST
 from serving.scoring.model import Model
 from training.dataset import TrainingSet, assemble
-from training.forecasts import Forecasts, Recipe, _file, forecasts, known_until, past_origins
+from training.forecasts import Forecasts, Recipe, forecasts, kept, known_until, past_origins
 from training.judge import horizons_of
 from training.monitor.reference import chosen
 from training.monitor.watched import load_version
@@ -85,10 +85,7 @@ class Subject:
     def origins(self) -> tuple[datetime, ...]:
         """Where the procedure is judged, oldest first: the origins of the gate, or those of them that were before."""
         every = past_origins(self.config, self.model, self.model.gate.origins)
-        if self.thorough:
-            return every
-        kept = tuple(at for at in every if _file(self.config, self.model, self.recipe, at).exists())
-        return kept or every[-1:]
+        return every if self.thorough else kept(self.config, self.model, self.recipe, every) or every[-1:]
 
     @property
     def judged_at(self) -> datetime:
