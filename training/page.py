@@ -28,9 +28,9 @@ STYLE = """
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--ground); color: var(--ink); font: 15px/1.55 system-ui, -apple-system, "Segoe UI",
   "Noto Sans", "PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC", sans-serif; }
-main { max-width: 1080px; margin: 0 auto; padding: 20px 24px 64px; }
+main { max-width: 1180px; margin: 0 auto; padding: 20px 24px 64px; }
 .pick { position: absolute; opacity: 0; }
-.langs { text-align: right; margin: 0; }
+.langs { text-align: right; margin: 0; max-width: none; }
 .langs label { cursor: pointer; padding: 3px 12px; border: 1px solid var(--line); background: #fff;
   color: var(--soft); }
 .langs label:first-child { border-radius: 6px 0 0 6px; border-right: 0; }
