@@ -8,7 +8,7 @@ export OMP_WAIT_POLICY := passive
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup demo serve test check lock clean
+.PHONY: help setup demo serve notebooks test check lock clean
 
 help:  ## these targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  \1\t/' | expand -t 12
@@ -30,6 +30,9 @@ demo: setup  ## simulate a shop, run the whole way, ask for one user's scores
 
 serve: setup  ## the same, and leave the service running
 	$(BIN)/userops demo --keep-serving
+
+notebooks: setup  ## run all notebooks on the home that `make demo` made; nothing is written into them
+	$(BIN)/jupyter execute --timeout=900 notebooks/*.ipynb
 
 test: setup  ## all tests, one process per core
 	$(BIN)/python -m pytest -n auto --dist loadfile

@@ -17,7 +17,7 @@ from configs.errors import TrainingError
 from training.qini import policy_contributions
 from training.uplift import LEAST_PER_ARM, Uplift, fit_uplift
 
-__all__ = ["Experiment", "experiment_of_log", "uplift_of_log"]
+__all__ = ["Experiment", "experiment_of_log", "practice_log", "uplift_of_log"]
 
 Floats = NDArray[np.float64]
 
@@ -68,7 +68,7 @@ def experiment_of_log(frame: pd.DataFrame, outcome: str = "reward", least: int =
     first = frame[(frame["position"] == 0) & frame["context"].notna()]
     shown = first["action_id"].value_counts()
     kept = first[first["action_id"].map(shown) >= least]
-    x = np.array(kept["context"].tolist(), dtype=np.float64).reshape(len(kept), -1)
+    x = np.array(kept["context"].tolist(), dtype=np.float64) if len(kept) else np.empty((0, 0))
     return Experiment(
         kept["user_id"].to_numpy(object),
         x,
@@ -131,6 +131,30 @@ def uplift_of_log(
     )  # fmt: skip
     policies = {"learner": fitted.choose(later.x), **{str(arm): np.full(len(later), arm) for arm in arms}}
     return fitted, {**_worth(later, policies, seed), "rows": len(whole), "control": against, "left_out": whole.left_out}
+
+
+def practice_log(helps: float, hurts: float, users: int = 1500, each: int = 2, seed: int = 3) -> pd.DataFrame:
+    """A log of two offers whose truth is known, in the columns of an export: to practise on, and to test with.
+
+    Without an offer's effect the reward's chance lies around 0.25. Offer ``b`` adds ``helps`` for those whose first
+    feature is above 0 (half of all) and ``hurts`` for the others; ``a`` adds nothing. The odds of ``b`` rise with the
+    second feature, and so does the reward, so that the plain means of the two offers mislead.
+    """
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(users * each, 3))
+    odds = 1 / (1 + np.exp(-x[:, 1]))
+    drawn = rng.random(len(x)) < odds
+    chance = 0.25 + 0.1 * x[:, 1].clip(-1, 1) + drawn * np.where(x[:, 0] > 0, helps, hurts)
+    return pd.DataFrame(
+        {
+            "user_id": np.repeat([f"u{k}" for k in range(users)], each),
+            "context": list(x),
+            "action_id": np.where(drawn, "b", "a"),
+            "position": 0,
+            "pscore": np.where(drawn, odds, 1 - odds),
+            "reward": (rng.random(len(x)) < np.clip(chance, 0, 1)).astype(float),
+        }
+    )
 
 
 def _worth(later: Experiment, policies: dict[str, NDArray[np.str_]], seed: int) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from training.registry import CHAMPION, Registry
 if TYPE_CHECKING:
     import shap
 
-__all__ = ["Scorer", "explanation", "features_of", "reasons", "version_of", "weights"]
+__all__ = ["Scorer", "cohort_of", "explanation", "features_of", "reasons", "version_of", "weights"]
 
 Floats = NDArray[np.float64]
 Scorer = Model | InterestModel
@@ -35,6 +35,11 @@ def version_of(config: Config, model: str, version: str = CHAMPION) -> Scorer:
     """The model of a registered version, a number or an alias, verified file by file."""
     with tempfile.TemporaryDirectory() as scratch:
         return load(Registry(config).folder(model, version, Path(scratch) / model))
+
+
+def cohort_of(model: Model, frame: pd.DataFrame, head: str) -> pd.DataFrame:
+    """The rows of ``frame``, which holds the model's features by name, for whom the head has an answer."""
+    return frame[model.in_cohort(frame[list(model.features)].to_numpy(np.float64), head)]
 
 
 def weights(model: Scorer, samples: Mapping[str, Floats]) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""The plots of a training run; each fits one panel per head, and says its numbers without a sentence."""
+"""The plots of a training run, one panel per head, and of what it learns from; none needs a sentence to be read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-__all__ = ["calibration_figure", "gain_figure", "scores_figure", "weights_figure"]
+__all__ = ["calibration_figure", "gain_figure", "retention_figure", "scores_figure", "weights_figure"]
 
 Curves = Mapping[str, Mapping[str, Any]]
 
@@ -69,6 +69,21 @@ def weights_figure(weights: pd.DataFrame) -> Figure:
         axes.barh(best["feature"], best["share"], color=BLUE)
         axes.set(title=head, xlabel="share of mean |SHAP|")
         axes.tick_params(labelsize=8)
+    return figure
+
+
+def retention_figure(retention: pd.DataFrame) -> Figure:
+    """Cohorts down, months since the first event across, the share still active as colour; of `cohorts.retention`."""
+    share = retention.drop(columns="users")
+    figure = Figure(figsize=(1.5 + 0.5 * share.shape[1], 1.0 + 0.32 * len(share)), layout="constrained")
+    axes = figure.add_subplot()
+    drawn = axes.imshow(share.to_numpy(float), aspect="auto", vmin=0, vmax=1, cmap="Blues")
+    axes.set_yticks(
+        range(len(share)), [f"{name} ({users:,})" for name, users in retention["users"].items()], fontsize=8
+    )
+    axes.set_xticks(range(share.shape[1]), [str(month) for month in share.columns], fontsize=8)
+    axes.set_xlabel("months since the first event")
+    figure.colorbar(drawn, label="share active")
     return figure
 
 

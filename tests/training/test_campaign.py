@@ -5,33 +5,19 @@ import pandas as pd
 import pytest
 
 from configs.errors import TrainingError
-from training.campaign import experiment_of_log, uplift_of_log
+from training.campaign import experiment_of_log, practice_log, uplift_of_log
 
 
-def log_of(effect, users=1500, each=2, seed=3):
-    """Two offers with odds that depend on the user; offer ``b`` changes the reward by ``effect(x)``."""
-    rng = np.random.default_rng(seed)
-    x = rng.normal(size=(users * each, 3))
-    odds = 1 / (1 + np.exp(-x[:, 1]))
-    drawn = rng.random(len(x)) < odds
-    chance = np.clip(0.25 + 0.1 * x[:, 1].clip(-1, 1) + drawn * effect(x), 0, 1)
-    frame = pd.DataFrame(
-        {
-            "user_id": np.repeat([f"u{k}" for k in range(users)], each),
-            "context": list(x),
-            "action_id": np.where(drawn, "b", "a"),
-            "position": 0,
-            "pscore": np.where(drawn, odds, 1 - odds),
-            "reward": (rng.random(len(x)) < chance).astype(float),
-        }
-    )
+def log_of(helps, hurts):
+    """A practice log with rows that do not count: second places, an offer shown rarely, decisions without features."""
+    frame = practice_log(helps, hurts)
     below = frame.assign(position=1, action_id="c", reward=1.0)
     rare = frame.head(20).assign(action_id="rare")
     return pd.concat([frame, below, rare, frame.head(5).assign(context=None)], ignore_index=True)
 
 
 def test_only_first_places_with_a_known_context_and_offers_shown_often_count():
-    experiment = experiment_of_log(log_of(lambda x: 0.0))
+    experiment = experiment_of_log(log_of(0.0, 0.0))
     assert len(experiment) == 3000
     assert set(experiment.arm) == {"a", "b"}
     assert experiment.left_out == {"rare": 20}
@@ -39,7 +25,7 @@ def test_only_first_places_with_a_known_context_and_offers_shown_often_count():
 
 
 def test_an_offer_that_helps_some_and_hurts_others_is_given_to_those_it_helps():
-    fitted, worth = uplift_of_log(log_of(lambda x: np.where(x[:, 0] > 0, 0.35, -0.2)), control="a")
+    fitted, worth = uplift_of_log(log_of(0.35, -0.2), control="a")
     low, high = fitted.predict(np.array([[-1.5, 0.0, 0.0], [1.5, 0.0, 0.0]]))[:, 0]
     assert low < 0 < 0.15 < high
     assert worth["beats"]
@@ -48,13 +34,13 @@ def test_an_offer_that_helps_some_and_hurts_others_is_given_to_those_it_helps():
 
 
 def test_where_nothing_differs_nothing_is_claimed():
-    _, worth = uplift_of_log(log_of(lambda x: 0.0))
+    _, worth = uplift_of_log(log_of(0.0, 0.0))
     assert not worth["beats"]
     assert worth["gain"]["ci"][0] <= 0
 
 
 def test_the_value_of_a_constant_is_found_against_the_odds_of_the_log():
-    _, worth = uplift_of_log(log_of(lambda x: 0.2), control="a")
+    _, worth = uplift_of_log(log_of(0.2, 0.2), control="a")
     # Who is shown b would have been likelier to order anyway: the plain mean of b's rows lies above 0.45.
     for arm, truth in (("a", 0.25), ("b", 0.45)):
         low, high = worth["policies"][arm]["ci"]
@@ -62,8 +48,10 @@ def test_the_value_of_a_constant_is_found_against_the_odds_of_the_log():
 
 
 def test_a_log_without_an_experiment_says_why():
-    frame = log_of(lambda x: 0.0)
+    frame = log_of(0.0, 0.0)
     with pytest.raises(TrainingError, match="exploration"):
         uplift_of_log(frame[frame["action_id"] == "a"])
+    with pytest.raises(TrainingError, match="too few decisions"):
+        uplift_of_log(frame.head(0))
     with pytest.raises(TrainingError, match="userops decisions export"):
         experiment_of_log(frame.drop(columns="pscore"))
