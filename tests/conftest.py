@@ -100,8 +100,14 @@ class Walked:
 
     def run(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """``userops WORDS`` in this home, with the clock at the end of the shop."""
-        done = subprocess.run(
-            [sys.executable, str(ROOT / "userops.py"), *words],
+        done = self.python(str(ROOT / "userops.py"), *words)
+        assert not check or done.returncode == 0, (words, done.stdout, done.stderr)
+        return done
+
+    def python(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """``python WORDS`` for this home."""
+        return subprocess.run(
+            [sys.executable, *words],
             env={**os.environ, "USEROPS_HOME": str(self.home), "USEROPS_NOW": f"{END}T00:00:00+00:00"},
             cwd=self.home,
             capture_output=True,
@@ -109,8 +115,6 @@ class Walked:
             check=False,
             timeout=600,
         )
-        assert not check or done.returncode == 0, (words, done.stdout, done.stderr)
-        return done
 
 
 @pytest.fixture(scope="session")

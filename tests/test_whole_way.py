@@ -23,7 +23,8 @@ from training.models import fit, raw_scores
 from training.splits import split_at
 from training.stack import families, stack
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = re.findall(r"^\$ (userops .*?)(?:\s+#.*)?$", README, flags=re.MULTILINE)
 # What the fixture has already run, by the very same words, or what ends only with Ctrl-C (tests/serving starts it).
 DONE_BY_FIXTURE = ("userops simulate", "userops ingest", "userops train", "userops promote", "userops release")
@@ -167,12 +168,39 @@ def test_the_same_data_and_seed_give_the_same_model(walked, tmp_path):
     assert [file.read_bytes() for file in files] == [(bundle / "churn" / "inactive.txt").read_bytes()]
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_each_command_of_the_readme_runs(walked, command):
-    if command.startswith(DONE_BY_FIXTURE):
-        return  # the fixture fails when one of them does
-    words = shlex.split(command)[1:]
-    if command.startswith(ENDLESS):
-        assert walked.run(*words, "--help").stdout
-        return
-    assert walked.run(*words).stdout
+# Runs commands one after another as `userops` would, in one process: each would import the same libraries for seconds.
+IN_TURN = """
+import contextlib, io, json, sys
+sys.path.insert(0, sys.argv[1])
+import userops
+ends = []
+for words in json.loads(sys.argv[2]):
+    sys.argv, said, code = ["userops", *words], io.StringIO(), 0
+    with contextlib.redirect_stdout(said):
+        try:
+            userops.main()
+        except SystemExit as end:
+            code = end.code
+    ends.append((code, said.getvalue()))
+print(json.dumps(ends))
+"""
+
+
+@pytest.fixture(scope="module")
+def readme(walked):
+    """What the commands of the README ended with and said, but for those that the fixture has run."""
+    commands = [command for command in COMMANDS if not command.startswith(DONE_BY_FIXTURE)]
+    words = [[*shlex.split(one)[1:], *(["--help"] if one.startswith(ENDLESS) else [])] for one in commands]
+    done = walked.python("-c", IN_TURN, str(ROOT), json.dumps(words))
+    assert done.returncode == 0, done.stderr
+    return {
+        command: (*end, done.stderr)
+        for command, end in zip(commands, json.loads(done.stdout.splitlines()[-1]), strict=True)
+    }
+
+
+@pytest.mark.parametrize("command", [one for one in COMMANDS if not one.startswith(DONE_BY_FIXTURE)])
+def test_each_command_of_the_readme_runs(readme, command):
+    code, said, errors = readme[command]
+    assert not code, errors
+    assert said
