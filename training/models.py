@@ -101,7 +101,8 @@ def learn(
         "mixture": prepared.now.teacher.mixture.log,
         "forecast_mean": {f"{h:g}": float(forecast[today.horizon == h].mean()) for h in np.unique(today.horizon)},
         "student": STUDENT if blend.weight >= LEAST_WEIGHT else None,
-        "params": {k: v for k, v in params.items() if k != "num_threads"},
+        # ``trees`` above counts those of the student as well.
+        "params": {k: v for k, v in params.items() if k not in ("num_threads", "trees")},
     }
     return Fitted(family, booster, platt, blend, prepared.now.teacher, log)
 
