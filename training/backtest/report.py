@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from markupsafe import Markup
@@ -75,6 +75,8 @@ def report_page(
                 [svg(figures["calibration"], CALIBRATION), svg(figures["gain"], GAIN)],
             )
         )
+    if report["lists"]:
+        sections.append(Section({"en": "Lists of ten", "zh": "十项推荐列表"}, [_lists(report["lists"])]))
     sections.append(Section({"en": "What was fitted", "zh": "拟合记录"}, [_log(report["log"])]))
     title = {"en": f"Back-test of {report['model']}", "zh": f"回测：{report['model']}"}
     return page(
@@ -165,6 +167,20 @@ def _segments(heads: Mapping[str, Result], metric: str) -> list[Text | Markup]:
     if not told:
         told.append({"en": "The events tell of no segments.", "zh": "数据中没有可用的细分信息。"})
     return told
+
+
+def _lists(lists: Sequence[Mapping[str, Any]]) -> Markup:
+    """NDCG of the lists of ten at each origin, beside the baselines' lists."""
+    heads = {head: one for at in lists for head, one in at.items() if head != "origin"}
+    names = list(dict.fromkeys(name for one in heads.values() for name in one["baselines"]))
+    rows: list[list[object]] = []
+    for at in lists:
+        for head in heads:
+            ours, others = at[head]["ours"], at[head]["baselines"]
+            told = [_with_interval(ours[name]) if name in ours else None for name in ("ndcg@10", "recall@10")]
+            rows.append([at["origin"][:10], head, *told, *(others.get(name, {}).get("ndcg@10") for name in names)])
+    columns: list[Text] = [{"en": "origin", "zh": "时点"}, "", "NDCG@10", "recall@10", *(f"NDCG@10 {n}" for n in names)]
+    return table(columns, rows)
 
 
 def _log(log: Mapping[str, Any]) -> Markup:

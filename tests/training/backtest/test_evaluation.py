@@ -116,10 +116,21 @@ def test_the_page_names_heads_as_text_and_draws_them():
         "heads": results,
         "verdict": {head: verdict(results[head], "log_loss")},
         "log": LOG,
+        "lists": [
+            {
+                "origin": ORIGINS[0].isoformat(),
+                "item": {
+                    "ours": {"ndcg@10": {"value": 0.25, "ci": [0.2, 0.3]}},
+                    "baselines": {"popularity": {"ndcg@10": 0.125}},
+                },
+            }
+        ],
     }
     page = report_page(report, load().models["churn"].purpose, figures, 30.0)
     assert head not in page
     assert page.count("p&lt;b&gt;") >= 4
     assert page.count("<svg") == 3
+    assert "0.2500 [0.2000, 0.3000]" in page
+    assert "0.125<" in page
     # Of the split: a diamond and a window per origin, and the origins it learned from.
     assert len(figures["splits"].axes[0].patches) == len(ORIGINS)
