@@ -31,6 +31,11 @@ END = "2026-06-01"
 LONG = (
     "tests/test_whole_way.py",
     "tests/serving/nbo/test_nbo_server.py",
+    "tests/test_notebooks.py",
+    "tests/training/test_forecasts.py",
+    "tests/training/gate/test_gate.py",
+    "tests/training/compare/test_comparison.py",
+    "tests/training/test_value_train.py",
     "tests/serving/test_server.py",
     "tests/serving/nbo/test_benchmark_serving.py",
     "tests/training/test_interest_train.py",
