@@ -65,7 +65,7 @@ def config(tmp_path_factory):
 @pytest.fixture(scope="module")
 def trained(config, assembled, bought):
     """A version trained and registered: its report, its model, its fits; the data do not come from a store."""
-    fits = []
+    fits, kept = [], []
 
     def learn(*arguments):
         fits.append(learn_at(*arguments))
@@ -75,9 +75,15 @@ def trained(config, assembled, bought):
         patch.setattr(training, "assemble", assembled)
         patch.setattr(training, "span", lambda _: (FIRST, LAST))
         patch.setattr(training, "learn_at", learn)
+        patch.setattr(training, "keep_spend", lambda *arguments: kept.append(arguments[-3:]))
+        patch.setattr(training, "of_training", lambda *_: [{"head": "spend_30d"}])
         patch.setattr(Spend, "read", lambda _: spend_of(bought))
         report = training.train_value(config)
     folder = Registry(config).folder("value", CHALLENGER, config.home / "folder")
+    (origin, frame, _) = kept[0]
+    # What was judged is kept as a forecast of that day.
+    assert f"{origin:%Y-%m-%d}" == report.judged_on
+    assert list(frame["head"].unique()) == list(report.metrics)
     return report, ValueModel.load(folder), fits
 
 

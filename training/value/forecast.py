@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -23,7 +24,7 @@ from training.value.baselines import forecast_baselines
 from training.value.fit import FittedValue, fit_value
 from training.value.spend import Spend
 
-__all__ = ["Foreseen", "Learned", "foreseen", "learn_at", "value_at", "value_family"]
+__all__ = ["Foreseen", "Learned", "as_frame", "foreseen", "learn_at", "value_at", "value_family"]
 
 Floats = NDArray[np.float64]
 
@@ -146,6 +147,11 @@ def value_at(
         baselines, for heads whose window is over at ``known_until``; and the log of the fit.
     """
     learned = learn_at(config, model, recipe, data, spend, origin)
+    return as_frame(foreseen(model, learned, data, spend, origin, known_until)), learned.fitted.log
+
+
+def as_frame(told: Sequence[Foreseen]) -> pd.DataFrame:
+    """The rows that `value_at` returns."""
     frames = [
         pd.DataFrame(
             {
@@ -157,7 +163,7 @@ def value_at(
                 **{f"baseline.{name}": values for name, values in one.others.items()},
             }
         )
-        for one in foreseen(model, learned, data, spend, origin, known_until)
+        for one in told
     ]
     columns = ["user_id", "head", "y", "p", "raw"]
-    return (pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)), learned.fitted.log
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)

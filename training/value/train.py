@@ -21,12 +21,14 @@ from serving.scoring.value.tiers import TierRules, Tiers, read_rules
 from training.artifact import provenance
 from training.dataset import TrainingSet, assemble
 from training.forecasts import Recipe
+from training.forecasts_of_spend import keep_spend
 from training.monitor.reference import FILE, reference_of
+from training.readiness.readiness import of_training
 from training.registry import CHALLENGER, Registry
 from training.report import TrainReport
 from training.tracking import log_training
 from training.value.artifact import boosters_of, describe_value
-from training.value.forecast import Foreseen, Learned, foreseen, learn_at
+from training.value.forecast import Foreseen, Learned, as_frame, foreseen, learn_at
 from training.value.judge import judge_value, split_of, tiers_held
 from training.value.spend import Spend
 from training.value.tiers import moved_since
@@ -71,6 +73,7 @@ def train_value(config: Config, progress: Progress | None = None) -> TrainReport
     with registry.run(NAME, "train", {"judged_on": day}) as run:
         told = foreseen(model, past, data, spend, split.judge, split.known_until)
         judged = judge_value(told, config.seed)
+        keep_spend(config, model, recipe, data, split.judge, as_frame(told), past.fitted.log)
         left_out = _not_judged(list(model.heads), told)
         show("learning from everything", 0.7)
         learned = learn_at(config, model, recipe, data, spend, split.known_until, past.fitted.chance.blend)
@@ -91,6 +94,7 @@ def train_value(config: Config, progress: Progress | None = None) -> TrainReport
                 folder, origin = Path(scratch) / "model", provenance(config, model.lightgbm, split.known_until)
                 at = now(config)
                 meta = describe_value(model, learned, tiers, judged.metrics, evidence, version, run.run_id, at, origin)
+                meta["readiness"] = of_training(config, model, split.judge)
                 written = write_value(folder, meta, boosters_of(learned))
                 run.model(folder, written.features, list(written.heads))
                 run.json(reference_of(written, data.frame, split.known_until), FILE)
