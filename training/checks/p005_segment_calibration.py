@@ -44,8 +44,9 @@ def look(subject: Subject) -> Found:
     ]
     if not parts:
         words = {
-            "en": "No part of the customers is large enough to be judged.",
-            "zh": "没有足够大的客群可供评估。",
+            "en": "No part of the customers is large enough to be told from the rest, and one origin does not tell a "
+            "fault of all from a season.",
+            "zh": "没有足够大的客群可与其余区分，而单个起点无法区分整体失准与季节影响。",
         }
         return Found("not_applicable", words, {"parts": []})
     alpha = FALSE_ALARMS / len(parts)
