@@ -76,11 +76,12 @@ def train_interest(config: Config, progress: Progress | None = None) -> TrainRep
     TrainingError
         When the history is too short, or holds too few purchases.
     """
-    # Both read this module.
+    # These read this module.
     from training.forecasts import Recipe, keep
     from training.forecasts_of_pairs import told
     from training.monitor.interest import interest_reference
     from training.monitor.reference import FILE
+    from training.readiness.readiness import of_training
 
     show = progress or (lambda message, fraction: None)
     model = model_of(config, NAME)
@@ -114,6 +115,7 @@ def train_interest(config: Config, progress: Progress | None = None) -> TrainRep
                 folder = Path(scratch) / "model"
                 meta = describe(model, learner, fitted, metrics, evidence, version, run.run_id, now(config))
                 meta |= provenance(config, model.lightgbm, known_until, FEATURES)
+                meta["readiness"] = of_training(config, model, judge_at)
                 written = _write(folder, meta, fitted, known, histories)
                 run.model(folder, FEATURES, HEADS)
         except BaseException:
