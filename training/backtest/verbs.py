@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["backtest"]
 
 SHOWN = ("log_loss", "auroc", "pr_auc", "brier", "ece", "lift@5", "lift@10", "lift@20")
-ENDS = ("  from (95 %)", "  to")
+ENDS = ("  2.5 %", "  97.5 %")
 SHOWN_OF_SPEND = ("mae", "bias", "spearman", "capture@10")
 
 
@@ -61,7 +61,7 @@ def _print_head(report: Backtest, head: str, one: dict[str, Any]) -> None:
         rows.append([name, *(plain(values[metric]["value"]) for metric in metrics)])
     gaps = [pooled["best"][metric]["difference"] for metric in metrics if metric in pooled["best"]]
     if gaps:
-        rows.append(["better than best by", *(f"{gap['value']:+.4g}" for gap in gaps)])
+        rows.append(["better by", *(f"{gap['value']:+.4g}" for gap in gaps)])
     for k, end in enumerate(ENDS if gaps else ()):
         rows.append([end, *(f"{gap['ci'][k]:+.4g}" for gap in gaps)])
     title = f"{report.model} {head}: {pooled['users']:,} users at {len(one['by_origin'])} origins"
