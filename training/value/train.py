@@ -82,7 +82,7 @@ def train_value(config: Config, progress: Progress | None = None) -> TrainReport
         evidence = {
             "split": split.log,
             "data": data.log,
-            "judged": past.fitted.log,
+            "judged": {"purchase": past.fitted.log["chance"], "amount": past.fitted.log},
             "left_out": left_out,
             "fits": {"purchase": learned.fitted.log["chance"], "amount": learned.fitted.log},
             "tiers": {"held": tiers_held(rules, told[-1], NAMES) if told else None, "stability": stability},
