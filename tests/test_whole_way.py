@@ -225,4 +225,4 @@ def test_the_notebooks_run_on_this_home(walked):
         env=env
     )
     drawn = [out for cell in notebook.cells for out in cell.get("outputs", []) if "image/png" in out.get("data", {})]
-    assert len(drawn) >= 5
+    assert len(drawn) >= 4
