@@ -5,23 +5,29 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from configs import Config, ModelConfig
-from configs.errors import ConfigError, UseropsError
+from configs.errors import ConfigError, RegistryError, UseropsError
+from features.catalog import digest
 from features.events import content_hash
 from features.periods import now
+from serving.scoring import verified
 from training.checks.catalogue import CHECKS
 from training.checks.outcome import STATUSES, Check, Found, Outcome
 from training.checks.subject import Subject
 from training.registry import CHAMPION, Registry, Version
 
-__all__ = ["FILE", "check_of", "look_at", "run_checks", "stored_outcomes"]
+__all__ = ["FILE", "check_of", "look_at", "run_checks", "seal_of", "stored_checks", "stored_outcomes"]
 
-#: The artefact of a version's run: ``at``, ``data_hash``, ``seconds`` per code, and ``outcomes``.
+#: The artefact of a version's run: ``at``, `seal_of` what was looked at, ``thorough`` (whether every outcome is that of
+#: a thorough look), ``seconds`` per code, and ``outcomes``.
 FILE = "checks.json"
 #: The tag of a version that says how many checks ended how.
 TAG = "checks"
+SEAL = ("data_hash", "catalogue_digest", "model_json")
 
 Progress = Callable[[str, float], None]
 
@@ -37,8 +43,8 @@ def run_checks(
     """Ask every check (or ``only`` these codes) about a version (a number or an alias) and store what they say.
 
     A check that cannot be asked now is ``skipped`` with the reason. What was stored of the checks that are not asked
-    stays; the answer holds those that are, in the order of their codes. The version and its run get a tag each, such as
-    ``check.P001=passed``; the run gets ``checks.json``.
+    stays as long as data, features and files are those it was said of; the answer holds those that are, in the order of
+    their codes. The version and its run get a tag each, such as ``check.P001=passed``; the run gets ``checks.json``.
 
     Parameters
     ----------
@@ -65,15 +71,35 @@ def run_checks(
         started = time.process_time()
         outcomes.append(look_at(subject, check))
         seconds[check.code] = round(time.process_time() - started, 2)
-    _store(config, registry, subject, outcomes, seconds)
+    seal = seal_of(config, registry, subject.version)
+    _store(registry, subject, outcomes, seconds, {"at": now(config).isoformat(), **seal, "thorough": thorough})
     show("stored", 1.0)
     return outcomes
 
 
 def stored_outcomes(config: Config, model_name: str, version: str) -> list[Outcome]:
     """What `run_checks` stored of a version (a number or an alias); empty when it never ran."""
+    return [Outcome(**one) for one in stored_checks(config, model_name, version)["outcomes"]]
+
+
+def stored_checks(config: Config, model_name: str, version: str) -> dict[str, Any]:
+    """The content of `FILE` of a version (a number or an alias); no outcomes when the checks never ran."""
     registry = Registry(config)
-    return [Outcome(**one) for one in _stored(registry, registry.version(model_name, version))["outcomes"]]
+    return _stored(registry, registry.version(model_name, version))
+
+
+def seal_of(config: Config, registry: Registry, version: Version) -> dict[str, str | None]:
+    """What an outcome is said of: ``data_hash``, ``catalogue_digest``, and ``model_json``, the digest of that file.
+
+    ``model_json`` is None where the version has no files.
+    """
+    with TemporaryDirectory() as scratch:
+        try:
+            folder = registry.folder(version.model, version.version, Path(scratch) / "model")
+            model_json = verified.sha256((folder / "model.json").read_bytes())
+        except (RegistryError, OSError):
+            model_json = None
+    return {"data_hash": content_hash(config), "catalogue_digest": digest(), "model_json": model_json}
 
 
 def look_at(subject: Subject, check: Check) -> Outcome:
@@ -107,15 +133,21 @@ def _stored(registry: Registry, version: Version) -> dict[str, Any]:
 
 
 def _store(
-    config: Config, registry: Registry, subject: Subject, outcomes: Sequence[Outcome], seconds: dict[str, float]
+    registry: Registry,
+    subject: Subject,
+    outcomes: Sequence[Outcome],
+    seconds: dict[str, float],
+    seen: dict[str, Any],
 ) -> None:
-    version = subject.version
+    version, new = subject.version, {one.code for one in outcomes}
     before = _stored(registry, version)
-    every = {one["code"]: one for one in before["outcomes"]} | {one.code: one.as_json() for one in outcomes}
+    same = all(before.get(name) == seen[name] for name in SEAL)
+    kept = {one["code"]: one for one in before["outcomes"] if same and one["code"] not in new}
+    every = kept | {one.code: one.as_json() for one in outcomes}
     content = {
-        "at": now(config).isoformat(),
-        "data_hash": content_hash(config),
-        "seconds": before["seconds"] | seconds,
+        **seen,
+        "thorough": seen["thorough"] and (not kept or before["thorough"]),
+        "seconds": {code: taken for code, taken in before["seconds"].items() if code in kept} | seconds,
         "outcomes": [every[code] for code in sorted(every)],
     }
     run = registry.reopen(version.run_id)

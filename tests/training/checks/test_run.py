@@ -1,5 +1,6 @@
 """Outcomes have an identity, six statuses, and a place where people and the gate find them."""
 
+import hashlib
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -9,11 +10,13 @@ from typer.testing import CliRunner
 import userops
 from configs import load
 from configs.errors import ConfigError, TrainingError
+from features.catalog import digest
+from features.periods import as_utc, now
 from training.checks import BLOCKERS, STATUSES, Outcome
 from training.checks import run as running
 from training.checks.catalogue import CHECKS
 from training.checks.outcome import SEVERITIES, Check, Found
-from training.checks.run import check_of, look_at, run_checks, stored_outcomes
+from training.checks.run import check_of, look_at, run_checks, stored_checks, stored_outcomes
 from training.registry import Registry
 
 WORDS = {"en": "said", "zh": "说"}
@@ -76,6 +79,7 @@ def home(tmp_path, monkeypatch):
     registry = Registry(config)
     with registry.run("churn", "train") as run:
         version = registry.new_version("churn", run, {})
+        run.json({"version": version}, "model/model.json")
 
     def leaves(subject):
         subject.files["report.html"] = "<p>report</p>"
@@ -104,6 +108,28 @@ def test_outcomes_are_kept_with_the_version(home):
     assert [one.status for one in stored_outcomes(config, "churn", version)] == ["ignored", "passed", "tip"]
     with pytest.raises(ConfigError, match="P777"):
         run_checks(config, replace(model, ignored_checks={"P777": "a slip"}), version)
+
+
+def test_outcomes_are_kept_with_what_they_are_said_of(home, monkeypatch):
+    config, _, version, run_id = home
+    model = config.models["churn"]
+    assert stored_checks(config, "churn", version)["outcomes"] == []
+    run_checks(config, model, version, thorough=True)
+    first = stored_checks(config, "churn", version)
+    file = config.home / "mlartifacts" / "churn" / run_id / "artifacts" / "model" / "model.json"
+    assert first["model_json"] == f"sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}"
+    assert (first["data_hash"], first["catalogue_digest"]) == ("sha256:data", digest())
+    assert first["thorough"] is True
+    assert as_utc(first["at"]) <= now(config)
+    # One quick look among thorough ones: the whole is not thorough any more.
+    run_checks(config, model, version, only=["P002"], thorough=False)
+    assert stored_checks(config, "churn", version)["thorough"] is False
+    # What was said of other data says nothing of these.
+    monkeypatch.setattr(running, "content_hash", lambda config: "sha256:other")
+    run_checks(config, model, version, only=["P002"], thorough=True)
+    last = stored_checks(config, "churn", version)
+    assert [one["code"] for one in last["outcomes"]] == ["P002"]
+    assert (last["data_hash"], last["thorough"]) == ("sha256:other", True)
 
 
 @pytest.mark.parametrize(("status", "code"), [("passed", 0), ("issue", 4)])
