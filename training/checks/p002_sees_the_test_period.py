@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 __all__ = ["CHECK"]
 
 SHOWN = 3
+# What a search says of itself (`training.search.tune`): at which origins it did what.
+SEARCHED = {
+    "searched_on": ("the search chose parameters", "参数搜索"),
+    "confirmed_on": ("the search was confirmed", "搜索结果的确认"),
+}
 
 
 def look(subject: Subject) -> Found:
@@ -167,18 +172,26 @@ def _more_rows(subject: Subject) -> list[dict[str, str]]:
 
 
 def _searched(subject: Subject) -> list[dict[str, str]]:
-    """Origins of the search that are not before the one that judged the winner."""
+    """Origins at which parameters were searched or confirmed by labels that were not over at the judged origin."""
     training = subject.meta.get("training", {})
     judged_at = training.get("split", {}).get("judged_at")
-    origins = (training.get("search") or {}).get("origins") or []
-    late = [at for at in origins if judged_at is not None and as_utc(at) >= as_utc(judged_at)]
-    return [
-        {
-            "en": f"the search chose parameters at {at[:10]}, and the winner was judged at {judged_at[:10]}",
-            "zh": f"参数搜索用到了{at[:10]}，而胜者在{judged_at[:10]}评估",
-        }
-        for at in late
-    ]
+    search = training.get("search") or {}
+    if judged_at is None:
+        return []
+    longest = timedelta(days=max(horizons_of(subject.model)))
+    faults = []
+    for key, (en, zh) in SEARCHED.items():
+        for at in search.get(key) or []:
+            ends = as_utc(at) + longest
+            if ends > as_utc(judged_at):
+                faults.append(
+                    {
+                        "en": f"{en} at {at[:10]} by labels until {ends:%Y-%m-%d}, and what was chosen was judged at "
+                        f"{judged_at[:10]}",
+                        "zh": f"{zh}用到了{at[:10]}起、至{ends:%Y-%m-%d}的标签，而结果在{judged_at[:10]}评估",
+                    }
+                )
+    return faults
 
 
 CHECK = Check("P002", {"en": "training sees the test period", "zh": "训练用到了评估期"}, "blocker", look)

@@ -1,10 +1,14 @@
 """P002 fires on labels that were not over, rows that stand twice, and versions judged by what they had seen."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 
+from features.periods import as_utc
 from training.checks.p002_sees_the_test_period import CHECK
 from training.checks.run import look_at
+from training.search.tune import origins_of
 
 HEAD_ORIGIN = "2026-04-27T00:00:00+00:00"
 
@@ -37,7 +41,10 @@ def test_a_row_that_stands_twice_fires(subject):
     ("where", "content", "said"),
     [
         (("judged",), {"inactive": {"rows": 10**6}}, "after learning from 1000000 rows"),
-        (("search",), {"origins": [HEAD_ORIGIN]}, "the search chose parameters at 2026-04-27"),
+        (("search",), {"searched_on": [HEAD_ORIGIN]}, "the search chose parameters at 2026-04-27"),
+        (("search",), {"searched_on": [], "confirmed_on": [HEAD_ORIGIN]}, "the search was confirmed at 2026-04-27"),
+        # Before the judged origin, but the label of 30 days ends one day after it.
+        (("search",), {"confirmed_on": ["2026-03-29T00:00:00+00:00"]}, "by labels until 2026-04-28"),
         (("split", "labels_known_until"), "2026-05-01T00:00:00+00:00", "only those until 2026-05-01 were known"),
         (("split", "labels_known_until"), "2027-01-01T00:00:00+00:00", "later than now"),
         (("split", "first_origin"), HEAD_ORIGIN, "learned from 2026-04-27 on and was judged at 2026-04-27"),
@@ -56,4 +63,17 @@ def test_what_the_version_says_of_itself_is_held_against_the_clock(subject, wher
 def test_rows_are_not_counted_against_other_data(subject):
     subject.meta["training"]["judged"] = {"inactive": {"rows": 10**6}}
     subject.meta["training"]["data"]["data_hash"] = "sha256:other"
+    assert look_at(subject, CHECK).status == "passed"
+
+
+def test_a_search_that_ended_before_the_judged_origin_is_silent(subject, model):
+    rule = replace(model.origins, every_days=14, warm_up_days=30)
+    searchable = replace(model, origins=rule)
+    searched, later, judged = origins_of(searchable, as_utc("2025-10-27"), as_utc("2026-05-31"))
+    subject.meta["training"]["split"]["judged_at"] = judged.isoformat()
+    said = {"searched_on": searched, "confirmed_on": later}
+    subject.meta["training"]["search"] = {key: [at.isoformat() for at in many] for key, many in said.items()}
+    assert look_at(subject, CHECK).status == "passed"
+    # Told by days alone, as older versions do.
+    subject.meta["training"]["search"] = {key: [f"{at:%Y-%m-%d}" for at in many] for key, many in said.items()}
     assert look_at(subject, CHECK).status == "passed"
