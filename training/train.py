@@ -7,9 +7,10 @@ registered comes from the same procedure with all labels that are known now.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from configs import Config, ModelConfig, model_of
 from features.catalog import NAMES, digest
@@ -55,25 +56,27 @@ def train(
     decision = tune(config, model, trials, timeout, lambda message, fraction: show(message, 0.8 * fraction))
     model = replace(model, lightgbm=decision.lightgbm)
     config = replace(config, models={**config.models, name: model})
-    report = _train(config, model, lambda message, fraction: show(message, 0.8 + 0.2 * fraction))
+    search = decision.evidence
+    report = _train(config, model, lambda message, fraction: show(message, 0.8 + 0.2 * fraction), {"search": search})
     if report.version:
         registry, run_id = Registry(config), decision.evidence.get("run_id", "")
         tags = {"search": decision.outcome, "search_run_id": run_id}
         registry.reopen(report.run_id).tags(tags)
         registry.reopen(report.run_id).json(decision.evidence, "search.json")
         registry.set_version_tags(name, report.version, tags)
-    return replace(report, evidence={**report.evidence, "search": decision.evidence})
+    return replace(report, evidence={**report.evidence, "search": search})
 
 
-def _train(config: Config, model: ModelConfig, show: Progress) -> TrainReport:
+def _train(config: Config, model: ModelConfig, show: Progress, before: Mapping[str, Any] | None = None) -> TrainReport:
+    """``before`` is what was found out before: it becomes part of the version's evidence."""
     if model.name == INTEREST:
-        return train_interest(config, show)
-    if model.name == VALUE:
+        return train_interest(config, show, before)
+    if model.name == VALUE:  # nothing is searched for it
         return train_value(config, show)
-    return _train_probabilities(config, model, show)
+    return _train_probabilities(config, model, show, before or {})
 
 
-def _train_probabilities(config: Config, model: ModelConfig, show: Progress) -> TrainReport:
+def _train_probabilities(config: Config, model: ModelConfig, show: Progress, before: Mapping[str, Any]) -> TrainReport:
     name = model.name
     first, last = span(config)
     # A clock ahead of ours may have stamped an event with tomorrow: nothing after now is known.
@@ -112,6 +115,7 @@ def _train_probabilities(config: Config, model: ModelConfig, show: Progress) -> 
             "judged": {label: one.log for label, one in judged.fits.items()},
             "left_out": judged.left_out,
             "fits": {f.family.name: f.log for f in fitted},
+            **before,
         }
         try:
             with tempfile.TemporaryDirectory() as scratch:

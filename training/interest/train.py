@@ -66,10 +66,17 @@ def learner_of(
     )
 
 
-def train_interest(config: Config, progress: Progress | None = None) -> TrainReport:
+def train_interest(
+    config: Config, progress: Progress | None = None, before: Mapping[str, Any] | None = None
+) -> TrainReport:
     """Train both heads, judge them on what followed, register the refitted version as challenger.
 
     A source that names no items or categories teaches no interest: the report then has no version, and says why.
+
+    Parameters
+    ----------
+    before
+        What was found out before, a search of parameters: part of the version's evidence.
 
     Raises
     ------
@@ -107,7 +114,7 @@ def train_interest(config: Config, progress: Progress | None = None) -> TrainRep
         metrics = {head: one.metrics for head, one in judged.items()}
         tags = {"judged_on": day, "catalogue": digest(), "heads": " ".join(HEADS)}
         version = registry.new_version(NAME, run, tags)
-        evidence = _evidence(config, learner, fitted, histories, day)
+        evidence = _evidence(config, learner, fitted, histories, day) | dict(before or {})
         evidence["rhythms"] = rhythms(known, histories.category_names.get)
         evidence["by_category"] = buyers_found(judged["category"], histories.category_names.get)
         try:

@@ -35,7 +35,7 @@ class Decision:
 def kept(lightgbm: Mapping[str, Any], en: str, zh: str, evidence: Mapping[str, Any] | None = None) -> Decision:
     """The decision where nothing could be searched, with the reason."""
     words = {"en": f"defaults kept: {en}", "zh": f"保留默认参数：{zh}"}
-    return Decision("none", dict(lightgbm), words, {"trials": 0, **(evidence or {}), "words": words})
+    return Decision("none", dict(lightgbm), words, {"trials": 0, **(evidence or {}), "outcome": "none", "words": words})
 
 
 def verdict(

@@ -1,5 +1,6 @@
 """Searches on a small shop: noise keeps the defaults, a planted better space wins, what confirms was not searched."""
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 
@@ -48,8 +49,9 @@ def test_a_planted_better_space_wins_and_the_version_is_trained_with_it(config):
     registry = Registry(config)
     version = registry.version("churn", CHALLENGER)
     assert version.tags["search"] == "better"
-    recipe = registry.read_json(report.run_id, "model/model.json")["recipe"]
-    assert recipe["lightgbm"] == {**POOR, **best}
+    meta = registry.read_json(report.run_id, "model/model.json")
+    assert meta["recipe"]["lightgbm"] == {**POOR, **best}
+    assert meta["training"]["search"] == json.loads(json.dumps(found)), "a check of the version can read it"
     runs = registry._client.search_runs([registry._client.get_experiment_by_name("churn").experiment_id])
     trials = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == version.tags["search_run_id"]]
     assert sorted(run.info.run_name for run in trials) == [f"trial {number}" for number in range(4)]
@@ -82,7 +84,8 @@ def test_noise_keeps_the_defaults(config):
 
 def test_without_a_space_or_a_history_there_is_no_search(config):
     churn = config.models["churn"]
-    assert tune(config, replace(churn, search=SearchConfig()), 5).outcome == "none"
+    none = tune(config, replace(churn, search=SearchConfig()), 5)
+    assert none.outcome == none.evidence["outcome"] == "none"
     long = replace(churn, heads={"p": {"label": "inactive", "horizon_days": 120, "cohort": "active"}})
     found = tune(config, long, 5)
     assert (found.outcome, found.lightgbm) == ("none", POOR)
