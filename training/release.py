@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from configs import Config
-from configs.audit import Entry, append
 from configs.errors import RegistryError
 from features.catalog import digest
 from features.periods import now
 from serving.scoring import verified
 from serving.scoring.release import write_release
-from training.gate.journal import settle
+from training.aliases import aliases_of
+from training.gate.journal import released, settled
 from training.registry import CHAMPION, Registry
 
 __all__ = ["Release", "release"]
@@ -37,23 +37,22 @@ def release(config: Config, documents: Mapping[str, bytes] | None = None) -> Rel
     ``release.json`` says of a policy its version and the digest of its bytes.
     """
     # A promotion that was killed half way is brought to its end first: customers get all of it or nothing.
-    settle(config)
-    registry = Registry(config)
-    versions = {name: registry.aliased(name, CHAMPION) for name in config.models}
-    champions = {name: version for name, version in versions.items() if version is not None}
-    if not champions:
-        raise RegistryError(
-            "there is no champion to release", expected=sorted(config.models), run="userops train && userops promote"
-        )
-    releases = config.home / "releases"
-    with tempfile.TemporaryDirectory() as scratch:
-        folders = {name: registry.folder(name, version, Path(scratch) / name) for name, version in champions.items()}
-        extra = {"alias": CHAMPION, **_policy(documents or {})}
-        release_id = write_release(releases, folders, digest(), now(config), extra, documents)
-    runs = {name: registry.version(name, version).run_id for name, version in champions.items()}
-    evidence = {"release_id": release_id}
-    said = [Entry(config.user, "released", name, champions[name], run, "", evidence) for name, run in runs.items()]
-    append(config.audit_uri, *said)
+    with settled(config):
+        pointed = aliases_of(config, list(config.models))
+        champions = {name: aliases[CHAMPION] for name, aliases in pointed.items() if CHAMPION in aliases}
+        if not champions:
+            raise RegistryError(
+                "there is no champion to release",
+                expected=sorted(config.models),
+                run="userops train && userops promote",
+            )
+        registry, releases = Registry(config), config.home / "releases"
+        with tempfile.TemporaryDirectory() as scratch:
+            folders = {name: registry.folder(name, one, Path(scratch) / name) for name, one in champions.items()}
+            extra = {"alias": CHAMPION, "released_by": config.user, **_policy(documents or {})}
+            release_id = write_release(releases, folders, digest(), now(config), extra, documents)
+        # Killed here, the rows are written by whoever promotes, rolls back or releases next.
+        released(config, config.user, release_id, champions)
     return Release(release_id, champions, releases / release_id)
 
 

@@ -6,29 +6,31 @@
         └──────── killed here: abandoned ┘    └── killed here: promoted, by whoever comes next
 
 The intent is written before anything moves, the outcome after. `settle` closes what a killed process left open by
-looking at the aliases: they say whether it had moved. Promote, rollback and release begin with it.
+looking at the aliases: they say whether it had moved. Promote, rollback and release begin with it. A release that was
+killed before its rows were written gets them then, too.
 """
 
 from __future__ import annotations
 
 import fcntl
+import json
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from configs import Config
 from configs.audit import Entry, Row, append, entries
-from configs.errors import GateError
-from training.aliases import aliases_of, move
+from configs.errors import GateError, RegistryError
+from training.aliases import aliases_of, move, run_of
 from training.registry import CHAMPION, PREVIOUS
 
-__all__ = ["OUTCOMES", "Move", "carry_out", "settle"]
+__all__ = ["OUTCOMES", "RELEASED", "Move", "carry_out", "released", "settle", "settled"]
 
 #: What an intent becomes when it was carried out.
 OUTCOMES = {"promoting": "promoted", "rolling_back": "rolled_back"}
-ABANDONED = "abandoned"
+ABANDONED, RELEASED = "abandoned", "released"
 
 Note = Callable[[Row], None]
 
@@ -55,8 +57,7 @@ def carry_out(config: Config, action: str, moves: Sequence[Move], note: Note | N
     GateError
         When a champion is not the one that ``moves`` were decided against; nothing has moved then.
     """
-    with _alone(config):
-        _settle(config, note)
+    with settled(config, note):
         now = aliases_of(config, [one.model for one in moves])
         for one in moves:
             if now[one.model].get(CHAMPION) != one.before:
@@ -74,13 +75,55 @@ def carry_out(config: Config, action: str, moves: Sequence[Move], note: Note | N
 
 
 def settle(config: Config, note: Note | None = None) -> list[Row]:
-    """Close every intent that a killed process left open; return the rows of the outcomes, most often none."""
-    with _alone(config):
-        return _settle(config, note)
+    """Close what a killed process left open; return the rows that it lacked, most often none."""
+    with settled(config, note) as rows:
+        return rows
 
 
-def _settle(config: Config, note: Note | None) -> list[Row]:
-    rows = entries(config.audit_uri)
+@contextmanager
+def settled(config: Config, note: Note | None = None) -> Iterator[list[Row]]:
+    """Nothing is left open, and nobody else on this machine moves a champion or releases, as long as one is within.
+
+    Gives the rows that `settle` returns. The lock dies with its process.
+    """
+    config.home.mkdir(parents=True, exist_ok=True)
+    with (config.home / "champions.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        rows = entries(config.audit_uri)
+        yield _settle_moves(config, note, rows) + _settle_release(config, rows)
+
+
+def released(config: Config, who: str, release_id: str, versions: Mapping[str, str], **more: Any) -> list[Row]:
+    """Record that ``versions``, by model, are in the release: a row each."""
+    evidence = {"release_id": release_id, **more}
+    said = [
+        Entry(who, RELEASED, name, version, _run(config, name, version), "", evidence)
+        for name, version in versions.items()
+    ]
+    return append(config.audit_uri, *said)
+
+
+def _settle_release(config: Config, rows: Sequence[Row]) -> list[Row]:
+    """The rows of the release in force, where whoever made it was killed before they were written."""
+    try:
+        made = json.loads((config.home / "releases" / "current" / "release.json").read_bytes())
+        release_id, who = str(made["release_id"]), str(made.get("released_by", config.user))
+        versions = {str(name): str(one["version"]) for name, one in made["models"].items()}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return []  # there is none, or none that serving would take
+    if any(row.action == RELEASED and row.evidence.get("release_id") == release_id for row in rows):
+        return []
+    return released(config, who, release_id, versions, settled_later=True)
+
+
+def _run(config: Config, name: str, version: str) -> str:
+    try:
+        return run_of(config, name, version)
+    except RegistryError:
+        return ""  # a release of before this registry
+
+
+def _settle_moves(config: Config, note: Note | None, rows: Sequence[Row]) -> list[Row]:
     closed = {row.evidence.get("intent") for row in rows}
     by_move: dict[str, list[Row]] = {}
     for row in rows:
@@ -131,12 +174,3 @@ def _outcome(intent: Row, action: str, *, settled: bool) -> Entry:
     kept = {name: value for name, value in asdict(intent).items() if name in Entry.__dataclass_fields__}
     evidence = {**intent.evidence, "intent": intent.digest, "settled_later": settled}
     return Entry(**{**kept, "action": action, "evidence": evidence})
-
-
-@contextmanager
-def _alone(config: Config) -> Iterator[None]:
-    """One mover at a time on this machine; the lock dies with its process."""
-    config.home.mkdir(parents=True, exist_ok=True)
-    with (config.home / "champions.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

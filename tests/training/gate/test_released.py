@@ -1,5 +1,7 @@
 """A release holds champions and says so in the audit table; half-done promotions are brought to their end before."""
 
+import fcntl
+
 import pytest
 
 from configs.audit import entries
@@ -36,3 +38,34 @@ def test_a_release_closes_what_a_killed_promotion_left_open(config, killed):
     assert release(config).versions == {"churn": "2"}
     assert [row.action for row in entries(config.audit_uri)][2:] == ["promoting", "promoted", "released"]
     assert aliases_of(config, ["churn"])["churn"]["previous"] == "1"
+
+
+def test_a_release_that_was_killed_before_its_row_gets_it_from_whoever_comes_next(config, killed):
+    move(config, {"churn": {CHAMPION: "2"}})
+    killed(
+        "import training.release as room\nfrom configs import load\nroom.released = die\nroom.release(load())",
+    )
+    in_force = Bundle.load(current(config.home / "releases"))
+    assert entries(config.audit_uri) == []
+    carry_out(config, "promoting", [Move("churn", "3", "r3", "2")])
+    row = entries(config.audit_uri)[0]
+    assert (row.action, row.model, row.version, row.who) == ("released", "churn", "2", "wu")
+    assert row.run_id == Registry(config).version("churn", "2").run_id
+    assert row.evidence == {"release_id": in_force.release_id, "settled_later": True}
+    release(config)
+    assert [row.action for row in entries(config.audit_uri)] == ["released", "promoting", "promoted", "released"]
+
+
+def test_nobody_moves_a_champion_while_a_release_is_made(config, monkeypatch):
+    move(config, {"churn": {CHAMPION: "2"}})
+    asked = []
+
+    def read(config, models):
+        with (config.home / "champions.lock").open("w") as file, pytest.raises(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        asked.append(list(models))
+        return aliases_of(config, models)
+
+    monkeypatch.setattr("training.release.aliases_of", read)
+    release(config)
+    assert asked == [list(config.models)]  # all champions as they stood at one instant
