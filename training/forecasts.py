@@ -82,7 +82,7 @@ class Recipe:
         Recipe(lightgbm={'num_leaves': 7}, features=('a',), seed=3)
         """
         recipe = meta["recipe"]
-        seen = recipe.get("features")
+        seen = None if meta.get("name") == INTEREST else recipe.get("features")
         return cls(recipe.get("lightgbm") or {}, tuple(seen) if isinstance(seen, list) else NAMES, recipe.get("seed"))
 
 

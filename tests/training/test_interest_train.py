@@ -24,6 +24,7 @@ from serving.scoring import Bundle, current
 from serving.scoring.interest.model import HEADS
 from training.aliases import move
 from training.benchmark_interest import benchmark_interest
+from training.forecasts import Recipe, kept
 from training.gate.promote import trained
 from training.interest.examples import ask, known_at
 from training.interest.histories import Histories, read_histories, us
@@ -148,6 +149,12 @@ def test_a_training_slice_is_the_published_history(config, histories):
         assert set(ours) == set(published)
         for user, history in ours.items():
             assert pack(history).tolist() == published[user]
+
+
+def test_what_training_forecast_is_found_by_the_recipe_of_its_version(config, report):
+    recipe = Recipe.of_version(Registry(config).read_json(report.run_id, "model/model.json"))
+    judged = as_utc(report.judged_on)
+    assert kept(config, config.models["interest"], recipe, [judged]) == (judged,)
 
 
 def test_nothing_after_the_origin_reaches_features(histories, known):
