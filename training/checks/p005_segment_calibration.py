@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,8 @@ FALSE_ALARMS = 0.05
 LEAST = 10
 SHOWN = 3
 EVERYBODY = "everybody"
+# Two origins may both lie in one season: from three on, every one of them alike is no chance.
+SEASONS = 3
 
 
 def look(subject: Subject) -> Found:
@@ -34,7 +37,8 @@ def look(subject: Subject) -> Found:
 
     A part fires when its whole interval, corrected for all parts and heads, lies beyond 0.2 in log-odds; beyond 0.7 and
     in one direction at every origin it blocks. A whole season that came out higher or lower is no fault of a part: what
-    is off for everybody is judged from origin to origin.
+    is off for everybody is judged from origin to origin, corrected for the heads alone. It fires as well when the own
+    interval of each of three origins or more lies beyond the bound on the same side.
     """
     forecasts = subject.forecasts
     parts = [
@@ -49,13 +53,15 @@ def look(subject: Subject) -> Found:
             "zh": "没有足够大的客群可与其余区分，而单个起点无法区分整体失准与季节影响。",
         }
         return Found("not_applicable", words, {"parts": []})
-    alpha = FALSE_ALARMS / len(parts)
-    off = [one for one in parts if _beyond(one["gap"], LARGE, alpha)]
-    gross = [one for one in off if _beyond(one["gap"], GROSS, alpha) and one["one_direction"]]
+    asked = Counter(one["by"] == EVERYBODY for one in parts)
+    for one in parts:
+        one["alpha"] = FALSE_ALARMS / asked[one["by"] == EVERYBODY]
+    off = [one for one in parts if _off(one, LARGE)]
+    gross = [one for one in off if _off(one, GROSS) and one["one_direction"]]
     evidence: dict[str, Any] = {
         "unit": "log-odds" if forecasts.kind == "probability" else "log of the ratio",
         "large": LARGE,
-        "parts": [{**one, "gap": one["gap"].as_json(alpha)} for one in parts],
+        "parts": [_as_json(one) for one in parts],
     }
     farthest = max(parts, key=lambda one: abs(one["gap"].value) if np.isfinite(one["gap"].error) else 0.0)
     if not off:
@@ -107,7 +113,13 @@ def _parts(frame: pd.DataFrame, head: str, kind: str) -> list[dict[str, Any]]:
 
 def _part(head: str, by: str, name: str, rows: int, gap: Estimate, each: list[Estimate]) -> dict[str, Any]:
     signs = {one.value > 0 for one in each}
-    return {"head": head, "by": by, "part": name, "rows": rows, "gap": gap, "one_direction": len(signs) == 1}
+    told = {"head": head, "by": by, "part": name, "rows": rows, "gap": gap, "each": each}
+    return {**told, "one_direction": len(signs) == 1}
+
+
+def _as_json(one: dict[str, Any]) -> dict[str, Any]:
+    alpha = one["alpha"]
+    return {**one, "gap": one["gap"].as_json(alpha), "each": [at.as_json(alpha) for at in one["each"]]}
 
 
 def _moved(p: Floats, by: float, kind: str) -> Floats:
@@ -133,9 +145,20 @@ def _over_origins(each: list[Estimate]) -> Estimate:
     return Estimate(float(values.mean()), max(within, between), len(values) - 1.0)
 
 
-def _beyond(gap: Estimate, far: float, alpha: float) -> bool:
+def _off(one: dict[str, Any], far: float) -> bool:
+    """Whether a part is off by more than ``far`` for certain; everybody, also when each of several origins is."""
+    if _side(one["gap"], far, one["alpha"]):
+        return True
+    if one["by"] != EVERYBODY or len(one["each"]) < SEASONS:
+        return False
+    sides = {_side(at, far, one["alpha"]) for at in one["each"]}
+    return sides in ({1}, {-1})
+
+
+def _side(gap: Estimate, far: float, alpha: float) -> int:
+    """1 or -1 where the whole interval lies beyond ``far`` on that side, else 0."""
     low, high = gap.interval(alpha)
-    return low > far or high < -far
+    return int(low > far) - int(high < -far)
 
 
 def _said(found: list[dict[str, Any]], lang: str) -> str:

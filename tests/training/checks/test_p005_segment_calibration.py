@@ -1,10 +1,13 @@
 """P005 fires on a part whose odds are off, not on a season, not on chance, not on parts of ten people."""
 
 import numpy as np
+import pandas as pd
 import pytest
+from scipy.special import expit
 
 from training.checks.p005_segment_calibration import CHECK
 from training.checks.run import look_at
+from training.forecasts import Forecasts
 
 
 def spoil(subject, moved, by, rows):
@@ -32,11 +35,58 @@ def test_a_season_that_surprised_everybody_is_no_part(subject, moved):
     assert look_at(subject, CHECK).status == "passed"
 
 
-def test_everybody_off_at_every_origin_fires(subject, moved):
-    spoil(subject, moved, 5.0, lambda frame: frame["head"] != "")
+@pytest.mark.parametrize(("by", "severity"), [(-0.6, "warning"), (0.6, "warning"), (-1.3, "blocker")])
+def test_everybody_off_at_every_origin_fires(subject, moved, by, severity):
+    # Among many parts, as in any shop: whether everybody is off does not depend on how many there are.
+    frame = subject.forecasts.frame
+    frame["segment.store"] = "g" + (frame["user_id"].str.slice(-1)).astype(str)
+    spoil(subject, moved, by, lambda frame: frame["head"] != "")
     outcome = look_at(subject, CHECK)
-    assert outcome.status == "issue"
+    assert (outcome.status, outcome.severity) == ("issue", severity), outcome.explanation["en"]
     assert "everybody" in outcome.explanation["en"]
+
+
+def drawn(by_origin, users=3000, seed=0):
+    """Forecasts of which the truth is drawn; log-odds at each origin are off by so much for everybody."""
+    rng = np.random.default_rng(seed)
+    parts = []
+    for k, by in enumerate(by_origin):
+        margin = rng.normal(-0.5, 1.0, users)
+        told = {
+            "user_id": [f"u{n}" for n in range(users)],
+            "as_of": pd.Timestamp("2026-01-05") + pd.Timedelta(14 * k, "D"),
+        }
+        told |= {"head": "p", "y": (rng.random(users) < expit(margin + by)).astype(float), "p": expit(margin)}
+        parts.append(pd.DataFrame(told | {"segment.store": [f"s{n % 40}" for n in range(users)]}))
+    return Forecasts(pd.concat(parts, ignore_index=True), "probability", {})
+
+
+@pytest.mark.parametrize(
+    ("by_origin", "status", "severity"),
+    [
+        ((-1.06, -1.06, -1.06), "issue", "blocker"),
+        ((-0.9, -1.1, -1.2), "issue", "blocker"),
+        ((0.4, 0.5, 0.4), "issue", "warning"),
+        ((0.8, -0.8, 0.8), "passed", "warning"),
+        ((1.5, 0.0, 0.0), "passed", "warning"),
+        ((0.15, 0.15, 0.15), "passed", "warning"),
+        # Two origins alike may be one season.
+        ((-1.0, -1.3), "passed", "warning"),
+    ],
+)
+def test_everybody_is_told_from_a_season(subject, by_origin, status, severity):
+    subject.forecasts = drawn(by_origin)
+    outcome = look_at(subject, CHECK)
+    assert (outcome.status, outcome.severity) == (status, severity), outcome.explanation["en"]
+
+
+def test_seasons_that_move_the_level_both_ways_raise_no_alarm(subject):
+    rng, alarms = np.random.default_rng(11), 0
+    for seed in range(40):
+        subject.forecasts = drawn(rng.normal(0, 0.4, 3), users=600, seed=seed)
+        subject.forecasts.frame.drop(columns="segment.store", inplace=True)
+        alarms += look_at(subject, CHECK).status == "issue"
+    assert alarms <= 4
 
 
 def test_a_hundred_random_parts_raise_no_alarm(subject):
