@@ -27,6 +27,7 @@ from features.events import content_hash, read_events
 from features.history import Coder, code_table, histories, history_lines, ids_of
 from features.periods import upto
 from features.profile import profiles
+from features.source_code import features_digest
 from features.tiles import Keep, Tiles, clock_of, cut, in_tiles, tile_of
 
 __all__ = ["TABLES", "BuildReport", "Known", "build", "snapshot_path", "user_features"]
@@ -125,7 +126,7 @@ def build(
     source_events
         Events to use instead of the committed ones.
     keep_current
-        Leave out snapshots whose file was built from the same events, catalogue and ``known``.
+        Leave out snapshots whose file was built by the same code from the same events, catalogue and ``known``.
 
     Raises
     ------
@@ -174,7 +175,7 @@ def _origin(config: Config, source_events: ir.Table | None, known: Known) -> dic
     """What a snapshot was made from, as its file's metadata say it: digests and an instant, no outside text."""
     events = {} if source_events is not None else {"events": content_hash(config)}
     instant = known.isoformat() if isinstance(known, datetime) else known
-    return {"catalogue_digest": digest(), "known": instant, **events}
+    return {"catalogue_digest": digest(), "code": features_digest(), "known": instant, **events}
 
 
 def _checked(config: Config, as_ofs: Sequence[datetime], tables: Sequence[str]) -> list[datetime]:

@@ -58,7 +58,7 @@ def check_catalogue(path: Path, names: tuple[str, ...], digest: str) -> None:
 
 
 def metadata(path: Path) -> dict[str, str]:
-    """What a snapshot file says of its making: ``catalogue_digest``, ``known`` and the hash of the ``events``."""
+    """What a snapshot file says of its making: ``catalogue_digest``, ``code``, ``known``, the hash of ``events``."""
     import pyarrow.parquet as pq
 
     return {key.decode(): value.decode() for key, value in (pq.read_metadata(path).metadata or {}).items()}

@@ -19,6 +19,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -31,15 +33,18 @@ from configs.errors import TrainingError
 from features.catalog import NAMES, digest
 from features.events import content_hash, span
 from features.periods import as_utc, midnight, now
+from features.source_code import digest_of, features_digest
 from serving.scoring.interest.model import NAME as INTEREST
 from serving.scoring.value.model import NAME as VALUE
 from training.splits import rolling
 
-__all__ = ["Forecasts", "Past", "Recipe", "forecasts", "keep", "kept", "known_until", "past_origins"]
+__all__ = ["Forecasts", "Past", "Recipe", "code_digest", "forecasts", "keep", "kept", "known_until", "past_origins"]
 
 Progress = Callable[[str, float], None]
 
-# What the answer depends on besides data and settings: the code of the procedure. Folders stand for all in them.
+# What the answer depends on besides data and settings: the code of the procedure, of features and of the models that
+# it asks. Folders stand for all in them.
+SCORING = ("serving/scoring",)
 CODE = (
     *("baselines.py", "boost.py", "calibrate.py", "dataset.py", "forecasts.py", "forecasts_of_pairs.py"),
     *(
@@ -249,19 +254,18 @@ def _file(config: Config, model: ModelConfig, recipe: Recipe, origin: datetime) 
         "known_until": known_until(config).isoformat(),
         "data": content_hash(config),
         "catalogue": digest(),
-        "code": _code_digest(),
+        "code": code_digest(),
     }
     name = hashlib.sha256(json.dumps(question, sort_keys=True, default=str).encode()).hexdigest()
     return config.home / "backtests" / f"{name}.parquet"
 
 
-def _code_digest() -> str:
-    content = hashlib.sha256()
-    for name in CODE:
-        path = Path(__file__).parent / name
-        for file in [path] if path.suffix else sorted(path.rglob("*.py")):
-            content.update(file.read_bytes())
-    return content.hexdigest()
+@cache
+def code_digest() -> str:
+    """Of the code that a forecast runs through, LightGBM included; the files are read once in a process."""
+    room = Path(__file__).parent
+    parts = [digest_of(room, CODE), digest_of(room.parent, SCORING), features_digest(), version("lightgbm")]
+    return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
 
 def _write(file: Path, frame: pd.DataFrame, log: Mapping[str, Any]) -> None:

@@ -16,6 +16,7 @@ import pytest
 import training
 from configs import OriginsConfig, load
 from configs.errors import TrainingError
+from features.build import build
 from features.catalog import NAMES
 from features.engine import connect
 from features.events import read_events, span
@@ -26,7 +27,7 @@ from training import forecasts as module
 from training.backtest.backtest import backtest
 from training.dataset import assemble
 from training.evaluate import metrics_of
-from training.forecasts import CODE, Recipe, forecasts, kept, past_origins
+from training.forecasts import CODE, Recipe, code_digest, forecasts, kept, past_origins
 from training.forecasts_of_users import PastOfUsers, keep_judged
 from training.judge import judge
 from training.registry import Registry
@@ -201,6 +202,25 @@ def test_the_code_of_the_answer_is_part_of_the_question():
     assert len(seen) > 20
     for name in seen:
         assert name in CODE or name.split("/")[0] in CODE, name
+
+
+@pytest.mark.parametrize("part", ["features_digest", "version"])
+def test_other_features_or_another_lightgbm_are_another_question(config, model, origins, monkeypatch, part):
+    before = module._file(config, model, Recipe(QUICK), origins[0])
+    code_digest.cache_clear()
+    monkeypatch.setattr(module, part, lambda *names: "another")
+    after = module._file(config, model, Recipe(QUICK), origins[0])
+    code_digest.cache_clear()
+    assert before != after
+    assert "serving/scoring" in module.SCORING
+
+
+def test_snapshots_of_other_feature_code_are_built_again(config, origins, found, monkeypatch):
+    assert build(config, origins, keep_current=True).tables["user"]["files"] == 0
+    monkeypatch.setattr("features.build.features_digest", lambda: "sha256:another")
+    assert build(config, origins, keep_current=True).tables["user"]["files"] == len(origins)
+    monkeypatch.undo()
+    assert build(config, origins, keep_current=True).tables["user"]["files"] == len(origins)
 
 
 def test_hidden_features_are_seen_nowhere(config, model, origins):

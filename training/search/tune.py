@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from configs import Config, ModelConfig
@@ -25,7 +26,9 @@ from configs.errors import TrainingError
 from features.catalog import digest
 from features.events import content_hash, span
 from features.periods import now
+from features.source_code import digest_of
 from serving.scoring.interest.model import NAME as INTEREST
+from training.forecasts import code_digest
 from training.interest.histories import read_histories
 from training.interest.train import learner_of, left_out
 from training.judge import horizons_of
@@ -60,10 +63,11 @@ class _Case:
 
     @property
     def name(self) -> str:
-        """The study's name: other data, another space or definition make another study."""
+        """The study's name: other data or code, another space or definition make another study."""
         asked = {
             "data": content_hash(self.config),
             "catalogue": digest(),
+            "code": [code_digest(), digest_of(Path(__file__).parents[1], ("judge.py", "search"))],
             "model": asdict(self.model) | {"gate": None, "ignored_checks": None, "purpose": None},
             "origins": [origin.isoformat() for origin in (*self.searched, *self.later, self.judged)],
             "seed": self.config.seed,

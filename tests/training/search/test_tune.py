@@ -14,8 +14,9 @@ from features.periods import as_utc
 from features.simulate import Shop, simulate
 from training.judge import horizons_of
 from training.registry import CHALLENGER, Registry
+from training.search import tune as module
 from training.search.decide import paired_gain
-from training.search.exam import Answers
+from training.search.exam import Answers, Yardstick
 from training.search.tune import origins_of, tune
 from training.train import train
 
@@ -109,6 +110,14 @@ def test_the_origins_of_search_confirmation_and_judgement_do_not_know_each_other
             assert judged + horizon <= first + timedelta(days=days)
             assert len(searched) == len(later) >= 1
             assert days < 1500 or len(searched) == model.search.origins
+
+
+def test_other_code_is_another_study(config, monkeypatch):
+    case = module._Case(config, config.models["churn"], Yardstick("log_loss", False, {}, None), (END,), (END,), END)
+    before = case.name
+    assert case.name == before
+    monkeypatch.setattr(module, "code_digest", lambda: "another")
+    assert case.name != before
 
 
 def test_a_paired_gain_is_found_where_the_means_of_single_users_drown_it():
