@@ -23,6 +23,7 @@ Floats = NDArray[np.float64]
 
 NEEDED = ("user_id", "context", "action_id", "position", "pscore")
 RESAMPLES = 500
+OTHER_FEATURES = "(vectors of other features)"
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,8 @@ def experiment_of_log(frame: pd.DataFrame, outcome: str = "reward", least: int =
     outcome
         ``reward`` (0 or 1) or ``value`` (money).
     least
-        Offers shown first fewer times are left out, and counted in ``left_out``.
+        Offers shown first fewer times are left out, and counted in ``left_out``. So are, as `OTHER_FEATURES`, decisions
+        whose vector is not as wide as that of the newest one: features were added or removed in between.
 
     Raises
     ------
@@ -66,6 +68,7 @@ def experiment_of_log(frame: pd.DataFrame, outcome: str = "reward", least: int =
             "not a log of decisions", got=sorted(map(str, frame)), expected=missing, run="userops decisions export"
         )
     first = frame[(frame["position"] == 0) & frame["context"].notna()]
+    first, others = _of_one_width(first)
     shown = first["action_id"].value_counts()
     kept = first[first["action_id"].map(shown) >= least]
     x = np.array(kept["context"].tolist(), dtype=np.float64) if len(kept) else np.empty((0, 0))
@@ -75,8 +78,19 @@ def experiment_of_log(frame: pd.DataFrame, outcome: str = "reward", least: int =
         kept["action_id"].to_numpy(str),
         kept[outcome].to_numpy(np.float64),
         kept["pscore"].to_numpy(np.float64),
-        {str(name): int(count) for name, count in shown.items() if count < least},
+        {str(name): int(count) for name, count in shown.items() if count < least}
+        | ({OTHER_FEATURES: others} if others else {}),
     )
+
+
+def _of_one_width(rows: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+    """The rows whose vector is as wide as that of the newest, and how many others there are."""
+    if rows.empty:
+        return rows, 0
+    widths = rows["context"].map(len).to_numpy()
+    newest = int(rows["timestamp"].to_numpy().argmax()) if "timestamp" in rows else -1
+    ours = widths == widths[newest]
+    return rows[ours], int((~ours).sum())
 
 
 def uplift_of_log(

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from configs.errors import TrainingError
-from training.campaign import experiment_of_log, practice_log, uplift_of_log
+from training.campaign import OTHER_FEATURES, experiment_of_log, practice_log, uplift_of_log
 
 
 def log_of(helps, hurts):
@@ -22,6 +22,17 @@ def test_only_first_places_with_a_known_context_and_offers_shown_often_count():
     assert set(experiment.arm) == {"a", "b"}
     assert experiment.left_out == {"rare": 20}
     assert experiment.x.shape == (3000, 3)
+
+
+def test_vectors_from_before_a_feature_was_added_are_left_out_and_counted():
+    frame = practice_log(0.0, 0.0)
+    frame["timestamp"] = pd.Timestamp("2026-01-01") + pd.to_timedelta(np.arange(len(frame)), unit="s")
+    old = frame.index < 1000
+    frame.loc[old, "context"] = frame.loc[old, "context"].map(lambda one: one[:2])
+    experiment = experiment_of_log(frame.sample(frac=1, random_state=1))  # the newest is not the last row
+    assert experiment.x.shape == (2000, 3)
+    assert experiment.left_out == {OTHER_FEATURES: 1000}
+    assert uplift_of_log(frame)[1]["left_out"] == {OTHER_FEATURES: 1000}
 
 
 def test_an_offer_that_helps_some_and_hurts_others_is_given_to_those_it_helps():
