@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,22 @@ from configs.errors import RegistryError
 from training.revision import commit, revision
 from training.run import COMMIT, EXPERIMENT_KIND, MODEL_FOLDER, NOTE, PARENT, SOURCE, SOURCE_TYPE, USER, Run
 
-__all__ = ["CHALLENGER", "CHAMPION", "PREVIOUS", "Registry", "Run", "Version"]
+__all__ = ["CHALLENGER", "CHAMPION", "PREVIOUS", "Registry", "Run", "Version", "tagged"]
 
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+
+_GIVEN: ContextVar[Mapping[str, str] | None] = ContextVar("tags", default=None)
+
+
+@contextmanager
+def tagged(tags: Mapping[str, str]) -> Iterator[None]:
+    """Every run that is opened within carries ``tags``, whoever opens it: what a killed process made is found again."""
+    before = _GIVEN.set(tags)
+    try:
+        yield
+    finally:
+        _GIVEN.reset(before)
 
 
 @dataclass(frozen=True)
@@ -84,7 +97,12 @@ class Registry:
                 {NOTE: self._purpose(experiment), EXPERIMENT_KIND: "custom_model_development"},
             )
         )
-        given = {**_origin(self._config.user), **({PARENT: parent.run_id} if parent else {}), **(tags or {})}
+        given = {
+            **_origin(self._config.user),
+            **({PARENT: parent.run_id} if parent else {}),
+            **(_GIVEN.get() or {}),
+            **(tags or {}),
+        }
         run = self._client.create_run(experiment_id, run_name=name, tags=given)
         status = "FAILED"
         try:

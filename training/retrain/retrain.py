@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from configs import Config, model_of
 from features.catalog import digest
-from features.periods import now
+from features.periods import as_utc, now
 from training.registry import Registry, Run
 from training.retrain.steps import Serving, steps_of
-from training.retrain.work import Step, Work, alone, carry_on
+from training.retrain.work import Step, Unreadable, Work, alone, carry_on
 
-__all__ = ["EXPERIMENT", "begin", "folder_of", "followed", "retrain"]
+__all__ = ["EXPERIMENT", "GIVEN_UP_AFTER", "begin", "folder_of", "followed", "retrain"]
 
 Progress = Callable[[str, float], None]
 
 EXPERIMENT = "retrain"
+# What was found drifting a week ago and is not released says nothing of today: cron begins anew.
+GIVEN_UP_AFTER = timedelta(days=7)
 
 
 def folder_of(config: Config) -> Path:
@@ -27,7 +30,13 @@ def folder_of(config: Config) -> Path:
 
 
 def retrain(
-    config: Config, name: str, serving: Serving, *, if_needed: bool = True, progress: Progress | None = None
+    config: Config,
+    name: str,
+    serving: Serving,
+    *,
+    if_needed: bool = True,
+    fresh: bool = False,
+    progress: Progress | None = None,
 ) -> Work:
     """Bring one model from drift to a release; what was begun before and not finished goes on where it stood.
 
@@ -35,6 +44,8 @@ def retrain(
     ----------
     if_needed
         Only when `userops monitor` sees drift; otherwise in any case.
+    fresh
+        Give up what was begun before and begin anew.
 
     Raises
     ------
@@ -45,7 +56,7 @@ def retrain(
     model_of(config, name)
     with alone(folder_of(config)):
         registry = Registry(config)
-        work = begin(config, name, registry)
+        work = begin(config, name, registry, fresh=fresh)
 
         def steps(parent: Run) -> list[Step]:
             return steps_of(
@@ -55,17 +66,49 @@ def retrain(
         return followed(work, registry, steps, show)
 
 
-def begin(config: Config, name: str, registry: Registry) -> Work:
-    """The unfinished work of ``name``, or new one; what was begun under another feature catalogue is given up."""
-    file = folder_of(config) / f"{name}.json"
-    before = Work.read(file)
+def begin(config: Config, name: str, registry: Registry, *, fresh: bool = False) -> Work:
+    """The unfinished work of ``name``, or new one, which says in ``gave_up`` what it stands in for.
+
+    Given up is, besides whatever is open when ``fresh``, work that cannot end well: begun under another feature
+    catalogue or longer ago than `GIVEN_UP_AFTER`, or with a version that somebody deleted.
+
+    Raises
+    ------
+    Unreadable
+        When the state is not one, unless ``fresh``.
+    """
+    at, file, gave_up = now(config), folder_of(config) / f"{name}.json", ""
+    try:
+        before = Work.read(file)
+    except Unreadable as error:
+        if not fresh:
+            raise
+        before, gave_up = None, error.what
     if before is not None and not before.outcome:
-        if before.catalogue == digest():
+        why = "--fresh" if fresh else _hopeless(before, at, registry)
+        if why is None:
             return before
-        if before.run_id:
-            _end(registry.reopen(before.run_id), "KILLED")
-    at = now(config)
-    return Work(file, f"{name}-{at:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}", name, at.isoformat(), digest())
+        gave_up = f"{before.id}, begun {before.began_at}, after {', '.join(before.done) or 'nothing'}: {why}"
+        # Its run may have been deleted with the version; MLflow tells that in ways of its own.
+        with suppress(Exception):
+            run = registry.reopen(before.run_id)
+            run.tags({"outcome": "given up", "because": why})
+            _end(run, "KILLED")
+    work_id = f"{name}-{at:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
+    return Work(file, work_id, name, at.isoformat(), digest(), gave_up=gave_up)
+
+
+def _hopeless(work: Work, at: datetime, registry: Registry) -> str | None:
+    """Why it cannot end well; None when it can."""
+    if work.catalogue != digest():
+        return "the feature catalogue has changed"
+    if at - as_utc(work.began_at) > GIVEN_UP_AFTER:
+        return f"it is older than {GIVEN_UP_AFTER.days} days"
+    version = work.done.get("train", {}).get("version")
+    # The list, not the version by its number: a server that does not answer must not look like a deleted version.
+    if version is not None and version not in {one.version for one in registry.versions(work.model)}:
+        return f"version {version} is no longer registered"
+    return None
 
 
 def followed(work: Work, registry: Registry, steps: Callable[[Run], list[Step]], show: Progress | None = None) -> Work:
@@ -73,9 +116,11 @@ def followed(work: Work, registry: Registry, steps: Callable[[Run], list[Step]],
     with _parent(work, registry) as parent:
         carry_on(work, steps(parent), "released", show)
         parent.tags({"outcome": work.outcome, **_tags(work)})
-        parent.json({"id": work.id, "outcome": work.outcome, "steps": work.done}, "retrain.json")
-        said = "\n".join(f"* **{name}**: {_short(step)}" for name, step in work.done.items())
-        parent.note(f"**{work.model}: {work.outcome}**\n\n{said}")
+        parent.json(
+            {"id": work.id, "outcome": work.outcome, "gave_up": work.gave_up, "steps": work.done}, "retrain.json"
+        )
+        lines = "\n".join(f"* **{name}**: {_short(step)}" for name, step in work.done.items())
+        parent.note(f"**{work.model}: {work.outcome}**\n\n{lines}")
         return work
 
 

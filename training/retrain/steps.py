@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from configs import Config, model_of
+from configs.audit import entries
 from configs.errors import BundleError, CatalogueMismatch, FeatureError, GateError
 from features.catalog import digest
 from features.periods import now
 from serving.scoring import Bundle, current
 from serving.scoring.model import Model
-from training.registry import CHALLENGER, CHAMPION, Registry, Run
+from training.registry import CHALLENGER, CHAMPION, Registry, Run, tagged
 from training.retrain.work import Step, Work
 
 __all__ = ["OUTCOMES", "Serving", "steps_of"]
@@ -23,6 +24,7 @@ __all__ = ["OUTCOMES", "Serving", "steps_of"]
 #: How a retraining ends, and what ``userops retrain`` ends with.
 OUTCOMES = {"quiet": 0, "released": 0, "left_out": 0, "refused": 5}
 DECISION_DAYS = 28
+WORK = "work"  # the tag of a run that says for which retraining it is
 
 Progress = Callable[[str, float], None]
 
@@ -51,25 +53,29 @@ class _Retraining:
 
     @contextmanager
     def run(self, step: str, work: Work) -> Iterator[Run]:
-        with self.registry.run("retrain", f"{self.name} {step}", {"step": step, "work": work.id}, self.parent) as run:
+        with self.registry.run("retrain", f"{self.name} {step}", {"step": step, WORK: work.id}, self.parent) as run:
             yield run
 
-    def decisions(self, work: Work) -> Path | None:
-        """The decisions of the last four weeks, as a file; None when there are none with vectors of this catalogue."""
+    @contextmanager
+    def decisions(self, work: Work) -> Iterator[Path | None]:
+        """The decisions of the last four weeks, as a file; None when there are none with vectors of this catalogue.
+
+        The file holds vectors of users: nothing of it is left afterwards.
+        """
         from training.monitor.served import read_vectors
 
         file = work.file.with_name(f"{self.name}-decisions.parquet")
         until = now(self.config)
-        rows = self.serving.export(
-            self.config,
-            file,
-            int((until - timedelta(days=DECISION_DAYS)).timestamp() * 1e6),
-            int(until.timestamp() * 1e6),
-        )
+        since = until - timedelta(days=DECISION_DAYS)
         try:
-            return file if rows and not read_vectors(file).empty else None
-        except FeatureError:
-            return None
+            rows = self.serving.export(self.config, file, int(since.timestamp() * 1e6), int(until.timestamp() * 1e6))
+            try:
+                there = bool(rows) and not read_vectors(file).empty
+            except FeatureError:
+                there = False
+            yield file if there else None
+        finally:
+            file.unlink(missing_ok=True)
 
     def drift(self, work: Work) -> Mapping[str, Any]:
         from training.monitor.monitor import monitor
@@ -79,7 +85,8 @@ class _Retraining:
             if self.registry.aliased(self.name, CHAMPION) is None:
                 return {"verdict": "untrained", "reasons": [{"code": "untrained", "en": "there is no champion yet"}]}
             try:
-                found = monitor(self.config, self.name, CHAMPION, self.show, served=self.decisions(work))
+                with self.decisions(work) as served:
+                    found = monitor(self.config, self.name, CHAMPION, self.show, served=served)
             except CatalogueMismatch as error:
                 return {"verdict": "catalogue", "reasons": [{"code": "catalogue", "en": error.what}]}
             write_to(run, found)
@@ -90,12 +97,11 @@ class _Retraining:
     def train(self, work: Work) -> Mapping[str, Any]:
         from training.train import train
 
-        newest = max((int(one.version) for one in self.registry.versions(self.name)), default=0)
-        before = work.note("newest_version", newest)
-        with self.run("train", work) as run:
+        # Begun before, perhaps, and finished then: a version becomes challenger when all of it is there, and its run
+        # says for which work. Whoever trained beside it has a challenger of his own, which is none of this work.
+        with self.run("train", work) as run, tagged({WORK: work.id}):
             challenger = self.registry.aliased(self.name, CHALLENGER)
-            # A version becomes challenger when all of it is there: begun before and finished then.
-            if challenger is None or int(challenger) <= before:
+            if challenger is None or self._work_of(challenger) != work.id:
                 report = train(self.config, self.name, self.show)
                 run.json(asdict(report), "train.json")
                 if not report.version:
@@ -104,6 +110,12 @@ class _Retraining:
             version = self.registry.version(self.name, challenger)
             run.tags({"version": version.version, "trained_in": version.run_id})
             return {"version": version.version, "run_id": version.run_id}
+
+    def _work_of(self, version: str) -> str | None:
+        """The retraining for which a version was trained; None when it was for none."""
+        run = self.registry.reopen(self.registry.version(self.name, version).run_id)
+        work: str | None = run.client.get_run(run.run_id).data.tags.get(WORK)
+        return work
 
     def backtest(self, work: Work) -> Mapping[str, Any]:
         from training.backtest.backtest import backtest
@@ -137,11 +149,11 @@ class _Retraining:
 
         with self.run("shadow", work) as run:
             champion, version = self.registry.aliased(self.name, CHAMPION), self._version(work)
-            file = self.decisions(work)
-            if champion is None or champion == version or file is None:
-                return _without_shadow(run, "no champion beside it" if file else "no decisions")
+            with self.decisions(work) as file:
+                if champion is None or champion == version or file is None:
+                    return _without_shadow(run, "no champion beside it" if file else "no decisions")
+                vectors = read_vectors(file)
             pair = [load_version(self.registry, self.name, one) for one in (champion, version)]
-            vectors = read_vectors(file)
             if not (isinstance(pair[0], Model) and isinstance(pair[1], Model)):
                 return _without_shadow(run, "the log holds vectors; this model reads histories")
             if pair[0].catalogue_digest != digest():
@@ -159,12 +171,12 @@ class _Retraining:
         from training.gate.promote import promote
 
         with self.run("gate", work) as run:
+            if (refused := self._taken_back(work)) is not None:
+                return _refused(run, refused)
             try:
                 (moved,) = promote(self.config, [self.name], self._version(work), self.show, f"retrain {work.id}")
             except GateError as error:
-                run.text(str(error), "refused.txt")
-                run.tags({"allowed": "false"})
-                return {"end": "refused", "refused": str(error)}
+                return _refused(run, str(error))
             run.tags({"allowed": "true"})
             run.json(moved.verdict.as_json() if moved.verdict else {"already": True}, "verdict.json")
             return {"version": moved.version, "before": moved.before}
@@ -173,10 +185,22 @@ class _Retraining:
         from training.release import release
 
         with self.run("release", work) as run:
+            if (refused := self._taken_back(work)) is not None:
+                return _refused(run, refused)
             documents = self.serving.documents(self.config)
             made = self._in_force(documents) or release(self.config, documents).release_id
             run.tags({"release_id": made})
             return {"release_id": made}
+
+    def _taken_back(self, work: Work) -> str | None:
+        """Why the version must not be released: it was promoted, and somebody made another one champion since."""
+        version, champion = self._version(work), self.registry.aliased(self.name, CHAMPION)
+        if champion == version:
+            return None
+        said = [row for row in entries(self.config.audit_uri, self.name, version) if row.action == "promoted"]
+        if not said and "gate" not in work.done:
+            return None
+        return f"version {version} was promoted, but the champion is version {champion} now: nothing was released"
 
     def _in_force(self, documents: Mapping[str, bytes]) -> str | None:
         """The release in force when it is the one that would be made: this step was finished but for its note."""
@@ -192,6 +216,12 @@ class _Retraining:
     def _version(self, work: Work) -> str:
         version: str = work.done["train"]["version"]
         return version
+
+
+def _refused(run: Run, why: str) -> dict[str, Any]:
+    run.text(why, "refused.txt")
+    run.tags({"allowed": "false"})
+    return {"end": "refused", "refused": why}
 
 
 def _without_shadow(run: Run, reason: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from configs.terminal import JsonFile, Models, console, errors, showing, write_j
 
 if TYPE_CHECKING:
     from training.retrain.steps import Serving
+    from training.retrain.work import Work
 
 __all__ = ["BUSY", "ERROR", "REFUSED", "retraining"]
 
@@ -27,13 +28,17 @@ def retraining(serving: Callable[[], Serving]) -> Callable[..., None]:
         if_needed: Annotated[
             bool, typer.Option("--if-needed", help="Only where `userops monitor` sees drift.", show_default="always")
         ] = False,
+        fresh: Annotated[
+            bool, typer.Option("--fresh", help="Give up what was begun and begin anew.", show_default="go on with it")
+        ] = False,
         json_file: JsonFile = None,
     ) -> None:
         """Drift, train, back-test, checks, shadow, gate, release: each a run in MLflow; made for cron.
 
-        One at a time; the same command goes on where a killed one stood. Ends with 0 when nothing was needed or the new
-        version is released, 1 on an error, 5 when the gate refused (the champion stays), 6 when another retraining is
-        at work.
+        One at a time; the same command goes on where a killed one stood, and says so when it gives that up: after a
+        week, or when its version was deleted. Ends with 0 when nothing was needed, the new version is released, or the
+        data hold nothing to learn this model from (left_out), 1 on an error, 5 when the gate refused (the champion
+        stays) or somebody rolled the new version back meanwhile, 6 when another retraining is at work.
         """
         from training.retrain.retrain import retrain as run
         from training.retrain.steps import OUTCOMES
@@ -45,7 +50,7 @@ def retraining(serving: Callable[[], Serving]) -> Callable[..., None]:
         for model in models or list(config.models):
             try:
                 with showing(f"retraining {model}") as show:
-                    work = run(config, model, serving(), if_needed=if_needed, progress=show)
+                    work = run(config, model, serving(), if_needed=if_needed, fresh=fresh, progress=show)
             except Busy as busy:
                 errors.print(str(busy), style="yellow", markup=False, highlight=False)
                 raise typer.Exit(BUSY) from None
@@ -55,8 +60,9 @@ def retraining(serving: Callable[[], Serving]) -> Callable[..., None]:
                 reports.append({"model": model, "outcome": "error", "error": str(error)})
                 code = ERROR
                 continue
-            print_work(model, work.outcome, work.done)
-            reports.append({"model": model, "outcome": work.outcome, "run_id": work.run_id, "steps": work.done})
+            print_work(work)
+            kept = {"outcome": work.outcome, "gave_up": work.gave_up, "run_id": work.run_id, "steps": work.done}
+            reports.append({"model": model, **kept})
             code = code or OUTCOMES[work.outcome]
         write_json(json_file, reports)
         if code:
@@ -65,14 +71,17 @@ def retraining(serving: Callable[[], Serving]) -> Callable[..., None]:
     return retrain
 
 
-def print_work(model: str, outcome: str, done: dict[str, dict[str, Any]]) -> None:
+def print_work(work: Work) -> None:
     """How it ended, and why."""
-    console.print(f"{model}: {outcome}   ({' → '.join(done)})", highlight=False)
+    done = work.done
+    if work.gave_up:
+        console.print(f"{work.model}: gave up {work.gave_up}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"{work.model}: {work.outcome}   ({' → '.join(done)})", highlight=False)
     for reason in done.get("drift", {}).get("reasons", []):
         console.print(f"  {reason['code']}: {reason['en']}", markup=False, highlight=False, soft_wrap=True)
     for step in done.values():
         if "refused" in step:
             console.print(f"  {step['refused']}", markup=False, highlight=False, soft_wrap=True)
-    if "release" in done:
+    if work.outcome == "released" and "release" in done:
         release_id, version = done["release"]["release_id"], done["train"]["version"]
         console.print(f"  version {version} is in release {release_id}", highlight=False)

@@ -11,13 +11,13 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from configs.errors import UseropsError
 
-__all__ = ["Busy", "Step", "Work", "alone", "carry_on"]
+__all__ = ["Busy", "Step", "Unreadable", "Work", "alone", "carry_on"]
 
 Progress = Callable[[str, float], None]
 
@@ -26,11 +26,16 @@ class Busy(UseropsError):
     """Another retraining is at work in this home."""
 
 
+class Unreadable(UseropsError):
+    """A file that should hold the state of a retraining does not."""
+
+
 @dataclass
 class Work:
     """The state of one retraining; ``done`` holds what each finished step said, in order.
 
     ``notes`` are what an unfinished step must not forget. ``outcome`` is empty while there is something left to do.
+    ``gave_up`` says which unfinished work this one stands in for, and why that was given up.
     """
 
     file: Path
@@ -42,15 +47,29 @@ class Work:
     done: dict[str, dict[str, Any]] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
     outcome: str = ""
+    gave_up: str = ""
 
     @classmethod
     def read(cls, file: Path) -> Work | None:
-        """The state in ``file``; None when there is none."""
+        """The state in ``file``; None when there is none.
+
+        Raises
+        ------
+        Unreadable
+            When the file is no state of this program: damaged, or of another version of it.
+        """
         try:
-            content = json.loads(file.read_text(encoding="utf-8"))
+            return cls(file=file, **json.loads(file.read_text(encoding="utf-8")))
         except FileNotFoundError:
             return None
-        return cls(file=file, **content)
+        except (TypeError, ValueError) as error:
+            raise Unreadable(
+                f"{file} is no state of a retraining",
+                got=str(error),
+                expected=sorted(one.name for one in fields(cls) if one.name != "file"),
+                because="the file is damaged, or another version of userops wrote it",
+                run=f"userops retrain {file.stem} --fresh",
+            ) from None
 
     def save(self) -> None:
         """Write the state; when this returns it survives a crash."""

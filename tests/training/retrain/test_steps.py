@@ -5,11 +5,13 @@ from types import SimpleNamespace
 
 import lightgbm as lgb
 import numpy as np
+import pandas as pd
 import pytest
 import typer
 from typer.testing import CliRunner
 
 from configs import load
+from configs.audit import Entry, append
 from configs.errors import CatalogueMismatch, GateError, TrainingError
 from features.catalog import NAMES, digest
 from serving.scoring import write_model
@@ -179,6 +181,67 @@ def test_a_release_that_was_made_is_not_made_twice(shop, monkeypatch):
     assert [path for path in before.parent.iterdir() if path.name != "current"] == [before]
 
 
+def test_a_challenger_that_somebody_else_trained_is_not_adopted(shop):
+    shop.killed = "train"
+    with pytest.raises(TrainingError):
+        shop.retrain()
+    others, _ = shop.register()
+    work = shop.retrain()
+    assert (others, work.outcome, work.done["train"]["version"]) == ("3", "released", "4")
+    assert shop.calls.count("train") == 2
+
+
+@pytest.mark.parametrize("killed_in", ["gate", "release"])
+def test_what_an_operator_took_back_meanwhile_is_not_released(shop, monkeypatch, killed_in):
+    save = Work.save
+
+    def killed(work):
+        save(work)
+        if "gate" in work.done:
+            raise TrainingError("as if killed between gate and release")
+
+    with monkeypatch.context() as patch:
+        if killed_in == "release":
+            patch.setattr(Work, "save", killed)
+        else:
+            shop.killed = "promote"
+        with pytest.raises(TrainingError):
+            shop.retrain()
+    append(shop.config.audit_uri, Entry("cron", "promoted", "churn", "2"))
+    shop.registry.alias("churn", CHAMPION, "1")
+    work = shop.retrain()
+    assert work.outcome == "refused"
+    assert "champion is version 1 now" in work.done[killed_in]["refused"]
+    assert shop.registry.aliased("churn", CHAMPION) == "1"
+    assert not (shop.config.home / "releases").exists()
+
+
+def test_a_deleted_version_does_not_hold_up_the_next_retraining(shop):
+    shop.killed = "checks"
+    with pytest.raises(TrainingError):
+        shop.retrain()
+    shop.registry.withdraw("churn", "2")
+    work = shop.retrain()
+    assert work.outcome == "released"
+    assert "version 2 is no longer registered" in work.gave_up
+
+
+def test_the_vectors_of_users_do_not_outlive_the_steps_that_read_them(shop, monkeypatch):
+    files = []
+
+    def export(config, file, since, until):
+        values = np.zeros((3, len(NAMES)))
+        frame = {"user_id": ["a", "b", "c"], "timestamp": [pd.Timestamp("2026-05-31")] * 3, "context": list(values)}
+        pd.DataFrame(frame).to_parquet(file)
+        files.append(file)
+        return 3
+
+    serving = Serving(export, lambda config: {"policy.json": b'{"version": 1}'})
+    assert retrain(shop.config, "churn", serving).done["shadow"]["users"] == 3
+    assert len(files) == 2
+    assert not any(file.exists() for file in files)
+
+
 def test_a_second_one_is_turned_away(shop):
     with alone(shop.config.home / "retrain"), pytest.raises(Busy):
         shop.retrain()
@@ -197,7 +260,7 @@ def test_exit_codes(monkeypatch, tmp_path, outcomes, code):
     monkeypatch.setenv("USEROPS_HOME", str(tmp_path))
     found = iter(outcomes)
 
-    def run(config, model, serving, *, if_needed, progress):
+    def run(config, model, serving, *, if_needed, fresh, progress):
         outcome = next(found)
         if isinstance(outcome, Exception):
             raise outcome

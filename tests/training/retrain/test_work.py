@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,10 @@ import pytest
 from configs import load
 from configs.errors import TrainingError
 from features.catalog import digest
+from features.periods import now
 from training.registry import Registry
 from training.retrain.retrain import begin, folder_of, followed
-from training.retrain.work import Busy, Step, Work, alone, carry_on
+from training.retrain.work import Busy, Step, Unreadable, Work, alone, carry_on
 
 NAMES = ("drift", "train", "backtest", "checks", "shadow", "gate", "release")
 POINTS = ("before", "middle", "after", "saved")
@@ -159,7 +161,44 @@ def test_work_of_another_catalogue_is_given_up(registry):
     before = Work(folder_of(config) / "interest.json", "interest-0", "interest", "2026-06-01", "sha256:0")
     before.save()
     assert begin(config, "interest", registry).id != "interest-0"
-    before.catalogue = digest()
+    before.catalogue, before.began_at = digest(), f"{now(config) - timedelta(days=6):%Y-%m-%dT%H:%M:%S+00:00}"
     before.save()
     assert begin(config, "interest", registry).id == "interest-0"
     assert json.loads(before.file.read_text())["catalogue"] == digest()
+
+
+@pytest.mark.parametrize(
+    ("days", "version", "why"), [(8, None, "older than 7 days"), (0, "3", "version 3 is no longer registered")]
+)
+def test_work_that_cannot_end_well_is_given_up(registry, days, version, why):
+    config = load(registry._artifacts.parent)
+    done = {"drift": {}} | ({"train": {"version": version}} if version else {})
+    began = (now(config) - timedelta(days=days)).isoformat()
+    before = Work(folder_of(config) / "value.json", "value-0", "value", began, digest(), "no run", done)
+    before.save()
+    work = begin(config, "value", registry)
+    assert (work.id == "value-0", work.done) == (False, {})
+    assert work.gave_up.startswith("value-0, begun 2")
+    assert why in work.gave_up
+
+
+def test_whoever_asks_for_a_fresh_start_gets_it_and_is_told_what_was_open(registry):
+    config = load(registry._artifacts.parent)
+    with registry.run("retrain", "open") as run:
+        open_run = run.run_id
+    file = folder_of(config) / "churn.json"
+    Work(file, "churn-0", "churn", now(config).isoformat(), digest(), open_run, {"drift": {}}).save()
+    assert begin(config, "churn", registry).id == "churn-0"
+    assert begin(config, "churn", registry, fresh=True).gave_up.endswith("after drift: --fresh")
+    ended = registry._client.get_run(open_run)
+    assert (ended.info.status, ended.data.tags["outcome"]) == ("KILLED", "given up")
+
+
+@pytest.mark.parametrize("damage", ['{"field_of_tomorrow": 1}', "[]", "{"])
+def test_a_state_that_is_none_is_named_with_the_way_out(registry, damage):
+    config = load(registry._artifacts.parent)
+    file = folder_of(config) / "repurchase.json"
+    file.write_text(damage)
+    with pytest.raises(Unreadable, match=r"repurchase\.json is no state(.|\n)*retrain repurchase --fresh"):
+        begin(config, "repurchase", registry)
+    assert "repurchase.json" in begin(config, "repurchase", registry, fresh=True).gave_up
