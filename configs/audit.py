@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -22,7 +22,7 @@ from configs.errors import AuditError
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine, Table
 
-__all__ = ["ACTIONS", "Entry", "Row", "append", "entries", "verify"]
+__all__ = ["ACTIONS", "Entry", "Row", "alone", "append", "entries", "verify"]
 
 ACTIONS = (
     *("asked", "approved", "rejected"),  # a reviewer's word
@@ -128,6 +128,21 @@ def verify(uri: str) -> int:
                 )
             previous = own
     return seq
+
+
+@contextmanager
+def alone(uri: str) -> Iterator[None]:
+    """Nobody else is within, on whatever machine, while the table is in PostgreSQL; of a file, nobody is kept out.
+
+    The lock dies with the connection, so with its process.
+    """
+    with ExitStack() as held:
+        if _path(uri) is None:
+            with _told(uri):
+                engine = _engine(uri).execution_options(isolation_level="AUTOCOMMIT")
+                connection = held.enter_context(engine.connect())
+                connection.exec_driver_sql("SELECT pg_advisory_lock(hashtext('userops champions'))")
+        yield
 
 
 def _text(evidence: Mapping[str, Any]) -> str:

@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from configs import Config
-from configs.audit import Entry, Row, append, entries
+from configs.audit import Entry, Row, alone, append, entries
 from configs.errors import GateError, RegistryError
 from training.aliases import aliases_of, move, run_of
 from training.registry import CHAMPION, PREVIOUS
@@ -82,15 +82,18 @@ def settle(config: Config, note: Note | None = None) -> list[Row]:
 
 @contextmanager
 def settled(config: Config, note: Note | None = None) -> Iterator[list[Row]]:
-    """Nothing is left open, and nobody else on this machine moves a champion or releases, as long as one is within.
+    """Nothing is left open, and nobody else moves a champion or releases, as long as one is within.
 
-    Gives the rows that `settle` returns. The lock dies with its process.
+    Nobody else on this machine, that is; and nobody on another one where the audit table is in PostgreSQL: a team on
+    several machines keeps it there (``USEROPS_AUDIT``). Gives the rows that `settle` returns. The locks die with their
+    process.
     """
     config.home.mkdir(parents=True, exist_ok=True)
     with (config.home / "champions.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        rows = entries(config.audit_uri)
-        yield _settle_moves(config, note, rows) + _settle_release(config, rows)
+        with alone(config.audit_uri):
+            rows = entries(config.audit_uri)
+            yield _settle_moves(config, note, rows) + _settle_release(config, rows)
 
 
 def released(config: Config, who: str, release_id: str, versions: Mapping[str, str], **more: Any) -> list[Row]:

@@ -1,11 +1,12 @@
 """Champions move all or none, a kill at any point leaves the old or the new, and the audit table says which."""
 
+import psycopg
 import pytest
 
 from configs.audit import entries, verify
 from configs.errors import GateError, RegistryError
 from training.aliases import aliases_of, move, run_of
-from training.gate.journal import Move, carry_out, settle
+from training.gate.journal import Move, carry_out, settle, settled
 from training.gate.rollback import rollback
 from training.registry import CHAMPION, PREVIOUS, Registry
 
@@ -51,6 +52,18 @@ def test_a_promotion_is_an_intent_and_its_outcome(config):
     assert settle(config) == []
     # MLflow sees what was written past it.
     assert Registry(config).version("churn", CHAMPION).version == "2"
+
+
+def test_two_machines_that_share_an_audit_table_wait_for_each_other(config, server, monkeypatch):
+    monkeypatch.setenv("USEROPS_AUDIT", server + "postgres")
+    # As another machine sees it: flock is none of its business.
+    with psycopg.connect(server.replace("+psycopg", "") + "postgres", autocommit=True) as other:
+        other.execute("SET lock_timeout = '20s'")
+        with settled(config):
+            asked = other.execute("SELECT pg_try_advisory_lock(hashtext('userops champions'))")
+            assert asked.fetchone() == (False,)
+        # The server notices a little later that the connection is closed.
+        other.execute("SELECT pg_advisory_lock(hashtext('userops champions'))")
 
 
 @pytest.mark.parametrize("point", POINTS)
