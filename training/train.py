@@ -29,6 +29,7 @@ from training.monitor.reference import FILE, reference_of
 from training.readiness.readiness import of_training
 from training.registry import CHALLENGER, Registry
 from training.report import TrainReport
+from training.search.handed_on import handed_on
 from training.splits import split_at
 from training.stack import families, stack
 from training.tracking import log_training
@@ -40,29 +41,41 @@ Progress = Callable[[str, float], None]
 
 
 def train(
-    config: Config, name: str, progress: Progress | None = None, trials: int = 0, timeout: float | None = None
+    config: Config,
+    name: str,
+    progress: Progress | None = None,
+    trials: int = 0,
+    timeout: float | None = None,
+    *,
+    defaults: bool = False,
 ) -> TrainReport:
     """Train ``name``, judge it on a later period, register the refitted version as challenger.
 
-    With ``trials``, parameters are searched first, on days before the judged one (`training.search.tune`).
+    With ``trials``, parameters are searched first, on days before the judged one (`training.search.tune`). Without, a
+    champion whose parameters come from a search hands them on, unless ``defaults`` asks for those of the YAML file.
     """
     model = model_of(config, name)
     show = progress or (lambda message, fraction: None)
-    if not trials:
-        return _train(config, model, show)
-    # Who does not search need not wait for Optuna.
-    from training.search.tune import tune
+    if trials:
+        # Who does not search need not wait for Optuna.
+        from training.search.tune import tune
 
-    decision = tune(config, model, trials, timeout, lambda message, fraction: show(message, 0.8 * fraction))
+        decision = tune(config, model, trials, timeout, lambda message, fraction: show(message, 0.8 * fraction))
+        begun = 0.8
+    else:
+        found = None if defaults else handed_on(config, name)
+        if found is None:
+            return _train(config, model, show)
+        decision, begun = found, 0.0
     model = replace(model, lightgbm=decision.lightgbm)
     config = replace(config, models={**config.models, name: model})
     search = decision.evidence
-    report = _train(config, model, lambda message, fraction: show(message, 0.8 + 0.2 * fraction), {"search": search})
+    report = _train(config, model, lambda m, fraction: show(m, begun + (1 - begun) * fraction), {"search": search})
     if report.version:
-        registry, run_id = Registry(config), decision.evidence.get("run_id", "")
+        registry, run_id = Registry(config), search.get("run_id", "")
         tags = {"search": decision.outcome, "search_run_id": run_id}
         registry.reopen(report.run_id).tags(tags)
-        registry.reopen(report.run_id).json(decision.evidence, "search.json")
+        registry.reopen(report.run_id).json(search, "search.json")
         registry.set_version_tags(name, report.version, tags)
     return replace(report, evidence={**report.evidence, "search": search})
 

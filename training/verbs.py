@@ -27,6 +27,14 @@ def train(
         float | None,
         typer.Option(min=0.0, help="Seconds after which the search of a model ends.", show_default="no limit"),
     ] = None,
+    defaults: Annotated[
+        bool,
+        typer.Option(
+            "--defaults",
+            help="Go back to the parameters of configs/models, also where the champion has better ones from a search.",
+            show_default="what the champion's search found is kept",
+        ),
+    ] = False,
     json_file: JsonFile = None,
 ) -> None:
     """Train, judge on later periods, and register a challenger in MLflow."""
@@ -37,7 +45,7 @@ def train(
     reports = []
     for model in models or list(config.models):
         with showing(f"training {model}") as show:
-            report = fit(config, model, show, trials, timeout)
+            report = fit(config, model, show, trials, timeout, defaults=defaults)
         for words in report.evidence.get("search", {}).get("words", {}).values():
             console.print(f"search: {words}", markup=False, highlight=False, soft_wrap=True)
         if report.version:

@@ -12,18 +12,20 @@ from numpy.typing import NDArray
 from training.resample import Interval, Measure, resample
 from training.search.exam import Answers
 
-__all__ = ["Decision", "kept", "paired_gain", "verdict"]
+__all__ = ["BETTER", "HANDED_ON", "Decision", "kept", "paired_gain", "verdict"]
 
 Floats = NDArray[np.float64]
 
 RESAMPLES = 1000
+BETTER, HANDED_ON = "better", "handed on"
 
 
 @dataclass(frozen=True)
 class Decision:
     """``lightgbm`` is what the model is trained with from here on; ``words`` say why, by language.
 
-    ``outcome``: ``better`` (the winner is used), ``noise``, ``defaults`` (no trial beat them) or ``none`` (no search).
+    ``outcome``: ``better`` (the winner is used), ``noise``, ``defaults`` (no trial beat them), ``none`` (no search) or
+    ``handed on`` (no search now: the champion's parameters come from one).
     """
 
     outcome: str
@@ -42,9 +44,9 @@ def verdict(
     lightgbm: Mapping[str, Any], best: Mapping[str, Any], evidence: Mapping[str, Any], gain: Interval | None
 ) -> Decision:
     """The decision of a search; ``gain`` is that on later origins, None when no trial beat the defaults."""
-    outcome = "defaults" if gain is None else "better" if gain.low > 0 else "noise"
-    words = _words(evidence, gain, outcome == "better")
-    chosen = {**lightgbm, **(best if outcome == "better" else {})}
+    outcome = "defaults" if gain is None else BETTER if gain.low > 0 else "noise"
+    words = _words(evidence, gain, outcome == BETTER)
+    chosen = {**lightgbm, **(best if outcome == BETTER else {})}
     numbers = {"outcome": outcome, "gain": None if gain is None else gain.as_json(), "words": words}
     return Decision(outcome, chosen, words, {**evidence, **numbers})
 

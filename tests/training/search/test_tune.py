@@ -13,10 +13,11 @@ from features.ingest import ingest
 from features.periods import as_utc
 from features.simulate import Shop, simulate
 from training.judge import horizons_of
-from training.registry import CHALLENGER, Registry
+from training.registry import CHALLENGER, CHAMPION, Registry
 from training.search import tune as module
 from training.search.decide import paired_gain
 from training.search.exam import Answers, Yardstick
+from training.search.handed_on import handed_on
 from training.search.tune import origins_of, tune
 from training.train import train
 
@@ -37,8 +38,12 @@ def config(tmp_path_factory):
     return replace(loaded, models={"churn": churn})
 
 
-def test_a_planted_better_space_wins_and_the_version_is_trained_with_it(config):
-    report = train(config, "churn", trials=4)
+@pytest.fixture(scope="module")
+def report(config):
+    return train(config, "churn", trials=4)
+
+
+def test_a_planted_better_space_wins_and_the_version_is_trained_with_it(config, report):
     found = report.evidence["search"]
     assert found["outcome"] == "better"
     assert found["gain"]["ci"][0] > 0
@@ -48,7 +53,7 @@ def test_a_planted_better_space_wins_and_the_version_is_trained_with_it(config):
     assert found["defaults"]["params"] == {"learning_rate": 0.9, "trees": 60}
     assert report.evidence["fits"]["inactive"]["params"]["learning_rate"] == best["learning_rate"]
     registry = Registry(config)
-    version = registry.version("churn", CHALLENGER)
+    version = registry.version("churn", report.version)
     assert version.tags["search"] == "better"
     meta = registry.read_json(report.run_id, "model/model.json")
     assert meta["recipe"]["lightgbm"] == {**POOR, **best}
@@ -64,7 +69,31 @@ def test_a_planted_better_space_wins_and_the_version_is_trained_with_it(config):
     assert max(map(as_utc, found["searched_on"])) + horizon <= min(map(as_utc, found["confirmed_on"]))
 
 
-def test_the_same_command_again_searches_nothing_more(config):
+def test_what_a_search_found_is_not_lost_by_training_again(config, report, monkeypatch):
+    registry = Registry(config)
+    assert handed_on(config, "churn") is None, "without a champion there is nothing to hand on"
+    won = registry.version("churn", report.version)
+    found = registry.read_json(won.run_id, "model/model.json")
+    registry.alias("churn", CHAMPION, won.version)
+    again = train(config, "churn")
+    meta = registry.read_json(again.run_id, "model/model.json")
+    assert meta["recipe"] == found["recipe"]
+    assert again.evidence["search"]["outcome"] == meta["training"]["search"]["outcome"] == "handed on"
+    assert meta["training"]["search"]["confirmed_on"] == found["training"]["search"]["confirmed_on"]
+    assert f"version {won.version}" in again.evidence["search"]["words"]["en"]
+    tags = registry.version("churn", again.version).tags
+    assert (tags["search"], tags["search_run_id"]) == ("handed on", won.tags["search_run_id"])
+    registry.alias("churn", CHAMPION, again.version)
+    assert handed_on(config, "churn").lightgbm == found["recipe"]["lightgbm"], "and so it goes on"
+    asked = []
+    monkeypatch.setattr("training.train._train", lambda config, model, show, before=None: asked.append(model.lightgbm))
+    train(config, "churn", defaults=True)
+    assert asked == [POOR]
+    registry.set_version_tags("churn", again.version, {"search": "noise"})
+    assert handed_on(config, "churn") is None, "and no further than its defaults"
+
+
+def test_the_same_command_again_searches_nothing_more(config, report):
     asked = []
     decision = tune(config, config.models["churn"], 4, progress=lambda message, fraction: asked.append(message))
     assert decision.outcome == "better"
