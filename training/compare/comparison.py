@@ -203,6 +203,16 @@ def _notes(rows: pd.DataFrame, kept: pd.DataFrame, first: dict[str, Any]) -> lis
                 "zh": f"尚无冠军模型：与各输出最强的基线比较（{named}）。",
             }
         )
+    if "item" in rows:
+        notes.append(
+            {
+                "en": "Judged, and decided at the gate, by the probabilities of pairs of a user and an item or "
+                "category, because decisions weigh offers by them. How good the lists of ten are (NDCG@10, by which "
+                "the search chooses parameters) is not compared here: it stands with each version's training.",
+                "zh": "此处与发布审核都依据用户—商品（品类）组合的概率，因为决策用概率权衡各优惠。"
+                "前十推荐列表的质量（NDCG@10，参数搜索的依据）不在此比较，见各版本的训练记录。",
+            }
+        )
     if len(kept) < len(rows):
         notes.append(
             {

@@ -12,7 +12,7 @@ from configs import load
 from configs.errors import RegistryError
 from features.catalog import NAMES, digest
 from serving.scoring import write_model
-from training.compare.comparison import compare
+from training.compare.comparison import _notes, compare
 from training.compare.report import HOW, comparison_page, spoken_verdict
 from training.compare.sides import FILES, REFITTED, read_model
 from training.compare.verbs import print_comparison
@@ -156,6 +156,13 @@ def test_where_nobody_serves_the_strongest_baseline_does(config, monkeypatch):
     assert "version 2" in comparison_page(found, "log_loss")
     with pytest.raises(RegistryError):
         compare(config, config.models["churn"], "7")
+
+
+def test_pairs_come_with_a_word_on_what_decides():
+    rows = pd.DataFrame({"user_id": ["a"], "p_first": [0.1], "p_second": [0.2]})
+    said = _notes(rows.assign(item=["milk"]), rows, {"version": "1"})
+    assert ["NDCG@10" in one["en"] and "NDCG@10" in one["zh"] for one in said] == [True]
+    assert _notes(rows, rows, {"version": "1"}) == []
 
 
 def test_the_gate_gets_what_it_decides_by_alone(config):
