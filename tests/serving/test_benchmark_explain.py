@@ -16,7 +16,14 @@ def test_explain_compares_the_same_rows_of_every_booster(tmp_path, catalogue_mod
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # importing shap, and its remark on binary boosters
         found = benchmark_explain(config, trees=5, leaves=4, features=12, rows=6, turns=3)
-    boosters = {"", "_churn_inactive", "_repurchase_repurchase", "_repurchase_first"}
+    boosters = {
+        "",
+        "_churn_inactive",
+        "_repurchase_repurchase",
+        "_repurchase_first",
+        "_value_purchase",
+        "_value_amount",
+    }
     others = ("pred_contrib", "shap")
     assert set(found["ratios"]) == {
         f"ours_vs_{way}{many}{b}" for way in others for many in ("", "_6") for b in boosters
