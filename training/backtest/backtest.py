@@ -32,9 +32,13 @@ Progress = Callable[[str, float], None]
 
 @dataclass(frozen=True)
 class Backtest:
-    """What a back-test found: ``heads`` by name (`evaluation.evaluate_forecasts`), ``verdict`` by head in words."""
+    """What a back-test found: ``heads`` by name (`evaluation.evaluate_forecasts`), ``verdict`` by head in words.
+
+    ``recipe`` says whose settings were asked: ``yaml``, ``given``, or the number of a version.
+    """
 
     model: str
+    recipe: str
     kind: str
     origins: list[str]
     decides: str
@@ -56,6 +60,7 @@ def backtest(
     contact: Contact | None = None,
     progress: Progress | None = None,
     recipe: Recipe | None = None,
+    version: str | None = None,
 ) -> Backtest:
     """Judge the procedure of model ``name`` at its last ``count`` origins, ``every`` steps of its grid apart.
 
@@ -63,15 +68,22 @@ def backtest(
     ----------
     recipe
         Settings of the procedure; those of the model's YAML file when absent.
+    version
+        A number or an alias whose own settings are taken instead.
 
     Raises
     ------
+    RegistryError
+        When there is no such version.
     TrainingError
         When the history is too short to learn and to judge.
     """
     show = progress or (lambda message, fraction: None)
     started = time.monotonic()
     model, contact = model_of(config, name), contact or Contact()
+    whose = "yaml" if recipe is None else "given"
+    if version is not None:
+        recipe, whose = _recipe_of(config, name, version)
     show("reading", 0.01)
     origins = past_origins(config, model, count, every)
     found = forecasts(config, model, origins, lambda m, fraction: show(m, 0.01 + 0.84 * fraction), recipe=recipe)
@@ -80,6 +92,7 @@ def backtest(
     decides = _decides(model, found.kind)
     report = Backtest(
         model=name,
+        recipe=whose,
         kind=found.kind,
         origins=[origin.isoformat() for origin in origins],
         decides=decides,
@@ -94,6 +107,13 @@ def backtest(
     )
     show("drawing", 0.95)
     return _logged(config, model, found, report)
+
+
+def _recipe_of(config: Config, name: str, version: str) -> tuple[Recipe, str]:
+    """The settings of a registered version, and its number."""
+    registry = Registry(config)
+    found = registry.version(name, version)
+    return Recipe.of_version(registry.read_json(found.run_id, "model/model.json")), found.version
 
 
 def _decides(model: ModelConfig, kind: str) -> str:
@@ -117,7 +137,8 @@ def _logged(config: Config, model: ModelConfig, found: Forecasts, report: Backte
     }
     page = report_page(asdict(report), model.purpose, figures, longest)
     registry = Registry(config)
-    with registry.run(model.name, "backtest", {"kind": "backtest", "decides": report.decides}) as run:
+    tags = {"kind": "backtest", "decides": report.decides, "recipe_of": report.recipe}
+    with registry.run(model.name, "backtest", tags) as run:
         _numbers(run, report)
         for name, figure in figures.items():
             run.figure(figure, f"{name}.png")

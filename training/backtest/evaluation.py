@@ -17,11 +17,22 @@ import pandas as pd
 from training.curves import curves_of
 from training.evaluate import Contact, Scored
 from training.forecasts import Forecasts
-from training.resample import Interval, Measure, resample
+from training.resample import Interval, Measure, Resampled, resample
 from training.segments import SEGMENTS, UNKNOWN
 from training.value.measures import measure
 
-__all__ = ["NOT_COMPARED", "OURS", "Result", "evaluate_forecasts", "measured", "shown_metrics"]
+__all__ = [
+    "MOST_WORK",
+    "NOT_COMPARED",
+    "OURS",
+    "Result",
+    "answered",
+    "comparable",
+    "draws_of",
+    "evaluate_forecasts",
+    "measured",
+    "shown_metrics",
+]
 
 OURS = "ours"
 #: Facts about the rows, which no forecast can be better in.
@@ -30,25 +41,28 @@ LEAST_OF_A_KIND = 5
 LEAST_ROWS = 50
 MOST_STORES = 8
 RESAMPLES = 200
-# Draws cost time by the row: with more rows than this, intervals are narrow and fewer draws tell them.
-MOST_WORK = 20_000_000
+# Draws cost time by the row: with more rows than this, intervals are narrow and fewer draws tell them. What is pooled
+# decides, and is drawn more often.
+MOST_WORK, MOST_WORK_POOLED = 20_000_000, 100_000_000
 LEAST_RESAMPLES = 60
 
-#: ``ours`` and ``baselines`` by metric as ``{"value", "ci"}``; ``best`` by metric: which baseline, and the difference.
+#: ``ours`` and ``baselines`` by metric as ``{"value", "ci"}``; ``best`` by metric: which baseline, and the difference;
+#: ``compared``: on which rows the baselines are measured, and what ours is there.
 Result = dict[str, Any]
 
 
 def evaluate_forecasts(found: Forecasts, contact: Contact, seed: int) -> dict[str, Result]:
     """By head: ``pooled`` over origins, ``by_origin`` and ``by_segment`` (`measured` each), and ``curves``."""
     heads = list(dict.fromkeys(found.frame["head"]))
-    return {head: _head(found, head, partial(measured, kind=found.kind, contact=contact, seed=seed)) for head in heads}
+    judge = partial(measured, kind=found.kind, contact=contact, seed=seed, most_work=MOST_WORK)
+    return {head: _head(found, head, judge) for head in heads}
 
 
 def _head(found: Forecasts, head: str, judge: Any) -> Result:
     rows = found.of(head)
-    pooled = judge(rows)
+    pooled = judge(rows, most_work=MOST_WORK_POOLED)
     if "too_few" in pooled:
-        return {"pooled": pooled, "by_origin": [], "by_segment": {}, "curves": {}, "better_at": [0, 0]}
+        return {"pooled": pooled, "by_origin": [], "by_segment": {}, "curves": {}}
     instants = sorted(rows["as_of"].unique())
     by_origin = [{"origin": at.isoformat(), **judge(rows[rows["as_of"] == at])} for at in instants]
     chosen = {name: _parts(rows[f"segment.{name}"]) for name in SEGMENTS if f"segment.{name}" in rows}
@@ -57,8 +71,9 @@ def _head(found: Forecasts, head: str, judge: Any) -> Result:
         for name, parts in chosen.items()
         if len(parts) > 1
     }
-    baselines = {name: rows[f"baseline.{name}"].to_numpy(float) for name in pooled["baselines"]}
-    curves = curves_of(rows["y"], rows["p"], rows["raw"], baselines)
+    there = answered(rows, list(pooled["baselines"]))
+    baselines = {name: there[f"baseline.{name}"].to_numpy(float) for name in pooled["baselines"]}
+    curves = curves_of(there["y"], there["p"], there["raw"], baselines)
     return {"pooled": pooled, "by_origin": by_origin, "by_segment": by_segment, "curves": curves}
 
 
@@ -67,8 +82,11 @@ def _parts(column: pd.Series) -> list[str]:
     return [str(name) for name in column.value_counts().index if name != UNKNOWN][:MOST_STORES]
 
 
-def measured(rows: pd.DataFrame, kind: str, contact: Contact, seed: int, names: Sequence[str] | None = None) -> Result:
+def measured(rows: pd.DataFrame, kind: str, contact: Contact, seed: int, most_work: int) -> Result:
     """Every metric of ours and of each baseline on ``rows`` of one head, and how much better ours is than the best.
+
+    At the earliest origins there may be no label yet from which a baseline could be learned: baselines, and differences
+    to them, are measured on the rows that all of them answer, and ours on all rows.
 
     Parameters
     ----------
@@ -76,34 +94,70 @@ def measured(rows: pd.DataFrame, kind: str, contact: Contact, seed: int, names: 
         The columns of `Forecasts.frame`.
     kind
         ``probability`` or ``spend``.
-    names
-        Which baselines; all that say something of these rows when absent.
+    most_work
+        Rows times forecasts times draws, which bounds the draws.
 
     Returns
     -------
     dict
-        ``rows``, ``users``, ``ours``, ``baselines`` and ``best``: by metric the ``baseline`` whose value is best, and
-        the paired ``difference``, above 0 where ours is better. Only ``too_few`` where an interval would say nothing.
+        ``rows``, ``users``, ``draws``, ``ours``, ``baselines`` and ``best``: by metric the ``baseline`` whose value is
+        best, and the paired ``difference``, above 0 where ours is better; and ``compared``: ``rows`` and ``origins`` of
+        the baselines, and what ``ours`` is there. Only ``too_few`` where an interval would say nothing.
     """
     size = {"rows": len(rows), "users": int(rows["user_id"].nunique())}
     if (reason := _too_few(rows, kind)) is not None:
         return {**size, "too_few": reason}
-    known = [str(column) for column in rows.columns[rows.notna().all()]]
-    told = names or [column.partition(".")[2] for column in known if column.startswith("baseline.")]
-    measures = {OURS: _measure(rows, rows["p"], rows["raw"], kind, contact)}
-    for name in told:
-        said = rows[f"baseline.{name}"]
-        measures[name] = _measure(rows, said, said, kind, contact)
-    draws = int(np.clip(MOST_WORK / (len(rows) * len(measures)), LEAST_RESAMPLES, RESAMPLES))
-    drawn = resample(measures, rows["user_id"].to_numpy(), draws, seed)
+    told, there = comparable(rows, kind)
+    draws = draws_of(len(rows), len(told) + 1, most_work)
+    drawn = _drawn(there, told, kind, contact, seed, draws)
+    whole = drawn if len(there) == len(rows) else _drawn(rows, [], kind, contact, seed, draws)
     compared = [metric for metric in drawn.point[OURS] if metric not in NOT_COMPARED]
     best = {}
     for metric in compared if told else ():
         # The best of them by its own value: what ours must beat.
         other = min(told, key=lambda name: drawn.difference(OURS, name, metric).value)
         best[metric] = {"baseline": other, "difference": _json(drawn.difference(OURS, other, metric))}
-    of = {name: {metric: _json(one) for metric, one in drawn.intervals(name).items()} for name in measures}
-    return {**size, OURS: of[OURS], "baselines": {name: of[name] for name in told}, "best": best}
+    of = {name: {metric: _json(one) for metric, one in drawn.intervals(name).items()} for name in (OURS, *told)}
+    ours = {metric: _json(one) for metric, one in whole.intervals(OURS).items()}
+    where = {"rows": len(there) if told else 0, "origins": int(there["as_of"].nunique()) if told else 0, OURS: of[OURS]}
+    baselines = {name: of[name] for name in told}
+    return {**size, "draws": draws, OURS: ours, "baselines": baselines, "best": best, "compared": where}
+
+
+def comparable(rows: pd.DataFrame, kind: str) -> tuple[list[str], pd.DataFrame]:
+    """The baselines that can be compared on ``rows``, and the rows that all of them answer.
+
+    A baseline that answers so few rows that nothing could be told there does not count; all rows when none does.
+    """
+    said = {str(name): int(count) for name, count in rows.filter(regex=r"^baseline\.").notna().sum().items() if count}
+    names = [name.partition(".")[2] for name in sorted(said, key=lambda name: -said[name])]
+    while names and _too_few(answered(rows, names), kind) is not None:
+        names.pop()
+    return names, answered(rows, names)
+
+
+def answered(rows: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """Those of ``rows`` that each baseline of ``names`` answers."""
+    return rows[rows[[f"baseline.{name}" for name in names]].notna().all(axis=1)] if names else rows
+
+
+def draws_of(rows: int, forecasts: int, most_work: int) -> int:
+    """How many draws of users ``most_work`` allows.
+
+    Examples
+    --------
+    >>> draws_of(1000, 5, MOST_WORK), draws_of(10**6, 5, MOST_WORK)
+    (200, 60)
+    """
+    return int(np.clip(most_work / (max(rows, 1) * forecasts), LEAST_RESAMPLES, RESAMPLES))
+
+
+def _drawn(rows: pd.DataFrame, names: Sequence[str], kind: str, contact: Contact, seed: int, draws: int) -> Resampled:
+    measures = {OURS: _measure(rows, rows["p"], rows["raw"], kind, contact)}
+    for name in names:
+        said = rows[f"baseline.{name}"]
+        measures[name] = _measure(rows, said, said, kind, contact)
+    return resample(measures, rows["user_id"].to_numpy(), draws, seed)
 
 
 def shown_metrics(results: Mapping[str, Result]) -> list[str]:

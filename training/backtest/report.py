@@ -12,12 +12,13 @@ from training.backtest.evaluation import NOT_COMPARED, OURS, Result, shown_metri
 from training.backtest.words import (
     CALIBRATION,
     GAIN,
-    HOW,
     SEGMENTS,
     SEGMENTS_CAPTION,
+    how,
     metric_name,
     origins_caption,
     splits_caption,
+    where,
 )
 from training.page import Section, Text, card, cards, note, page, spoken, svg, table, tinted
 
@@ -52,7 +53,7 @@ def report_page(
     sections = [
         Section(
             {"en": "Is it better than no model?", "zh": "比不用模型更好吗？"},
-            [_verdicts(report), note(HOW)],
+            [_verdicts(report), note(how(heads, report["recipe"]))],
         ),
         Section(
             {"en": "How time was split", "zh": "时间如何划分"},
@@ -123,6 +124,9 @@ def _pooled(heads: Mapping[str, Result]) -> list[Markup]:
             continue
         strong.append(len(rows))
         rows.append([head, *(_two_lines(pooled[OURS].get(m)) for m in metrics)])
+        if told := where(one)["en"]:
+            there = (_two_lines(pooled["compared"][OURS].get(m)) for m in metrics)
+            rows.append([spoken({"en": f"{head}{told}", "zh": f"{head}{where(one)['zh']}"}), *there])
         for name, values in pooled["baselines"].items():
             mine = (_against(pooled, name, m, values.get(m)) for m in metrics)
             rows.append([Markup("&emsp;{}").format(name), *mine])

@@ -27,17 +27,22 @@ def backtest(
     contact: Annotated[float, typer.Option(min=0.001, max=1.0, help="Budget: the share of users contacted.")] = 0.1,
     worth: Annotated[float, typer.Option(help="What a contact is worth where the label is true.")] = 10.0,
     cost: Annotated[float, typer.Option(help="What a contact costs.")] = 1.0,
+    version: Annotated[
+        str | None,
+        typer.Option(help="A number or an alias whose own settings are asked.", show_default="the model's YAML"),
+    ] = None,
     json_file: JsonFile = None,
 ) -> None:
     """Ask the procedure at past origins with what was known then; measure it beside every baseline, with intervals.
 
+    Its settings are those of the model's YAML file; with --version those of a version, such as a search has chosen.
     What was forecast at an origin is kept: after a kill the same command goes on.
     """
     from training.backtest.backtest import backtest as judge
     from training.evaluate import Contact
 
     with showing(f"back-test of {model}") as show:
-        report = judge(load(), model, origins, every, Contact(contact, worth, cost), show)
+        report = judge(load(), model, origins, every, Contact(contact, worth, cost), show, version=version)
     for head, one in report.heads.items():
         _print_head(report, head, one)
     _print_origins(report)
@@ -49,6 +54,8 @@ def backtest(
 
 def _print_head(report: Backtest, head: str, one: dict[str, Any]) -> None:
     """Ours with its interval, each baseline, and the paired difference to the best of them, metric by metric."""
+    from training.backtest.words import where
+
     pooled = one["pooled"]
     if "too_few" in pooled:
         return
@@ -57,6 +64,9 @@ def _print_head(report: Backtest, head: str, one: dict[str, Any]) -> None:
     rows: list[list[object]] = [["ours", *(plain(pooled["ours"][metric]["value"]) for metric in metrics)]]
     for k, end in enumerate(ENDS):
         rows.append([end, *(plain(pooled["ours"][metric]["ci"][k]) for metric in metrics)])
+    told = where(one)["en"]
+    if told:
+        rows.append(["ours there", *(plain(pooled["compared"]["ours"][metric]["value"]) for metric in metrics)])
     for name, values in pooled["baselines"].items():
         rows.append([name, *(plain(values[metric]["value"]) for metric in metrics)])
     gaps = [pooled["best"][metric]["difference"] for metric in metrics if metric in pooled["best"]]
@@ -64,7 +74,7 @@ def _print_head(report: Backtest, head: str, one: dict[str, Any]) -> None:
         rows.append(["better by", *(f"{gap['value']:+.4g}" for gap in gaps)])
     for k, end in enumerate(ENDS if gaps else ()):
         rows.append([end, *(f"{gap['ci'][k]:+.4g}" for gap in gaps)])
-    title = f"{report.model} {head}: {pooled['users']:,} users at {len(one['by_origin'])} origins"
+    title = f"{report.model} {head}: {pooled['users']:,} users at {len(one['by_origin'])} origins{told}"
     print_table(title, ["", *metrics], rows)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from training.backtest.evaluation import OURS, Result
 from training.page import Text
@@ -10,14 +11,15 @@ from training.page import Text
 __all__ = [
     "CALIBRATION",
     "GAIN",
-    "HOW",
     "SEGMENTS",
     "SEGMENTS_CAPTION",
     "better_at",
+    "how",
     "metric_name",
     "origins_caption",
     "splits_caption",
     "verdict",
+    "where",
 ]
 
 NAMES = {
@@ -71,9 +73,31 @@ def verdict(one: Result, metric: str) -> dict[str, str]:
         },
     }[1 if low > 0 else -1 if high < 0 else 0]
     won, of = better_at(one, metric)
+    there = where(one)
     return {
-        "en": f"{said['en']} in {metric_name(metric)}; better at {won} of {of} origins",
-        "zh": f"{metric_name(metric)}{said['zh']}；{of} 个时点中 {won} 个更好",
+        "en": f"{said['en']} in {metric_name(metric)}; better at {won} of {of} origins{there['en']}",
+        "zh": f"{metric_name(metric)}{said['zh']}；{of} 个时点中 {won} 个更好{there['zh']}",
+    }
+
+
+def where(one: Result) -> dict[str, str]:
+    """On which part of the rows baselines were compared, where it is not all of them; else nothing.
+
+    Examples
+    --------
+    >>> compared = {"rows": 800, "origins": 2}
+    >>> where({"pooled": {"rows": 1200, "compared": compared}, "by_origin": [{}, {}, {}]})["en"]
+    ', compared on 800 of 1,200 rows (2 of 3 origins): no baseline could be learned before'
+    """
+    pooled = one["pooled"]
+    compared = pooled.get("compared", {"rows": pooled.get("rows", 0)})
+    if compared["rows"] == pooled.get("rows", 0):
+        return {"en": "", "zh": ""}
+    rows, of, origins, many = compared["rows"], pooled["rows"], compared["origins"], len(one["by_origin"])
+    return {
+        "en": f", compared on {rows:,} of {of:,} rows ({origins} of {many} origins): no baseline could be learned"
+        " before",
+        "zh": f"，基于 {of:,} 行中的 {rows:,} 行（{many} 个时点中的 {origins} 个）：此前尚无法学习基线",
     }
 
 
@@ -85,17 +109,48 @@ def better_at(one: Result, metric: str) -> tuple[int, int]:
     return sum(value > 0 for value in told), len(told)
 
 
-HOW: Text = {
-    "en": "At each origin the procedure was fitted anew to what was known then and asked about everybody in the"
-    " cohort. Brackets are 95 % intervals from 200 draws of users, the same draws for ours and the baselines. They"
-    " say how much other users would change a number; how much another season would, the origins show.",
-    "zh": "在每个时点，仅用当时已知的数据重新拟合，并对全体目标用户给出预测。方括号为对用户重抽样200次得到的"
-    "95%区间，本模型与基线使用同一批抽样。区间反映换一批用户会有多大变化；换一个季节的变化请看各时点之间的差别。",
+def how(heads: Mapping[str, Result], recipe: str) -> Text:
+    """How the numbers came about: how often users were drawn, and whose settings were back-tested.
+
+    Parameters
+    ----------
+    recipe
+        `backtest.Backtest.recipe`: ``yaml``, ``given``, or the number of a version.
+    """
+    pooled = [one["pooled"]["draws"] for one in heads.values() if "draws" in one["pooled"]]
+    parts = [found["draws"] for one in heads.values() for found in _parts(one) if "draws" in found]
+    drawn, among = _range(pooled), _range(parts)
+    whose = RECIPES.get(recipe, {"en": f"those of version {recipe}", "zh": f"版本 {recipe} 的设置"})
+    return {
+        "en": "At each origin the procedure was fitted anew to what was known then and asked about everybody in the"
+        f" cohort; its settings are {whose['en']}. Brackets are 95 % intervals from {drawn} draws of users (single"
+        f" origins and segments: {among}), the same draws for ours and the baselines. They say how much other users"
+        " would change a number; how much another season would, the origins show.",
+        "zh": f"在每个时点，仅用当时已知的数据重新拟合，并对全体目标用户给出预测；所用设置为{whose['zh']}。"
+        f"方括号为对用户重抽样{drawn}次（单个时点与细分人群：{among}次）得到的95%区间，本模型与基线使用同一批抽样。"
+        "区间反映换一批用户会有多大变化；换一个季节的变化请看各时点之间的差别。",
+    }
+
+
+def _parts(one: Result) -> list[Mapping[str, Any]]:
+    return [*one["by_origin"], *(found for parts in one["by_segment"].values() for found in parts.values())]
+
+
+def _range(counts: Sequence[int]) -> str:
+    low, high = (min(counts), max(counts)) if counts else (0, 0)
+    return f"{low}" if low == high else f"{low}-{high}"
+
+
+RECIPES: dict[str, dict[str, str]] = {
+    "yaml": {"en": "those of the model's YAML file", "zh": "模型YAML文件中的设置"},
+    "given": {"en": "those that were given (see the run)", "zh": "调用时给定的设置（见运行记录）"},
 }
 SEGMENTS_CAPTION: Text = {
-    "en": "Difference to the best baseline with 95 % interval: right of the line ours is better. Blue: surely better;"
-    " orange: surely worse; grey: not shown.",
-    "zh": "与最佳基线之差及95%区间：线右侧表示本模型更好。蓝色：显著更好；橙色：显著更差；灰色：未见差异。",
+    "en": "Difference to the best baseline with 95 % interval: right of the line ours is better. Blue: better;"
+    " orange: worse; grey: not shown. Each interval alone: of twenty parts that do not"
+    " differ, one is coloured by chance.",
+    "zh": "与最佳基线之差及95%区间：线右侧表示本模型更好。蓝色：更好；橙色：更差；灰色：未见差异。"
+    "各区间单独判断、未作多重校正：二十个无差异的人群中平均有一个会因偶然而着色。",
 }
 CALIBRATION: Text = {
     "en": "What was promised (across) against what happened (up), in ten groups of equal size.",

@@ -8,10 +8,11 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from configs import load
+from training.backtest import evaluation
 from training.backtest.evaluation import evaluate_forecasts
 from training.backtest.pictures import origins_figure, segments_figure, splits_figure
 from training.backtest.report import report_page
-from training.backtest.words import better_at, verdict
+from training.backtest.words import SEGMENTS_CAPTION, better_at, how, verdict
 from training.evaluate import Contact
 from training.forecasts import Forecasts
 
@@ -64,6 +65,45 @@ def test_who_knows_more_is_better_at_every_origin_and_everywhere(results):
     assert "优于" in verdict(results["p"], "log_loss")["zh"]
 
 
+def test_an_early_origin_without_baselines_leaves_the_others_compared():
+    rows = frame()
+    early = rows["as_of"] == ORIGINS[0]
+    rows.loc[early, "baseline.blind"] = np.nan
+    rows["baseline.absent"], rows["baseline.rare"] = np.nan, np.where(np.arange(len(rows)) % 400 == 0, 0.5, np.nan)
+    one = evaluate_forecasts(Forecasts(rows, "probability", LOG), Contact(), seed=1)["p"]
+    pooled, later = one["pooled"], rows[~early]
+    assert set(pooled["baselines"]) == {"blind"}
+    assert (pooled["rows"], pooled["compared"]["rows"], pooled["compared"]["origins"]) == (1200, 800, 2)
+    # Ours is measured on all rows, what is compared on those that both answer.
+    assert pooled["ours"]["auroc"]["value"] == pytest.approx(roc_auc_score(rows["y"], rows["p"]))
+    there = pooled["compared"]["ours"]["auroc"]["value"]
+    assert there == pytest.approx(roc_auc_score(later["y"], later["p"]))
+    best = pooled["best"]["auroc"]
+    assert best["difference"]["value"] == pytest.approx(there - 0.5)
+    assert [bool(at["best"]) for at in one["by_origin"]] == [False, True, True]
+    told = verdict(one, "log_loss")
+    assert "better at 2 of 2 origins, compared on 800 of 1,200 rows (2 of 3 origins)" in told["en"]
+    assert "1,200 行中的 800 行" in told["zh"]
+
+
+def test_no_baseline_anywhere_is_said(results):
+    rows = frame().assign(**{"baseline.blind": np.nan})
+    one = evaluate_forecasts(Forecasts(rows, "probability", LOG), Contact(), seed=1)["p"]
+    assert "no baseline to beat" in verdict(one, "log_loss")["en"]
+    assert one["pooled"]["compared"]["rows"] == 0
+
+
+def test_the_page_says_how_often_users_were_drawn(monkeypatch, results):
+    assert "from 200 draws of users (single origins and segments: 200)" in how(results, "yaml")["en"]
+    monkeypatch.setattr(evaluation, "MOST_WORK", 200_000)  # divided by 1,170 rows and two forecasts: 85 draws
+    few = evaluate_forecasts(Forecasts(frame(), "probability", LOG), Contact(), seed=1)
+    said = how(few, "7")
+    assert few["p"]["pooled"]["draws"] == 200
+    assert "重抽样200次（单个时点与细分人群：85-200次）" in said["zh"]
+    assert "those of version 7" in said["en"]
+    assert "Each interval alone" in SEGMENTS_CAPTION["en"]
+
+
 def test_what_is_alike_is_not_called_better():
     rows = frame().assign(**{"baseline.copy": lambda t: t["p"]})
     found = evaluate_forecasts(Forecasts(rows, "probability", LOG), Contact(), seed=1)
@@ -109,6 +149,7 @@ def test_the_page_names_heads_as_text_and_draws_them():
     }
     report = {
         "model": "churn",
+        "recipe": "given",
         "kind": "probability",
         "origins": list(learned),
         "decides": "log_loss",
