@@ -118,8 +118,7 @@ def _part(head: str, by: str, name: str, rows: int, gap: Estimate, each: list[Es
 
 
 def _as_json(one: dict[str, Any]) -> dict[str, Any]:
-    alpha = one["alpha"]
-    return {**one, "gap": one["gap"].as_json(alpha), "each": [at.as_json(alpha) for at in one["each"]]}
+    return {**one, "gap": one["gap"].as_json(one["alpha"]), "each": [at.value for at in one["each"]]}
 
 
 def _moved(p: Floats, by: float, kind: str) -> Floats:

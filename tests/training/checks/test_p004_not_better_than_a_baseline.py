@@ -1,9 +1,13 @@
 """P004 blocks what is proven worse than a baseline, warns of what is not better, and calls noise noise."""
 
+from dataclasses import replace
+
 import numpy as np
+import pandas as pd
 
 from training.checks.p004_not_better_than_a_baseline import CHECK
 from training.checks.run import look_at
+from training.forecasts import Forecasts
 
 BASELINE = "baseline.spender"
 
@@ -66,11 +70,79 @@ def test_without_a_baseline_there_is_no_question(subject):
     assert look_at(subject, CHECK).status == "not_applicable"
 
 
-def test_amounts_are_judged_by_their_error(subject):
+def test_a_head_that_no_baseline_answers_has_not_passed(subject):
     frame = subject.forecasts.frame
-    frame["y"] *= 100.0
-    frame["p"], frame[BASELINE] = frame["y"] * 0.9, 50.0
-    subject.forecasts = type(subject.forecasts)(frame, "spend", subject.forecasts.log)
+    silent = frame.assign(head="p_inactive_90d", **{BASELINE: np.nan})
+    subject.forecasts = replace(subject.forecasts, frame=pd.concat([frame, silent], ignore_index=True))
+    subject.version = replace(subject.version, tags={"heads": "p_inactive_30d p_inactive_90d p_inactive_365d"})
     outcome = look_at(subject, CHECK)
-    assert outcome.status == "passed"
-    assert outcome.evidence["loss"] == "mae"
+    assert outcome.status == "tip", outcome.explanation["en"]
+    assert outcome.evidence["not_compared"] == ["p_inactive_90d", "p_inactive_365d"]
+    assert "p_inactive_90d, p_inactive_365d" in outcome.explanation["en"]
+    assert "All 1 heads" in outcome.explanation["en"]
+    assert "p_inactive_90d" in outcome.next_step["zh"]
+
+
+def test_an_early_origin_without_a_baseline_is_not_compared_and_the_others_are(subject):
+    frame = subject.forecasts.frame
+    first = frame["as_of"] == frame["as_of"].min()
+    frame.loc[first, BASELINE] = np.nan
+    outcome = look_at(subject, CHECK)
+    assert outcome.status == "passed", outcome.explanation["en"]
+    told = outcome.evidence["heads"][0]
+    assert (told["rows"], told["origins"]) == (int((~first).sum()), 2)
+    assert f"p_inactive_30d 2/3 ({int((~first).sum()):,})" in outcome.explanation["en"]
+    # Where it is worse at each of them, it is worse everywhere.
+    order = np.random.default_rng(0).permutation(len(frame))
+    frame["p"], frame["raw"] = frame["p"].to_numpy()[order], frame["raw"].to_numpy()[order]
+    assert look_at(subject, CHECK).blocks
+
+
+def spend(subject, p, baseline):
+    """Most buy nothing; amounts of those who do follow what is expected of them."""
+    rng, frames = np.random.default_rng(3), []
+    for at in sorted(subject.forecasts.frame["as_of"].unique()):
+        expected = rng.gamma(0.7, 30.0, 1500)
+        buys = expected / (expected + 40)
+        truth = np.where(rng.random(1500) < buys, rng.gamma(2.0, expected / buys / 2), 0.0)
+        said = {"p": p(expected, rng), "baseline.rule": baseline(expected, rng)}
+        users = [f"u{n}" for n in range(1500)]
+        frames.append(pd.DataFrame({"user_id": users, "as_of": at, "head": "spend_30d", "y": truth, **said}))
+    subject.version = replace(subject.version, tags={"heads": "spend_30d"})
+    subject.model = replace(subject.model, gate=replace(subject.model.gate, decides="spearman"))
+    subject.forecasts = Forecasts(pd.concat(frames, ignore_index=True).assign(raw=lambda t: t["p"]), "spend", {})
+    return look_at(subject, CHECK)
+
+
+def right(expected, rng):
+    return expected.copy()
+
+
+def rough(expected, rng):
+    return expected * rng.gamma(1.0, 1.0, len(expected))
+
+
+def nothing(expected, rng):
+    return np.zeros(len(expected))
+
+
+def test_a_mean_that_orders_customers_beats_a_rough_one(subject):
+    outcome = spend(subject, right, rough)
+    assert outcome.status == "passed", outcome.explanation["en"]
+    assert outcome.evidence["loss"] == "1 - spearman"
+
+
+def test_nothing_for_everybody_is_no_forecast_though_its_absolute_error_is_small(subject):
+    outcome = spend(subject, right, nothing)
+    frame = subject.forecasts.frame
+    assert np.abs(frame["y"]).mean() < np.abs(frame["y"] - frame["p"]).mean()
+    assert outcome.status == "passed", outcome.explanation["en"]
+    assert spend(subject, nothing, rough).blocks
+
+
+def test_a_total_that_is_far_off_blocks_however_well_customers_are_ordered(subject):
+    outcome = spend(subject, lambda expected, rng: 3 * expected, rough)
+    assert outcome.blocks, outcome.explanation["en"]
+    assert outcome.evidence["heads"][0]["far_at"] == 3
+    slightly = spend(subject, lambda expected, rng: 1.1 * expected, rough)
+    assert slightly.status == "passed", slightly.explanation["en"]
