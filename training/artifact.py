@@ -10,6 +10,7 @@ import numpy as np
 
 from configs import Config, ModelConfig
 from features.catalog import NAMES, digest
+from training.account import account
 from training.models import Fitted, raw_scores
 from training.revision import revision
 from training.stack import Rows
@@ -37,6 +38,7 @@ def provenance(
         },
         "known_until": known_until.isoformat(),
         "trained_by": config.user,
+        "trained_by_account": account(),
         "code": revision(),
     }
 

@@ -13,7 +13,9 @@ from configs import Config, model_of
 from configs.audit import Entry, Row, append
 from configs.errors import GateError
 from serving.scoring import verified
+from training.account import account
 from training.registry import Registry, Version
+from training.run import MODEL_FOLDER
 
 __all__ = ["WORDS", "last_words", "missing_approval", "model_digest", "sign"]
 
@@ -30,12 +32,25 @@ def sign(config: Config, name: str, version: str, word: str, comment: str) -> Ro
     """
     model_of(config, name)
     if word not in WORDS:
-        raise GateError(f"{word!r} is no word of a reviewer", got=word, expected=WORDS)
+        raise GateError(
+            f"{word!r} is no word of a reviewer",
+            got=word,
+            expected=WORDS,
+            run=f"userops sign {name} {version} --approve, --reject or --ask",
+        )
     if word != "approved" and not comment.strip():
-        raise GateError(f"{word} needs a comment", got="none", expected="what is wrong, or the question")
+        option = {"rejected": "--reject", "asked": "--ask"}[word]
+        raise GateError(
+            f"{word} needs a comment",
+            got="none",
+            expected="what is wrong, or the question",
+            run=f'userops sign {name} {version} {option} --comment "..."',
+        )
     registry = Registry(config)
     found = registry.version(name, version)
-    evidence = {"model_json": model_digest(registry, found)}
+    meta = registry.read_json(found.run_id, f"{MODEL_FOLDER}/model.json")
+    accounts = {"account": account(), "trained_by_account": meta.get("trained_by_account")}
+    evidence = {"model_json": model_digest(registry, found), **accounts}
     (row,) = append(config.audit_uri, Entry(config.user, word, name, found.version, found.run_id, comment, evidence))
     tags = {"review": word, "review.by": row.who, "review.at": row.at, "review.comment": comment}
     registry.set_version_tags(name, found.version, {**tags, "review.audit": row.digest})
@@ -76,6 +91,10 @@ def missing_approval(policy: str, words: dict[str, Row], digest: str, trained_by
     >>> said = {"lin": Row("lin", "approved", "churn", "3", evidence={"model_json": "sha256:1"})}
     >>> missing_approval("other_than_trainer", said, "sha256:1", "lin")
     ['approved only by lin, who trained it']
+    >>> accounts = {"account": "ubuntu", "trained_by_account": "ubuntu"}
+    >>> other = {"wu": Row("wu", "approved", "churn", "3", evidence={"model_json": "sha256:1", **accounts})}
+    >>> missing_approval("other_than_trainer", other, "sha256:1", "lin")
+    ['approved only by wu, under ubuntu, the account that trained it']
     >>> missing_approval("reviewer", said, "sha256:1", "lin")
     []
     """
@@ -83,12 +102,23 @@ def missing_approval(policy: str, words: dict[str, Row], digest: str, trained_by
     if rejected or policy == "none":
         return rejected
     approved = [row for row in words.values() if row.action == "approved"]
-    current = [row.who for row in approved if row.evidence.get("model_json") == digest]
+    current = [row for row in approved if row.evidence.get("model_json") == digest]
     if not current:
         return ["approved before its files were changed" if approved else "nobody approved it"]
     if policy == "other_than_trainer":
         if not trained_by:
             return ["nobody knows who trained it"]
-        if set(current) == {trained_by}:
+        others = [row for row in current if row.who != trained_by]
+        if not others:
             return [f"approved only by {trained_by}, who trained it"]
+        # A name is whatever USEROPS_USER says. Versions of before accounts were kept are judged by names alone.
+        own = [(row.who, row.evidence["account"]) for row in others if _same_account(row)]
+        if len(own) == len(others):
+            said = ", ".join(f"{who}, under {name}" for who, name in own)
+            return [f"approved only by {said}, the account that trained it"]
     return []
+
+
+def _same_account(row: Row) -> bool:
+    name = row.evidence.get("account")
+    return name is not None and name == row.evidence.get("trained_by_account")

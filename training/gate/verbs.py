@@ -61,7 +61,11 @@ def sign(
     comment: Comment = "",
     json_file: JsonFile = None,
 ) -> None:
-    """Approve or reject a version, or ask about it, under the name of this account: the promotion gate reads it."""
+    """Approve or reject a version, or ask about it: the promotion gate reads it.
+
+    Under the name in USEROPS_USER, or that of this account; the account itself is recorded beside it, and a gate that
+    asks for somebody other than the trainer looks at both.
+    """
     from training.gate.sign import sign as say
 
     words = [word for word, said in (("approved", approve), ("rejected", reject), ("asked", ask)) if said]
