@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.resample import Interval, Measure, resample
+from training.resample import gain as gain_of
 from training.search.exam import Answers
 
 __all__ = ["BETTER", "HANDED_ON", "Decision", "kept", "paired_gain", "verdict"]
@@ -51,7 +52,9 @@ def verdict(
     return Decision(outcome, chosen, words, {**evidence, **numbers})
 
 
-def paired_gain(defaults: Sequence[Answers], others: Sequence[Answers], measure: str, seed: int) -> Interval:
+def paired_gain(
+    defaults: Sequence[Answers], others: Sequence[Answers], measure: str, seed: int, tests: int = 1
+) -> Interval:
     """By how much ``others`` are better than ``defaults``, in the mean over origins and heads; users are drawn again.
 
     A user stands at several origins, in several heads: who is drawn is drawn with all of it.
@@ -62,6 +65,8 @@ def paired_gain(defaults: Sequence[Answers], others: Sequence[Answers], measure:
         Answers to the same questions, one per origin.
     measure
         What the values are: `training.resample` knows which are better when lower.
+    tests
+        How many winners were asked at these origins, this one included: the interval's level is 1 - 0.05 / ``tests``.
 
     Examples
     --------
@@ -84,7 +89,9 @@ def paired_gain(defaults: Sequence[Answers], others: Sequence[Answers], measure:
         return mean
 
     drawn = resample({"defaults": measured(defaults), "others": measured(others)}, users, RESAMPLES, seed)
-    return drawn.difference("others", "defaults", measure)
+    draws = gain_of(measure, drawn.draws["others"][measure], drawn.draws["defaults"][measure])
+    low, high = np.nanpercentile(draws, [2.5 / tests, 100 - 2.5 / tests])
+    return Interval(drawn.difference("others", "defaults", measure).value, float(low), float(high))
 
 
 def _words(evidence: Mapping[str, Any], gain: Interval | None, better: bool) -> dict[str, str]:
@@ -94,12 +101,20 @@ def _words(evidence: Mapping[str, Any], gain: Interval | None, better: bool) -> 
             "en": f"{trials} trials: none beat the defaults on the {origins} origins of the search; defaults kept",
             "zh": f"共{trials}次试验：在搜索所用的{origins}个时点上没有一次优于默认参数，保留默认参数",
         }
-    measure, found = evidence["measure"], f"{evidence['found']:.4f}"
-    interval = f"{gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]"
+    measure, found, tests = evidence["measure"], f"{evidence['found']:.4f}", evidence.get("tests", 1)
+    level = f"{100 - 5 / tests:.4g} %"
+    interval = f"{gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}] ({level})"
+    spoilt = not evidence.get("gate_spared", True)
+    until = str(evidence.get("touched_until"))[:10]
     return {
         "en": f"{trials} trials: the best beats the defaults by {found} ({measure}) on the {origins} origins "
-        f"of the search, by {interval} on later ones that the search never saw: "
-        + ("it is used" if better else "that is noise, defaults kept"),
+        f"of the search, by {interval} on later ones that the search never saw"
+        + (f", by which {tests} winners were tested so far: " if tests > 1 else ": ")
+        + ("it is used" if better else "that is noise, defaults kept")
+        + (f"; labels until {until} were used, and the gate looks at some of them again" if spoilt else ""),
         "zh": f"共{trials}次试验：最优参数在搜索所用的{origins}个时点上比默认参数好{found}（{measure}），"
-        f"在搜索未见过的更晚时点上好{interval}：" + ("采用该参数" if better else "属于噪声，保留默认参数"),
+        f"在搜索未见过的更晚时点上好{interval}"
+        + (f"，这些时点至今已检验过{tests}组胜者：" if tests > 1 else "：")
+        + ("采用该参数" if better else "属于噪声，保留默认参数")
+        + (f"；搜索用到了截至{until}的标签，晋级评审会再次用到其中一部分" if spoilt else ""),
     }

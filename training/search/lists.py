@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from configs.errors import TrainingError
 from training.interest.examples import Asked, ask
-from training.interest.fit import SIZE, fit_head
+from training.interest.fit import LEAST_POSITIVES, SIZE, fit_head
 from training.interest.judge import MOST_CANDIDATES
 from training.interest.procedure import Learner, Lessons
 from training.interest.ranker import PARAMETERS
@@ -29,12 +30,18 @@ def lists(learner: Learner) -> Yardstick:
         lessons, known, users = learner.lessons(origin), learner.known(origin), learner.users(origin)
         questions = []
         for head in learner.heads:
+            if min(pairs.y.sum() for pairs in (lessons.learned[head], lessons.later[head])) < LEAST_POSITIVES:
+                continue  # that day taught too little of this head
             task = task_of(learner.histories, known, head, round(learner.horizon_days * DAY_US), users)
+            if not len(task.user):
+                continue  # nobody bought: it tells nothing
             rng = np.random.default_rng(learner.seed)
             asked = ask(
                 learner.histories, known, head, learner.horizon_days, task.user, rng, most=MOST_CANDIDATES, blind=0
             )
             questions.append(_Question(head, task, asked, known.statistics[head].items))
+        if not questions:
+            raise TrainingError(f"interest: nothing could be learned on {origin:%Y-%m-%d}", run="userops status")
         return _Lists(learner, lessons, tuple(questions))
 
     return Yardstick(f"ndcg@{K}", True, {**PARAMETERS, **SIZE}, exam)

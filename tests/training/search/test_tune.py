@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from datetime import timedelta
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -12,13 +13,16 @@ from configs.errors import TrainingError
 from features.ingest import ingest
 from features.periods import as_utc
 from features.simulate import Shop, simulate
+from training.forecasts import past_origins
 from training.judge import horizons_of
-from training.registry import CHALLENGER, CHAMPION, Registry
+from training.registry import CHAMPION, Registry
 from training.search import tune as module
 from training.search.decide import paired_gain
 from training.search.exam import Answers, Yardstick
 from training.search.handed_on import handed_on
-from training.search.tune import origins_of, tune
+from training.search.origins import origins_of
+from training.search.tune import tune
+from training.splits import rolling
 from training.train import train
 
 END = as_utc("2026-06-01")
@@ -67,6 +71,12 @@ def test_a_planted_better_space_wins_and_the_version_is_trained_with_it(config, 
     judged_on, horizon = as_utc(report.judged_on), timedelta(days=14)
     assert max(map(as_utc, found["confirmed_on"])) + horizon <= judged_on
     assert max(map(as_utc, found["searched_on"])) + horizon <= min(map(as_utc, found["confirmed_on"]))
+    # And before any at which the gate, the comparison and the checks will look.
+    model = config.models["churn"]
+    gate = past_origins(config, model, model.gate.origins)
+    assert len(gate) == model.gate.origins
+    assert found["gate_spared"]
+    assert max(map(as_utc, found["confirmed_on"])) + horizon <= as_utc(found["touched_until"]) <= gate[0]
 
 
 def test_what_a_search_found_is_not_lost_by_training_again(config, report, monkeypatch):
@@ -129,20 +139,99 @@ def test_the_origins_of_search_confirmation_and_judgement_do_not_know_each_other
         for days in (450, 739, 1500):
             first = as_utc("2022-01-01")
             try:
-                searched, later, judged = origins_of(model, first, first + timedelta(days=days))
+                searched, later, until, spared = origins_of(model, first, first + timedelta(days=days))
             except TrainingError:
                 assert days < 700, name
                 continue
             horizon = timedelta(days=max(horizons_of(model)))
             assert max(searched) + horizon <= min(later)
-            assert max(later) + horizon <= judged
-            assert judged + horizon <= first + timedelta(days=days)
+            assert max(later) + horizon <= until
+            assert until + horizon <= first + timedelta(days=days)
+            gate = rolling(model.origins, horizons_of(model), first, first + timedelta(days=days), model.gate.origins)
+            assert until == gate[0] if spared else until == gate[-1]
+            assert spared or days < 1500
             assert len(searched) == len(later) >= 1
             assert days < 1500 or len(searched) == model.search.origins
 
 
+@pytest.fixture
+def made_up(config, monkeypatch):
+    """A search whose origins answer as told: (model, exam) -> its case."""
+
+    def made(exam, seed):
+        grid = [END - timedelta(days=14 * k) for k in range(8, 0, -1)]
+        case = module._Case(
+            replace(config, seed=seed),
+            config.models["churn"],
+            Yardstick("log_loss", False, POOR, exam),
+            tuple(grid[2::-1]),
+            tuple(grid[4:6]),
+            END,
+            True,
+        )
+        monkeypatch.setattr(module, "_case", lambda *asked: case)
+        return case
+
+    return made
+
+
+class Told:
+    """An origin at which each further choice of parameters is a little better than all before."""
+
+    users = np.arange(200)
+    asked: ClassVar[dict[str, int]] = {}
+
+    def answers(self, lightgbm):
+        better = 0.02 * self.asked.setdefault(str(sorted(lightgbm.items())), len(self.asked))
+        return Answers({"p": self.users}, {"p": np.random.default_rng(better != 0).normal(9 - better, 0.1, 200)})
+
+
+def test_an_origin_that_cannot_be_examined_is_left_out_with_its_reason(config, made_up):
+    def exam(origin, known_until):
+        if origin in (bad.searched[1], bad.later[0]):
+            raise TrainingError(f"nothing on {origin:%m-%d}")
+        return Told()
+
+    bad = made_up(exam, 1)
+    found = tune(bad.config, bad.model, 3).evidence
+    days = [f"{origin:%Y-%m-%d}" for origin in (*bad.searched, *bad.later)]
+    assert found["searched_on"] == [days[0], days[2]]
+    assert found["confirmed_on"] == days[4:]
+    assert found["left_out"] == {day: f"nothing on {day[5:]}" for day in (days[1], days[3])}
+    assert tune(bad.config, bad.model, 3).evidence == found
+
+
+@pytest.mark.parametrize(("which", "said"), [("searched", "to search on"), ("later", "to confirm on")])
+def test_where_no_origin_can_be_examined_the_defaults_stay(config, made_up, which, said):
+    def exam(origin, known_until):
+        if origin in getattr(bad, which):
+            raise TrainingError("too little on that day")
+        return Told()
+
+    bad = made_up(exam, len(said))
+    decision = tune(bad.config, bad.model, 3)
+    assert (decision.outcome, decision.lightgbm) == ("none", POOR)
+    assert f"defaults kept: nothing {said}: too little on that day" in decision.words["en"]
+
+
+def test_every_further_winner_on_the_same_origins_has_to_be_surer(config, made_up):
+    case = made_up(lambda origin, known_until: Told(), 2)
+    found = [tune(case.config, case.model, trials).evidence for trials in (3, 3, 5)]
+    assert [one["tests"] for one in found] == [1, 1, 2]
+    assert found[0] == found[1]
+    assert "(95 %)" in found[0]["words"]["en"]
+    assert "(97.5 %) on later ones that the search never saw, by which 2 winners were" in found[2]["words"]["en"]
+    users, loss = {"p": Told.users}, np.random.default_rng(0).normal(size=200)
+    worse, better = [Answers(users, {"p": loss})], [Answers(users, {"p": loss * 0.9 - 0.01})]
+    gains = [paired_gain(worse, better, "log_loss", 0, tests) for tests in (1, 2, 5)]
+    assert gains[0].low > gains[1].low > gains[2].low
+    assert gains[0].high < gains[1].high < gains[2].high
+
+
 def test_other_code_is_another_study(config, monkeypatch):
-    case = module._Case(config, config.models["churn"], Yardstick("log_loss", False, {}, None), (END,), (END,), END)
+    case = module._Case(
+        config, config.models["churn"], Yardstick("log_loss", False, {}, None), (END,), (END,), END, True
+    )
     before = case.name
     assert case.name == before
     monkeypatch.setattr(module, "code_digest", lambda: "another")
