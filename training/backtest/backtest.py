@@ -5,12 +5,15 @@ Whatever was forecast at an origin stays in a file of the home: after a kill the
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from configs import Config, ModelConfig, model_of
 from features.events import span
@@ -25,7 +28,7 @@ from training.pictures import calibration_figure, gain_figure
 from training.registry import Registry, Run
 from training.splits import origins_before
 
-__all__ = ["Backtest", "backtest"]
+__all__ = ["Backtest", "backtest", "unnamed"]
 
 Progress = Callable[[str, float], None]
 
@@ -146,13 +149,27 @@ def _logged(config: Config, model: ModelConfig, found: Forecasts, report: Backte
         run.json(asdict(report), "backtest.json")
         run.note(_note(report))
         with tempfile.TemporaryDirectory() as scratch:
-            found.frame.to_parquet(Path(scratch) / "forecasts.parquet", index=False)
+            unnamed(found.frame).to_parquet(Path(scratch) / "forecasts.parquet", index=False)
             run.folder(Path(scratch), "forecasts")
         run_id = run.run_id
     path = config.home / "reports" / f"backtest_{model.name}.html"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page, encoding="utf-8")
     return Backtest(**{**vars(report), "run_id": run_id, "page": str(path)})
+
+
+def unnamed(frame: pd.DataFrame) -> pd.DataFrame:
+    """``frame`` with 16 hexadecimal digits of SHA-256 for each user: MLflow may be a server that others read.
+
+    Whoever has the ids can work the digits out again and join; nobody reads a name or a number of a telephone in them.
+
+    Examples
+    --------
+    >>> unnamed(pd.DataFrame({"user_id": ["u1", "u2", "u1"], "p": [0.1, 0.2, 0.3]}))["user_id"].tolist()
+    ['bb82030dbc2bcaba', '6ca202c88e549dff', 'bb82030dbc2bcaba']
+    """
+    users = {one: hashlib.sha256(str(one).encode()).hexdigest()[:16] for one in frame["user_id"].unique()}
+    return frame.assign(user_id=frame["user_id"].map(users))
 
 
 def _numbers(run: Run, report: Backtest) -> None:
