@@ -26,7 +26,7 @@ from training.dataset import assemble
 from training.forecasts import Forecasts, Recipe, forecasts
 from training.registry import Version
 
-__all__ = ["FILES", "REFITTED", "Side", "foreseen", "read_model", "refitted"]
+__all__ = ["FILES", "REFITTED", "Side", "by_files", "foreseen", "read_model", "refitted"]
 
 Floats = NDArray[np.float64]
 Progress = Callable[[str, float], None]
@@ -93,7 +93,7 @@ def foreseen(
     for side, frame in zip(sides, frames, strict=True):
         own = [origin for origin in origins if side.had_not_seen(origin)]
         side.how.update({origin.isoformat(): FILES if origin in own else REFITTED for origin in origins})
-        said.append(Forecasts(_by_files(config, side, frame, own), ground.kind, ground.log))
+        said.append(Forecasts(by_files(config, side, frame, own), ground.kind, ground.log))
     return said[0], said[1]
 
 
@@ -105,7 +105,7 @@ def refitted(
     return forecasts(config, model, origins, progress, recipe=side.recipe(model))
 
 
-def _by_files(config: Config, side: Side, frame: pd.DataFrame, origins: Sequence[datetime]) -> pd.DataFrame:
+def by_files(config: Config, side: Side, frame: pd.DataFrame, origins: Sequence[datetime]) -> pd.DataFrame:
     """``frame`` with what the version's own files say in the rows of ``origins``."""
     if not origins or not isinstance(side.model, Model):
         return frame

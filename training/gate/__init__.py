@@ -2,6 +2,6 @@
 
 ::
 
-    sign ──► judge (metrics · heads · artefact · comparison · checks · approval) ──► promote ──► release
+    sign ──► judge (metrics · heads · artefact · comparison · checks · own files · approval) ──► promote ──► release
                                                                         rollback ◄──┘
 """

@@ -1,42 +1,35 @@
-"""May this version become champion? Everything that speaks against it, not only the first; what is missing does too."""
+"""May this version become champion? Everything that speaks against it, not only the first; what is missing does too.
+
+"Not worse than the champion" is proven neither way by a few origins. So a difference within the margin suffices, proven
+or not; it is refused beyond the margin, and when even the favourable end of its interval is worse by half of it.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from configs import Config, ModelConfig
-from configs.audit import Row, entries, verify
+from configs.audit import verify
 from configs.errors import AuditError, GateError, UseropsError
 from features.catalog import digest
 from serving.scoring import verified
 from serving.scoring.folder import read_folder
 from training.checks import BLOCKERS, Outcome
-from training.checks.run import run_checks, stored_outcomes
+from training.checks.run import run_checks, seal_of, stored_checks
 from training.compare.comparison import Comparison, compare
+from training.gate.case import Case, Progress, Reason
+from training.gate.files import own_files
 from training.gate.sign import last_words, missing_approval
-from training.registry import CHAMPION, Registry, Version
+from training.registry import Registry
 
 __all__ = ["Reason", "Verdict", "judge_promotion", "refuse"]
 
-Progress = Callable[[str, float], None]
 PARITY, SEVERAL_ORIGINS = "P010", "P008"
-
-
-@dataclass(frozen=True)
-class Reason:
-    """One thing that speaks against a version: ``what`` in ``en`` and ``zh``, the two values, what to run."""
-
-    code: str
-    what: dict[str, str]
-    got: object
-    expected: object
-    run: str
 
 
 @dataclass(frozen=True)
@@ -71,10 +64,10 @@ def judge_promotion(config: Config, model: ModelConfig, version: str, progress: 
     registry = Registry(config)
     candidate = registry.version(model.name, version)
     with TemporaryDirectory() as scratch:
-        case = _Case(config, model, registry, candidate, Path(scratch), progress or (lambda message, fraction: None))
+        case = Case(config, model, registry, candidate, Path(scratch), progress or (lambda message, fraction: None))
         reasons = [
             reason
-            for look in (_audited, _artefact, _metrics, _heads, _checked, _not_worse, _approved)
+            for look in (_audited, _artefact, _metrics, _heads, _checked, _not_worse, own_files, _approved)
             for reason in look(case)
         ]
         return Verdict(model.name, candidate.version, candidate.run_id, case.before, reasons, case.evidence)
@@ -93,44 +86,7 @@ def refuse(verdicts: list[Verdict], lang: str = "en") -> GateError:
     return GateError("\n  - ".join([f"the gate refuses {names}; nothing was promoted", *lines]))
 
 
-@dataclass
-class _Case:
-    """A version before the gate; what each look finds out is kept in ``evidence``."""
-
-    config: Config
-    model: ModelConfig
-    registry: Registry
-    candidate: Version
-    scratch: Path
-    show: Progress
-    evidence: dict[str, Any] = field(default_factory=dict)
-
-    @cached_property
-    def before(self) -> str | None:
-        """The champion now."""
-        return self.registry.aliased(self.model.name, CHAMPION)
-
-    @cached_property
-    def folder(self) -> Path:
-        """The version's files."""
-        return self.registry.folder(self.model.name, self.candidate.version, self.scratch / self.model.name)
-
-    @cached_property
-    def heads(self) -> list[str]:
-        """What the version answers: a label that could not be learned is not in it."""
-        return self.candidate.tags.get("heads", "").split() or list(self.model.heads)
-
-    def rows(self) -> list[Row]:
-        """What the audit table says of the version."""
-        return entries(self.config.audit_uri, self.model.name, self.candidate.version)
-
-    def reason(self, code: str, en: str, zh: str, got: object, expected: object, run: str) -> Reason:
-        """One reason; ``run`` may name the model as ``{model}`` and the version as ``{version}``."""
-        command = run.format(model=self.model.name, version=self.candidate.version)
-        return Reason(code, {"en": en, "zh": zh}, got, expected, command)
-
-
-def _audited(case: _Case) -> Iterator[Reason]:
+def _audited(case: Case) -> Iterator[Reason]:
     """The audit table is as it was written, and holds what the version's tags say it holds."""
     run = "userops audit"
     try:
@@ -147,7 +103,7 @@ def _audited(case: _Case) -> Iterator[Reason]:
         yield case.reason("audit", what, "版本标签所指的审核记录不在审计表中", named, "a row of that digest", run)
 
 
-def _artefact(case: _Case) -> Iterator[Reason]:
+def _artefact(case: Case) -> Iterator[Reason]:
     """The files are whole, are this version's, and read the features that there are."""
     run = "userops train {model}"
     try:
@@ -170,12 +126,18 @@ def _artefact(case: _Case) -> Iterator[Reason]:
         yield case.reason("parity", what, "模型训练所用的特征目录与现在不同", meta["catalogue_digest"], digest(), run)
 
 
-def _metrics(case: _Case) -> Iterator[Reason]:
+def _metrics(case: Case) -> Iterator[Reason]:
     """Every head has every metric that the gate requires, as a finite number."""
     found = case.candidate.metrics
     case.evidence["gate"] = asdict(case.model.gate)
     case.evidence["metrics"] = {name: value for name, value in sorted(found.items()) if ".baseline." not in name}
-    for head in case.heads:
+    # A year ahead is answered before there is a year to judge it by: ``model.json`` says of which heads.
+    later = _not_judged(case.meta.get("heads", {}))
+    case.evidence["heads"] = {"served": case.heads, "not_judged_yet": later}
+    judged = [head for head in case.heads if head not in later]
+    if not judged:
+        yield case.reason("metric", "no head was judged", "没有任何输出经过评估", later, "one", "userops train {model}")
+    for head in judged:
         for metric in case.model.gate.required:
             name = f"{head}.{metric}".replace("@", "_at_")
             if not math.isfinite(found.get(name, math.nan)):
@@ -183,28 +145,30 @@ def _metrics(case: _Case) -> Iterator[Reason]:
                 yield case.reason("metric", what, zh, found.get(name), "a number", "userops train {model}")
 
 
-def _heads(case: _Case) -> Iterator[Reason]:
+def _heads(case: Case) -> Iterator[Reason]:
     """No score that customers get today goes away."""
     if case.before is None or case.before == case.candidate.version:
         return
-    served = case.registry.version(case.model.name, case.before).tags.get("heads", "").split()
+    served = case.heads_before
     if lost := sorted(set(served) - set(case.heads)):
         what = f"it does not answer {', '.join(lost)}, which the champion does"
         zh = f"缺少冠军模型已有的输出：{', '.join(lost)}"
         yield case.reason("heads", what, zh, sorted(case.heads), sorted(served), "userops train {model}")
 
 
-def _checked(case: _Case) -> Iterator[Reason]:
+def _checked(case: Case) -> Iterator[Reason]:
     """No blocking check fires, and none of them is without an answer; parity must have been seen to hold."""
     arguments = (case.config, case.model, case.candidate.version)
-    there = {outcome.code: outcome for outcome in stored_outcomes(case.config, case.model.name, case.candidate.version)}
+    there, thorough = _known(case)
     excused = SEVERAL_ORIGINS if case.before is None else None
     unanswered = [
-        code for code in BLOCKERS if code not in there or (there[code].status == "skipped" and code != excused)
+        code
+        for code in BLOCKERS
+        # What is published may have changed a minute ago: of parity no answer is kept.
+        if code == PARITY or not thorough or code not in there or (there[code].status == "skipped" and code != excused)
     ]
-    if unanswered:
-        run = run_checks(*arguments, lambda message, fraction: case.show(message, 0.5 * fraction), only=unanswered)
-        there |= {outcome.code: outcome for outcome in run}
+    run = run_checks(*arguments, lambda message, fraction: case.show(message, 0.5 * fraction), only=unanswered)
+    there |= {outcome.code: outcome for outcome in run}
     case.evidence["checks"] = {code: _short(outcome) for code, outcome in sorted(there.items())}
     again = "userops check {model} {version}"
     for code in BLOCKERS:
@@ -226,7 +190,17 @@ def _checked(case: _Case) -> Iterator[Reason]:
             yield case.reason(kind, what, zh, "issue", "no blocking issue", again)
 
 
-def _not_worse(case: _Case) -> Iterator[Reason]:
+def _known(case: Case) -> tuple[dict[str, Outcome], bool]:
+    """What was said of these very data, features and files; and whether it was looked at as thoroughly as is needed."""
+    stored = stored_checks(case.config, case.model.name, case.candidate.version)
+    seal = seal_of(case.config, case.registry, case.candidate)
+    if any(stored.get(name) != value for name, value in seal.items()):
+        return {}, True
+    outcomes = [Outcome(**one) for one in stored["outcomes"]]
+    return {one.code: one for one in outcomes}, bool(stored.get("thorough")) or case.before is None
+
+
+def _not_worse(case: Case) -> Iterator[Reason]:
     """On the same users and origins, no head is worse than the champion's by more than the margin."""
     gate, again = case.model.gate, "userops compare {model} champion {version}"
     if case.before is None:
@@ -251,22 +225,29 @@ def _not_worse(case: _Case) -> Iterator[Reason]:
     yield from _worse(case, found, again)
 
 
-def _worse(case: _Case, found: Comparison, again: str) -> Iterator[Reason]:
+def _worse(case: Case, found: Comparison, again: str) -> Iterator[Reason]:
     gate = case.model.gate
+    owed = set(found.heads_of_first) - set(_not_judged(case.heads_before))
     for head in case.heads:
         difference = found.worse_by(head, gate.decides)
         if difference is None:
-            if head in found.heads_of_first:
+            if head in owed:
                 what, zh = f"{head}: no paired {gate.decides}", f"{head}：缺少配对比较的 {gate.decides}"
                 yield case.reason("comparison", what, zh, None, "a paired difference", again)
-        elif not difference.value <= gate.margin:
+            continue
+        got = f"worse by {difference.value:.4g} [{difference.low:.4g}, {difference.high:.4g}]"
+        if not difference.value <= gate.margin:
             what = f"{head}: {gate.decides} is worse than the champion's beyond the margin"
             zh = f"{head}：{gate.decides} 比冠军模型差，超出允许范围"
-            got = f"worse by {difference.value:.4g} [{difference.low:.4g}, {difference.high:.4g}]"
             yield case.reason("comparison", what, zh, got, f"at most {gate.margin:g}", again)
+        elif difference.low > gate.margin / 2:
+            what = f"{head}: {gate.decides} is surely worse than the champion's, by more than half the margin"
+            zh = f"{head}：{gate.decides} 确定比冠军模型差，超出允许范围的一半"
+            expected = f"an interval that begins at or below {gate.margin / 2:g}: not proven worse suffices"
+            yield case.reason("comparison", what, zh, got, expected, again)
 
 
-def _approved(case: _Case) -> Iterator[Reason]:
+def _approved(case: Case) -> Iterator[Reason]:
     """The reviewers that the policy demands have approved these very files, and nobody rejects them."""
     policy = case.model.gate.approval
     try:
@@ -281,6 +262,10 @@ def _approved(case: _Case) -> Iterator[Reason]:
     for what in missing_approval(policy, words, str(case.evidence.get("model_json")), trained_by):
         run = 'userops sign {model} {version} --approve --comment "..."'
         yield case.reason("approval", f"approval: {what}", f"审批：{what}", what, f"approval by {policy}", run)
+
+
+def _not_judged(heads: Mapping[str, Any]) -> list[str]:
+    return [head for head, said in heads.items() if said.get("judged") is False]
 
 
 def _data_hash(meta: dict[str, Any]) -> str | None:

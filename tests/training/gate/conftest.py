@@ -96,6 +96,12 @@ def config(tmp_path, prepared, monkeypatch):
 
 
 @pytest.fixture
+def another(config, booster, tmp_path):
+    """Registers one more version, as `train` does."""
+    return lambda *given, **named: train(Registry(config), booster, tmp_path, *given, **named)
+
+
+@pytest.fixture
 def killed(config):
     """Runs code in another process that is killed with SIGKILL where the code says ``die()``."""
 

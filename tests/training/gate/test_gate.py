@@ -12,9 +12,11 @@ from training.aliases import aliases_of, move
 from training.checks import BLOCKERS
 from training.checks.catalogue import CHECKS
 from training.checks.outcome import Found
+from training.checks.run import seal_of
 from training.compare.comparison import Comparison
 from training.compare.paired import Pair
 from training.evaluate import Interval
+from training.gate.files import FilesLook, HeadOfFiles
 from training.gate.judge import judge_promotion
 from training.gate.promote import promote
 from training.gate.sign import sign
@@ -23,18 +25,55 @@ from training.registry import CHAMPION, PREVIOUS, Registry
 HEADS = ("p_inactive_14d", "p_inactive_30d")
 
 
+@pytest.fixture(autouse=True)
+def files(monkeypatch):
+    """What the version's own files say of the judged origin: what its recipe said, unless a test says otherwise."""
+    said = {head: _same() for head in HEADS}
+
+    def look(config, model, side):
+        if "error" in said:
+            raise TrainingError(said["error"])
+        return FilesLook("2026-03-02T00:00:00+00:00", "files beside recipe", said, []) if said else None
+
+    monkeypatch.setattr("training.gate.files.look_at_files", look)
+    return said
+
+
+def _same(*faults):
+    return HeadOfFiles(100, 0.4, 0.41, 0.43, 0.3, 0.31, 0.3, 0.99, faults)
+
+
 @pytest.fixture
 def outcomes(monkeypatch):
-    """What the checks say, by code; all passed unless a test says otherwise. One that is not there is run."""
-    said = {check.code: _outcome(check.code) for check in CHECKS}
+    """What the checks say, by code; all passed unless a test says otherwise. One that is not there is run.
+
+    ``stored`` changes what they were said of, ``asked`` collects what is run again.
+    """
+    said = Said({check.code: _outcome(check.code) for check in CHECKS})
 
     def run(config, model, version, progress=None, only=None):
+        said.asked.append(list(only))
         said.update({code: _outcome(code) for code in only if code not in said})
         return [said[code] for code in only]
 
-    monkeypatch.setattr("training.gate.judge.stored_outcomes", lambda config, model, version: list(said.values()))
+    def stored(config, model, version):
+        registry = Registry(config)
+        seal = seal_of(config, registry, registry.version(model, version))
+        content = {**seal, "thorough": True, **said.stored}
+        return {**content, "outcomes": [one.as_json() for one in said.values()]}
+
+    monkeypatch.setattr("training.checks.run.content_hash", lambda config: "sha256:data")
+    monkeypatch.setattr("training.gate.judge.stored_checks", stored)
     monkeypatch.setattr("training.gate.judge.run_checks", run)
     return said
+
+
+class Said(dict):
+    """Outcomes by code, what they were said of, and which were run again."""
+
+    def __init__(self, outcomes):
+        super().__init__(outcomes)
+        self.stored, self.asked = {}, []
 
 
 def _outcome(code, status="passed"):
@@ -106,6 +145,23 @@ def test_a_blocking_check(judged, outcomes, code):
     assert codes(judged()) == ["parity" if code == "P010" else "check"]
 
 
+STALE = {"data_hash": "sha256:older", "catalogue_digest": "c", "model_json": "sha256:other files", "thorough": False}
+
+
+@pytest.mark.parametrize("part", STALE)
+def test_what_was_said_of_other_data_features_or_files_is_asked_again(judged, outcomes, part):
+    assert judged().allowed
+    outcomes.stored[part] = STALE[part]
+    assert judged().allowed
+    assert outcomes.asked == [["P010"], list(BLOCKERS)]  # parity always: what is published may have changed
+
+
+def test_a_first_champion_needs_no_thorough_look(judged, outcomes, config):
+    outcomes.stored["thorough"] = False
+    assert judge_promotion(_without_champion(config), config.models["churn"], "2").allowed
+    assert outcomes.asked == [["P010"]]
+
+
 def test_a_finding_that_is_accepted(judged, outcomes, config):
     outcomes["P001"] = _outcome("P001", "ignored")
     (reason,) = judged().reasons
@@ -162,6 +218,38 @@ def test_a_worse_paired_difference(judged, difference):
     assert judged(margin=0.01).allowed
 
 
+def test_surely_worse_by_more_than_half_the_margin(judged, difference):
+    difference["p_inactive_30d"] = 0.0215  # the interval begins at 0.0115
+    assert judged(margin=0.022).reasons[0].what["en"] == (
+        "p_inactive_30d: log_loss is surely worse than the champion's, by more than half the margin"
+    )
+    difference["p_inactive_30d"] = 0.0205  # within the margin and not proven
+    assert judged(margin=0.022).allowed
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [("loss", "have a higher loss than"), ("mean", "are further from what"), ("order", "order users unlike")],
+)
+def test_files_that_do_not_say_what_their_recipe_said(judged, files, fault, said):
+    files["p_inactive_30d"] = _same(fault)
+    verdict = judged()
+    (reason,) = verdict.reasons
+    assert reason.code == "files"
+    assert f"p_inactive_30d: its own files {said}" in reason.what["en"]
+    assert verdict.evidence["files"]["heads"]["p_inactive_30d"]["faults"] == (fault,)
+    assert verdict.evidence["files"]["origin"].startswith("2026-03-02")
+
+
+def test_files_that_cannot_be_asked(judged, files):
+    files["error"] = "too short"
+    assert codes(judged()) == ["files"]
+    files.clear()
+    verdict = judged()
+    assert verdict.allowed
+    assert verdict.evidence["files"].startswith("not applicable")
+
+
 @pytest.mark.parametrize(
     "planted", [{"p_inactive_30d": None}, {"p_inactive_30d": float("nan")}, {"error": "too short"}]
 )
@@ -204,7 +292,7 @@ def test_a_rejection_counts_under_every_policy_until_it_is_taken_back(judged, co
 def test_files_that_changed_after_the_approval(judged, config):
     sign(config, "churn", "2", "approved", "")
     path = _files(config, "2") / "model.json"
-    path.write_text(path.read_text().replace("0.3", "0.4"))
+    path.write_text(path.read_text().replace("sha256:data", "sha256:date"))
     (reason,) = judged(approval="reviewer").reasons
     assert reason.got == "approved before its files were changed"
 
@@ -253,10 +341,36 @@ def test_a_review_cut_off_the_end_of_the_table_is_missed_by_its_tag(judged, conf
     assert reason.what["en"] == "the review that the version's tags name is not in the audit table"
 
 
-def test_a_head_that_customers_would_lose(judged, config):
-    Registry(config).set_version_tags("churn", "2", {"heads": "p_inactive_14d"})
+def _change(config, version, change):
+    path = _files(config, version) / "model.json"
+    meta = json.loads(path.read_text())
+    change(meta["heads"])
+    path.write_text(json.dumps(meta))
+
+
+@pytest.mark.parametrize("tags", [{"heads": ""}, {"heads": " ".join(HEADS)}])
+def test_a_head_that_customers_would_lose(judged, config, tags):
+    """Whatever the tags of the champion say, or do not say: its files are what answers."""
+    Registry(config).set_version_tags("churn", "1", tags)
+    _change(config, "2", lambda heads: heads.pop("p_inactive_30d"))
     (reason,) = judged().reasons
     assert reason.what["en"] == "it does not answer p_inactive_30d, which the champion does"
+
+
+def test_a_head_that_is_served_before_it_can_be_judged(config, judged, difference, another):
+    """Exactly that head is excused, and named; a head that the champion was judged on is not."""
+    metrics = {f"{HEADS[0]}.{name}": 0.5 for name in ("log_loss", "auroc")}
+    version = another(metrics)
+    assert codes(judged(version)) == ["metric", "metric"]
+    _change(config, version, lambda heads: heads[HEADS[1]].update(judged=False))
+    difference[HEADS[1]] = None
+    verdict = judged(version)
+    assert verdict.evidence["heads"] == {"served": list(HEADS), "not_judged_yet": [HEADS[1]]}
+    assert [reason.what["en"] for reason in verdict.reasons] == [f"{HEADS[1]}: no paired log_loss"]
+    _change(config, "1", lambda heads: heads[HEADS[1]].update(judged=False))
+    assert judged(version).allowed
+    _change(config, version, lambda heads: heads[HEADS[0]].update(judged=False))
+    assert judged(version).reasons[0].what["en"] == "no head was judged"
 
 
 def test_all_faults_are_named_at_once_and_nothing_moves(judged, config, outcomes, difference):
@@ -300,10 +414,11 @@ def test_the_first_champion_says_so(config, outcomes, difference):
 
 def test_a_word_without_a_reason_is_refused(config):
     for word in ("rejected", "asked"):
-        with pytest.raises(GateError, match="needs a comment"):
+        with pytest.raises(GateError, match=r"run: userops sign churn 2 --(reject|ask) --comment"):
             sign(config, "churn", "2", word, " ")
-    with pytest.raises(GateError, match="no word of a reviewer"):
+    with pytest.raises(GateError, match="no word of a reviewer") as told:
         sign(config, "churn", "2", "shrugged", "")
+    assert told.value.run == "userops sign churn 2 --approve, --reject or --ask"
     row = sign(config, "churn", "challenger", "asked", "why <b>so</b>?")
     tags = Registry(config).version("churn", "3").tags
     assert (tags["review"], tags["review.by"], tags["review.comment"]) == ("asked", "wu", "why <b>so</b>?")
