@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from datetime import timedelta
 from itertools import pairwise
@@ -12,11 +13,13 @@ import pytest
 
 from configs import load
 from configs.errors import ConfigError
+from features.catalog import NAMES
 from features.periods import as_utc, days_of
 from serving.scoring.value.model import ValueModel
 from training.dataset import TrainingSet
 from training.forecasts import Recipe
 from training.registry import CHALLENGER, Registry
+from training.retrain.shadow import shadow
 from training.value import train as training
 from training.value.forecast import learn_at, value_at
 from training.value.report import print_spend
@@ -100,7 +103,8 @@ def test_every_horizon_that_is_over_is_judged_and_the_others_say_that_they_are_n
         assert metrics["mae"]["value"] < report.baselines[head]["repeat_last_period"]["mae"]
         assert metrics["vs_repeat_last_period.mae"]["value"] > 0
     version = Registry(config).version("value", CHALLENGER)
-    assert version.tags["heads"] == "spend_30d spend_90d"
+    assert version.tags["heads"] == "spend_30d spend_90d spend_365d"
+    assert [model.meta["heads"][head]["judged"] for head in model.heads] == [True, True, False]
     print_spend("value", report.metrics, report.baselines)
     assert "bg_nbd_gamma_gam" in capsys.readouterr().out
 
@@ -126,6 +130,19 @@ def test_what_was_fitted_is_what_is_served_to_the_last_bit(trained):
         assert model.spend_percentile(served.expected, head).max() == 100.0
     heads = model.spend(x[:, :-1], list(model.heads)).values()
     assert all((after.expected >= before.expected).all() for before, after in pairwise(heads))
+
+
+def test_a_shadow_of_spend_sees_amounts_and_not_only_who_buys(trained):
+    _, model, (_, learned) = trained
+    vectors = pd.DataFrame(learned.today.x[learned.today.horizon == 30.0, :-1], columns=list(NAMES))
+    louder = copy.copy(model)
+    louder._constants = {head: constant + np.log(2) for head, constant in model._constants.items()}
+    for one in shadow(model, louder, vectors):
+        assert one.challenger == pytest.approx(2 * one.champion)
+        assert one.champion == pytest.approx(model.spend(vectors.to_numpy(), [one.head])[one.head].expected.mean())
+        assert one.sound
+    louder._constants = dict.fromkeys(model.heads, float("nan"))
+    assert not any(one.sound for one in shadow(model, louder, vectors))
 
 
 def test_a_forecast_knows_nothing_of_what_followed(config, assembled, bought):

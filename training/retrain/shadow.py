@@ -1,8 +1,8 @@
 """The challenger beside the champion on logged decisions: what it would have said of the very vectors that were served.
 
 Nothing is judged by outcomes here: the challenger has learned from what followed most of these decisions. What must
-hold is that it answers everybody whom the champion answers, with a probability; how far the answers move is for people
-to read, and the gate says which of the two was right at past origins.
+hold is that it answers everybody whom the champion answers, with a probability or an amount; how far the answers move
+is for people to read, and the gate says which of the two was right at past origins.
 """
 
 from __future__ import annotations
@@ -12,22 +12,27 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from features.catalog import NAMES
 from serving.scoring.model import Model
+from serving.scoring.value.model import ValueModel
 from training.page import Section, page, table
 
 __all__ = ["HeadShadow", "as_page", "shadow"]
+
+Floats = NDArray[np.float64]
 
 FAR = 10.0
 
 
 @dataclass(frozen=True)
 class HeadShadow:
-    """One head on the vectors of ``users``: mean probabilities, order, and who moves by ten percentiles or more.
+    """One head on the vectors of ``users``: mean answers, order, and who moves by ten percentiles or more.
 
-    ``lost`` users have an answer of the champion and none of the challenger; ``broken`` answers are no probability.
+    An answer is a probability; of the value model the expected spend. ``lost`` users have an answer of the champion and
+    none of the challenger; ``broken`` answers are no probability, or no amount.
     """
 
     head: str
@@ -65,13 +70,14 @@ def _head(name: str, champion: Model, before: Any, challenger: Model, after: Any
         return HeadShadow(name, users, nothing, nothing, nothing, nothing, nothing, users, 0)
     both = asked & challenger.in_cohort(after, name)
     lost = users - int(both.sum())
-    raws = champion.raw(before[both], name), challenger.raw(after[both], name)
-    p, q = champion.heads[name].calibrator(raws[0]), challenger.heads[name].calibrator(raws[1])
-    broken = int((~(np.isfinite(q) & (q >= 0) & (q <= 1))).sum())
+    (p, raw, place), (q, raw_after, place_after) = (
+        _answers(model, x[both], name) for model, x in ((champion, before), (challenger, after))
+    )
+    most = np.inf if isinstance(challenger, ValueModel) else 1.0
+    broken = int((~(np.isfinite(q) & (q >= 0) & (q <= most))).sum())
     if len(p) < 3:
         return HeadShadow(name, users, nothing, nothing, nothing, nothing, nothing, lost, broken)
-    percentiles = champion.percentile(raws[0], name), challenger.percentile(raws[1], name)
-    order = nothing if np.ptp(raws[0]) == 0 or np.ptp(raws[1]) == 0 else float(spearmanr(*raws).statistic)
+    order = nothing if np.ptp(raw) == 0 or np.ptp(raw_after) == 0 else float(spearmanr(raw, raw_after).statistic)
     return HeadShadow(
         name,
         users,
@@ -79,10 +85,19 @@ def _head(name: str, champion: Model, before: Any, challenger: Model, after: Any
         float(q.mean()),
         float(np.abs(p - q).max()),
         order,
-        float((np.abs(percentiles[0] - percentiles[1]) >= FAR).mean()),
+        float((np.abs(place - place_after) >= FAR).mean()),
         lost,
         broken,
     )
+
+
+def _answers(model: Model, x: Floats, head: str) -> tuple[Floats, Floats, Floats]:
+    """What the service answers, what orders users, and their percentiles: float64[n] each."""
+    if isinstance(model, ValueModel):
+        expected = model.spend(x, [head])[head].expected
+        return expected, expected, model.spend_percentile(expected, head)
+    raw = model.raw(x, head)
+    return model.heads[head].calibrator(raw), raw, model.percentile(raw, head)
 
 
 def as_page(model: str, heads: list[HeadShadow], versions: tuple[str, str]) -> str:
@@ -94,8 +109,8 @@ def as_page(model: str, heads: list[HeadShadow], versions: tuple[str, str]) -> s
         "zh": f"在每位用户最近一次记录的特征上，对照版本 {versions[1]} 与版本 {versions[0]}。",
     }
     words = {
-        "en": "champion, challenger: mean probability; largest: the largest difference; order: Spearman of raw scores.",
-        "zh": "champion、challenger：平均概率；largest：最大差异；order：原始得分的 Spearman 相关。",
+        "en": "champion, challenger: mean answer; largest: the largest difference; order: Spearman of raw scores.",
+        "zh": "champion、challenger：平均预测；largest：最大差异；order：原始得分的 Spearman 相关。",
     }
     title = {"en": f"{model}: shadow comparison", "zh": f"{model}：影子对照"}
     return page(title, lead, [Section({"en": "By head", "zh": "按输出"}, [table(columns, rows), words])])

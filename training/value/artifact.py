@@ -53,6 +53,7 @@ def describe_value(
             "booster": purchase,
             "cohort": definition["cohort"],
             "horizon_days": horizon,
+            "judged": head in metrics,  # else its judgement is missing, and the gate says so
             "calibrator": fitted.chance.platt.at(horizon),
             "raw_percentiles": np.quantile(raw_scores(fitted.chance.booster, x), LEVELS).tolist(),
             "spend_percentiles": np.quantile(expected, LEVELS).tolist(),

@@ -87,7 +87,7 @@ def train_value(config: Config, progress: Progress | None = None) -> TrainReport
             "fits": {"purchase": learned.fitted.log["chance"], "amount": learned.fitted.log},
             "tiers": {"held": tiers_held(rules, told[-1], NAMES) if told else None, "stability": stability},
         }
-        tags = {"judged_on": day, "catalogue": digest(), "heads": " ".join(judged.metrics)}
+        tags = {"judged_on": day, "catalogue": digest(), "heads": " ".join(model.heads)}
         version = registry.new_version(NAME, run, tags)
         try:
             with tempfile.TemporaryDirectory() as scratch:
