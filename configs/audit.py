@@ -194,7 +194,12 @@ def _told(uri: str) -> Iterator[None]:
     except (_sqlalchemy().exc.SQLAlchemyError, OSError, UnicodeEncodeError) as error:
         where = _path(uri) or "in PostgreSQL"
         told = str(getattr(error, "orig", None) or error).strip()
-        raise AuditError(f"the audit table {where} cannot be used", got=told) from None
+        raise AuditError(
+            f"the audit table {where} cannot be used",
+            got=told,
+            because="the database is not there, not ours to write, or locked by another program",
+            run="userops audit, once USEROPS_AUDIT names a database that this account may write",
+        ) from None
 
 
 def _sqlalchemy() -> Any:
