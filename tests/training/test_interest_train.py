@@ -16,6 +16,7 @@ from configs import OriginsConfig, load
 from configs.errors import TrainingError
 from configs.history import PURCHASE, History, code, pack
 from features.build import build
+from features.events import span
 from features.ingest import ingest
 from features.periods import as_utc
 from features.simulate import Shop, simulate
@@ -31,9 +32,10 @@ from training.interest.histories import Histories, read_histories, us
 from training.interest.needs import learn_needs
 from training.interest.procedure import Learner
 from training.interest.ranking import Task, ranking_values, task_of
-from training.interest.train import left_out
+from training.interest.train import learner_of, left_out
 from training.registry import CHALLENGER, CHAMPION, Registry
 from training.release import release
+from training.search.lists import lists
 from training.train import train
 
 END = as_utc("2026-06-01")
@@ -155,6 +157,16 @@ def test_what_training_forecast_is_found_by_the_recipe_of_its_version(config, re
     recipe = Recipe.of_version(Registry(config).read_json(report.run_id, "model/model.json"))
     judged = as_utc(report.judged_on)
     assert kept(config, config.models["interest"], recipe, [judged]) == (judged,)
+
+
+def test_a_search_asks_only_days_that_teach_enough(config, histories, monkeypatch):
+    learner = learner_of(config, config.models["interest"], histories, span(config)[0], lambda said, done: None)
+    answers = lists(learner).exam(ORIGIN, END).answers({"trees": 5})
+    assert set(answers.values) == set(HEADS)
+    assert 0 < answers.mean < 1
+    monkeypatch.setattr("training.search.lists.LEAST_POSITIVES", 10**9)
+    with pytest.raises(TrainingError, match="nothing could be learned on 2026-04-01"):
+        lists(learner).exam(ORIGIN, END)
 
 
 def test_nothing_after_the_origin_reaches_features(histories, known):
