@@ -12,10 +12,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from training.backtest.evaluation import MOST_WORK, OURS, draws_of
-from training.resample import Measure, Resampled, resample
+from training.resample import Measure, Resampled, gain, resample
 from training.value.measures import MEASURES, measure
 
-__all__ = ["FAR_OFF", "amounts", "at_each", "deciding"]
+__all__ = ["FAR_OFF", "amounts", "at_each", "better", "deciding"]
 
 Floats = NDArray[np.float64]
 
@@ -49,6 +49,12 @@ def amounts(rows: pd.DataFrame, names: Sequence[str], seed: int = 0) -> Resample
     """
     measures = {OURS: _over_origins(rows, "p"), **{one: _over_origins(rows, f"baseline.{one}") for one in names}}
     return resample(measures, rows["user_id"].to_numpy(str), draws_of(len(rows), len(measures), MOST_WORK), seed)
+
+
+def better(drawn: Resampled, name: str, metric: str) -> tuple[float, float, int]:
+    """How much better ours is than a baseline of `amounts`: the value, its standard error, and of how many draws."""
+    told = gain(metric, drawn.draws[OURS][metric], drawn.draws[name][metric])
+    return drawn.difference(OURS, name, metric).value, float(np.nanstd(told, ddof=1)), int(np.isfinite(told).sum())
 
 
 def at_each(rows: pd.DataFrame, column: str) -> list[dict[str, float]]:

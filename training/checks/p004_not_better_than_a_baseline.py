@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from training.backtest.amounts import FAR_OFF, amounts, at_each, deciding
-from training.backtest.evaluation import OURS
+from training.backtest.amounts import FAR_OFF, amounts, at_each, better, deciding
 from training.checks.clustered import Estimate, auroc_by, clustered, losses, mean
 from training.checks.outcome import Check, Found
 from training.resample import gain
@@ -153,21 +152,16 @@ def _of_amounts(rows: pd.DataFrame, name: str, decides: str) -> dict[str, Any]:
     """What decides, and how much nearer to the truth the total is; of each, the mean over origins."""
     drawn = amounts(rows, [name])
 
-    def better(metric: str) -> tuple[float, float, float]:
-        value = drawn.difference(OURS, name, metric).value
-        told = gain(metric, drawn.draws[OURS][metric], drawn.draws[name][metric])
-        return value, float(np.nanstd(told, ddof=1)), float(np.isfinite(told).sum() - 1)
-
     gaps = [
         {m: float(gain(m, np.array(ours[m]), np.array(theirs[m]))) for m in (decides, "bias")}
         for ours, theirs in zip(at_each(rows, "p"), at_each(rows, f"baseline.{name}"), strict=True)
     ]
-    value, *error = better(decides)
+    (value, error, draws), (nearer, nearer_error, _) = (better(drawn, name, m) for m in (decides, "bias"))
     return {
         "worse_at": sum(gap[decides] < 0 for gap in gaps),
         "far_at": sum(gap["bias"] < -FAR_OFF for gap in gaps),
-        "loss": Estimate(-value, *error),
-        "bias": Estimate(*better("bias")),
+        "loss": Estimate(-value, error, draws - 1.0),
+        "bias": Estimate(nearer, nearer_error, draws - 1.0),
     }
 
 

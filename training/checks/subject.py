@@ -24,7 +24,6 @@ from training.dataset import TrainingSet, assemble
 from training.forecasts import Forecasts, Recipe, forecasts, kept, known_until, past_origins
 from training.judge import horizons_of
 from training.monitor.reference import chosen
-from training.monitor.watched import load_version
 from training.registry import Registry, Version
 from training.splits import origins_before
 from training.stack import Family, Rows, families, stack
@@ -67,7 +66,7 @@ class Subject:
     @cached_property
     def scorer(self) -> Model:
         """The version as serving loads it; of a model that scores users."""
-        model = load_version(Registry(self.config), self.model.name, self.version.version)
+        model = Registry(self.config).model(self.model.name, self.version.version)
         assert isinstance(model, Model)
         return model
 

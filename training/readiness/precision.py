@@ -6,14 +6,15 @@ Rows of one user resemble each other: whatever is averaged here is averaged with
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["LEAST_OF_A_KIND", "Advice", "Mean", "advise", "auroc_half_width", "mean_of"]
+from training.checks.clustered import mean
+
+__all__ = ["LEAST_OF_A_KIND", "Advice", "Mean", "Z", "advise", "auroc_half_width", "mean_of"]
 
 Floats = NDArray[np.float64]
 
@@ -35,8 +36,13 @@ class Advice:
 
     ``use`` is ``model`` (surely better than the best baseline), ``baseline`` (the model is surely not better, or it is
     open: then ``more`` times as many rows would settle it, if the difference stays), or ``wait`` (fewer than ten labels
-    of a kind: ``more`` times as many are needed before anything can be said). ``more`` is None where no number of rows
-    would help. Half widths are those that the next judgement on as many rows will have.
+    of a kind: ``more`` times as many are needed before anything can be said; or no ``baseline`` to compare with: a
+    model that was compared with nothing is not proven). ``more`` is None where no number of rows would help. Half
+    widths are those that the next judgement on as many rows will have.
+
+    ``better_by`` is in units of ``measure``. ``rows`` of ``origins`` are those that the baselines answer, ``left_out``
+    the others. ``far_off``: the total of the model is so much further from the truth than the baseline's that it is not
+    used, however well it orders.
     """
 
     use: str
@@ -44,12 +50,16 @@ class Advice:
     rows: int
     users: int
     positives: int
-    auroc_half: float | None
-    loss_half: float | None
-    mean_half: float | None
-    better_by: float | None
-    better_half: float | None
-    more: float | None
+    auroc_half: float | None = None
+    loss_half: float | None = None
+    mean_half: float | None = None
+    better_by: float | None = None
+    better_half: float | None = None
+    more: float | None = None
+    measure: str = "log_loss"
+    origins: int = 1
+    left_out: int = 0
+    far_off: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """The numbers."""
@@ -57,20 +67,15 @@ class Advice:
 
 
 def mean_of(values: Floats, users: ArrayLike) -> Mean:
-    """The mean, with users as clusters.
+    """The mean, with users as clusters; rows of a single user say nothing of others.
 
     Examples
     --------
-    >>> mean_of(np.array([0.0, 1, 0, 1]), ["a", "b", "c", "d"]).half > mean_of(np.array([0.0, 1]), ["a", "a"]).half
+    >>> mean_of(np.array([0.0, 1, 0, 1]), ["a", "b", "c", "d"]).half < mean_of(np.array([0.0, 1]), ["a", "a"]).half
     True
     """
-    codes = np.unique(np.asarray(users, dtype=str), return_inverse=True)[1]
-    mean = float(values.mean())
-    apart = np.bincount(codes, values - mean)
-    count = len(apart)
-    # One user more or less: the usual correction of a small number of clusters.
-    spread = math.sqrt(float((apart**2).sum()) * count / max(count - 1, 1))
-    return Mean(mean, Z * spread / len(values))
+    estimate = mean(values, np.asarray(users, dtype=str))
+    return Mean(estimate.value, Z * estimate.error)
 
 
 def auroc_half_width(auroc: float, positives: float, negatives: float) -> float:
@@ -88,7 +93,14 @@ def auroc_half_width(auroc: float, positives: float, negatives: float) -> float:
 
 
 def advise(
-    y: Floats, loss: Floats, beside: Mapping[str, Floats], users: ArrayLike, auroc: float | None, gap: Floats
+    y: Floats,
+    loss: Floats,
+    users: ArrayLike,
+    auroc: float | None,
+    gap: Floats,
+    best: str | None,
+    better: Mean | None,
+    far_off: bool = False,
 ) -> Advice:
     """What to use.
 
@@ -96,30 +108,33 @@ def advise(
     ----------
     y
         What followed; above 0 is a positive. Shape (n,), as all others.
-    loss, beside
-        What each row costs by the model, and by each baseline: lower is better.
+    loss
+        What each row costs by the model: lower is better.
     auroc
         Of the model's raw scores; None where it is not defined.
     gap
         Prediction minus truth, whose mean says whether the level is right.
+    best, better
+        The best baseline, and by how much the model is better than it; None where no baseline answers.
+    far_off
+        Whether the total rules the model out.
     """
     rows, positives = len(y), int((y > 0).sum())
     people = len(np.unique(np.asarray(users, dtype=str)))
     rarer = min(positives, rows - positives)
-    best = min(beside, key=lambda name: float(beside[name].mean())) if beside else None
     if rarer < LEAST_OF_A_KIND:
-        more = LEAST_OF_A_KIND / rarer if rarer else None
-        return Advice("wait", best, rows, people, positives, None, None, None, None, None, more)
+        return Advice("wait", best, rows, people, positives, more=LEAST_OF_A_KIND / rarer if rarer else None)
     share = people / rows
     halves = (
         None if auroc is None else auroc_half_width(auroc, positives * share, (rows - positives) * share),
         mean_of(loss, users).half,
         mean_of(gap, users).half,
     )
-    if best is None:
-        return Advice("model", None, rows, people, positives, *halves, None, None, None)
-    better = mean_of(beside[best] - loss, users)
+    if best is None or better is None:
+        return Advice("wait", None, rows, people, positives, *halves)
+    told = (best, rows, people, positives, *halves, better.value, better.half)
+    if far_off:
+        return Advice("baseline", *told, far_off=True)
     if better.value > better.half:
-        return Advice("model", best, rows, people, positives, *halves, better.value, better.half, None)
-    more = (better.half / better.value) ** 2 if better.value > 0 else None
-    return Advice("baseline", best, rows, people, positives, *halves, better.value, better.half, more)
+        return Advice("model", *told)
+    return Advice("baseline", *told, more=(better.half / better.value) ** 2 if better.value > 0 else None)

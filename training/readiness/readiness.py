@@ -21,10 +21,12 @@ from configs import Config, ModelConfig, model_of
 from configs.errors import RegistryError, TrainingError
 from features.events import span
 from features.periods import now
+from training.backtest.amounts import FAR_OFF, amounts, better, deciding
+from training.backtest.evaluation import comparable
 from training.evaluate import metrics_of
 from training.forecasts import Forecasts, Recipe, forecasts, kept, past_origins
 from training.judge import MONTH_HORIZON
-from training.readiness.precision import Advice, advise
+from training.readiness.precision import LEAST_OF_A_KIND, Advice, Mean, Z, advise, mean_of
 from training.registry import CHAMPION, Registry
 
 __all__ = ["ALL", "Line", "Readiness", "lines_of", "of_training", "readiness", "sentence", "trainable_at"]
@@ -78,7 +80,7 @@ def readiness(config: Config, name: str, progress: Progress | None = None, origi
         at = trainable_at(model, span(config)[0])
         later = f"{at:%Y-%m-%d}" if at > now(config) else None
         return Readiness(name, _maturity(config, name), [], [], error.what, later)
-    lines = lines_of(found, now(config), model.origins.every_days)
+    lines = lines_of(found, now(config), model.origins.every_days, model.gate.decides)
     return Readiness(name, _maturity(config, name), [f"{at:%Y-%m-%d}" for at in chosen], lines)
 
 
@@ -86,21 +88,25 @@ def of_training(config: Config, model: ModelConfig, judged_at: datetime) -> list
     """The ``readiness`` of a ``model.json``: what training's own judgement says, where it was kept as a forecast."""
     if not kept(config, model, Recipe(model.lightgbm), [judged_at]):
         return []
-    lines = lines_of(forecasts(config, model, [judged_at]), now(config), model.origins.every_days)
+    found = forecasts(config, model, [judged_at])
+    lines = lines_of(found, now(config), model.origins.every_days, model.gate.decides)
     return [_told(one) for one in lines]
 
 
-def lines_of(found: Forecasts, today: datetime, every_days: float) -> list[Line]:
-    """Every head, as a whole and by channel, of forecasts; each further origin comes ``every_days`` later."""
+def lines_of(found: Forecasts, today: datetime, every_days: float, decides: str = "log_loss") -> list[Line]:
+    """Every head, as a whole and by channel, of forecasts; each further origin comes ``every_days`` later.
+
+    ``decides`` is the gate's metric, by which amounts are judged; probabilities are judged by their log-loss.
+    """
     lines = []
     for head, rows in found.frame.groupby("head", sort=False):
         channels = rows["segment.channel"].value_counts() if "segment.channel" in rows else pd.Series(dtype=int)
         named = sorted(str(channel) for channel, count in channels.items() if count >= LEAST_ROWS)
         parts = {ALL: rows, **{one: rows[rows["segment.channel"] == one] for one in named if len(named) > 1}}
-        whole = _advice(rows, found.kind, found.baselines)
+        whole = _advice(rows, found.kind, decides)
         for channel, part in parts.items():
-            advice = whole if channel == ALL else _borrowed(_advice(part, found.kind, found.baselines), whole)
-            origins = part["as_of"].nunique()
+            advice = whole if channel == ALL else _borrowed(_advice(part, found.kind, decides), whole)
+            origins = advice.origins
             until = None
             if advice.more is not None and advice.more < 1000:
                 days = (math.ceil(advice.more * origins) - origins) * every_days
@@ -111,7 +117,7 @@ def lines_of(found: Forecasts, today: datetime, every_days: float) -> list[Line]
 
 def _borrowed(part: Advice, whole: Advice) -> Advice:
     """What is surely better for everybody, and looks better here too, is used here."""
-    looks_better = part.use == "baseline" and part.better_by is not None and part.better_by > 0
+    looks_better = part.use == "baseline" and part.better_by is not None and part.better_by > 0 and not part.far_off
     return replace(part, use="model") if whole.use == "model" and looks_better else part
 
 
@@ -135,19 +141,38 @@ def sentence(line: Line) -> dict[str, str]:
     """What a line means, in ``en`` and ``zh``."""
     one, best = line.advice, line.advice.baseline or "base rate"
     then = (f"; more can be said on {line.until}", f"；预计 {line.until} 可再判断") if line.until else ("", "")
+    if one.left_out:
+        then = (
+            f"{then[0]}; judged on {one.rows} rows of {one.origins} origins, {one.left_out} have no baseline",
+            f"{then[1]}；基于{one.origins}个时点的{one.rows}行，另有{one.left_out}行无基线可比",
+        )
+    if one.use == "wait" and min(one.positives, one.rows - one.positives) >= LEAST_OF_A_KIND:
+        return {
+            "en": f"wait: no simple rule could be learned yet with which to compare the model on {one.rows} rows",
+            "zh": f"请等待：尚无法学习任何简单规则，{one.rows} 行预测无从比较",
+        }
     if one.use == "wait":
         return {
             "en": f"wait: {one.positives} of {one.rows} rows are positive, too few to judge by{then[0]}",
             "zh": f"请等待：{one.rows} 行中仅 {one.positives} 个正例，无法评判{then[1]}",
         }
-    by = "" if one.better_by is None else f" {one.better_by:+.4f} ± {one.better_half:.4f}"
+    unit = "" if one.measure == "log_loss" else f" {one.measure}"
+    by = "" if one.better_by is None else f" {one.better_by:+.4f} ± {one.better_half:.4f}{unit}"
+    if one.far_off:
+        return {
+            "en": f"use {best}: the model's total is much further from the truth{then[0]}",
+            "zh": f"使用 {best}：模型的总额偏离明显更大{then[1]}",
+        }
     if one.use == "model" and one.more is not None:
         return {
             "en": f"use the model: surely better for all, here than {best}{by}{then[0]}",
             "zh": f"使用模型：总体确定更优，此处较 {best}{by}{then[1]}",
         }
     if one.use == "model":
-        return {"en": f"use the model: surely better than {best},{by}", "zh": f"使用模型：确定优于 {best}，{by}"}
+        return {
+            "en": f"use the model: surely better than {best},{by}{then[0]}",
+            "zh": f"使用模型：确定优于 {best}，{by}{then[1]}",
+        }
     open_ = one.better_by is not None and one.better_by > 0
     return {
         "en": f"use {best}: the model is {'not surely' if open_ else 'not'} better,{by}{then[0]}",
@@ -159,15 +184,37 @@ def _told(line: Line) -> dict[str, Any]:
     return {**asdict(line), "text": sentence(line)}
 
 
-def _advice(rows: pd.DataFrame, kind: str, baselines: tuple[str, ...]) -> Advice:
-    y, p = rows["y"].to_numpy(float), rows["p"].to_numpy(float)
-    given = {name: rows[f"baseline.{name}"].to_numpy(float) for name in baselines}
-    known = {name: values for name, values in given.items() if len(values) and not np.isnan(values).any()}
-    losses = _absolute if kind == "spend" else _log_losses
+def _advice(rows: pd.DataFrame, kind: str, decides: str) -> Advice:
+    """What the rows that the baselines answer say; where none answers, what all rows say."""
+    names, there = comparable(rows, kind)
+    y, p, users = there["y"].to_numpy(float), there["p"].to_numpy(float), there["user_id"].to_numpy(str)
     positive = (y > 0).astype(float)
-    order = metrics_of(positive, np.full(len(y), 0.5), rows["raw"].to_numpy(float))["auroc"] if len(y) else math.nan
-    beside = {name: losses(y, values) for name, values in known.items()}
-    return advise(y, losses(y, p), beside, rows["user_id"].to_numpy(str), None if math.isnan(order) else order, p - y)
+    order = metrics_of(positive, np.full(len(y), 0.5), there["raw"].to_numpy(float))["auroc"] if len(y) else math.nan
+    measure = deciding(decides) if kind == "spend" else "log_loss"
+    losses = (_absolute if kind == "spend" else _log_losses)(y, p)
+    compared = (
+        (_amounts(there, names, measure) if kind == "spend" else _losses(there, names)) if names else (None, None)
+    )
+    found = advise(y, losses, users, None if math.isnan(order) else order, p - y, *compared)
+    left_out = len(rows) - len(there)
+    return replace(found, measure=measure, origins=int(there["as_of"].nunique()), left_out=left_out)
+
+
+def _losses(rows: pd.DataFrame, names: list[str]) -> tuple[str, Mean]:
+    """The baseline of the smallest log-loss, and how much smaller ours is."""
+    y = rows["y"].to_numpy(float)
+    beside = {name: _log_losses(y, rows[f"baseline.{name}"].to_numpy(float)) for name in names}
+    best = min(beside, key=lambda name: float(beside[name].mean()))
+    return best, mean_of(beside[best] - _log_losses(y, rows["p"].to_numpy(float)), rows["user_id"].to_numpy(str))
+
+
+def _amounts(rows: pd.DataFrame, names: list[str], measure: str) -> tuple[str, Mean, bool]:
+    """The best baseline by ``measure``, how much better ours is, and whether our total is much further off for sure."""
+    drawn = amounts(rows, names)
+    best = min(names, key=lambda name: better(drawn, name, measure)[0])
+    value, error, _ = better(drawn, best, measure)
+    nearer, off, _ = better(drawn, best, "bias")
+    return best, Mean(value, Z * error), nearer + Z * off < -FAR_OFF
 
 
 def _absolute(y: Floats, p: Floats) -> Floats:

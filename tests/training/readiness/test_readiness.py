@@ -105,10 +105,58 @@ def test_repeated_rows_of_a_user_are_no_news():
     assert once.half == pytest.approx(Z * values.std(ddof=1) / np.sqrt(200))
 
 
-def test_without_a_baseline_the_model_is_all_there_is():
+def test_without_a_baseline_nothing_is_proven():
     y = np.tile([0.0, 1.0], 50)
-    found = advise(y, np.abs(y - 0.4), {}, np.arange(100), 0.6, 0.4 - y)
-    assert (found.use, found.baseline) == ("model", None)
+    found = advise(y, np.abs(y - 0.4), np.arange(100), 0.6, 0.4 - y, None, None)
+    assert (found.use, found.baseline, found.more) == ("wait", None, None)
+    alone = forecast(3000)
+    alone.frame["baseline.rfm"] = np.nan
+    told = lines_of(alone, T, 14)[0]
+    assert (told.advice.use, told.until) == ("wait", None)
+    assert "no simple rule could be learned" in sentence(told)["en"]
+    assert "无从比较" in sentence(told)["zh"]
+
+
+def test_an_early_origin_without_a_baseline_does_not_hide_that_a_baseline_is_better():
+    early, late = forecast(3000, seed=1).frame, forecast(3000, known=0.1, seed=2).frame
+    early["as_of"] -= timedelta(days=28)
+    early["baseline.rfm"] = np.nan
+    both = Forecasts(pd.concat([early, late], ignore_index=True), "probability", {})
+    told = lines_of(both, T, 14)[0]
+    assert (told.advice.use, told.advice.baseline) == ("baseline", "rfm")
+    assert (told.advice.rows, told.advice.origins, told.advice.left_out) == (3000, 1, 3000)
+    assert "judged on 3000 rows of 1 origins, 3000 have no baseline" in sentence(told)["en"]
+
+
+def amounts(times=1.0, seed=0, n=2000):
+    """Most buy nothing; ours is the mean times a number, the baselines are the mean roughly, and nothing at all."""
+    rng = np.random.default_rng(seed)
+    expected = rng.gamma(0.7, 30.0, n)
+    buys = expected / (expected + 40)
+    frame = pd.DataFrame(
+        {
+            "user_id": [f"u{k}" for k in range(n)],
+            "as_of": pd.DatetimeIndex([T - timedelta(days=60)] * n),
+            "head": "spend_30d",
+            "y": np.where(rng.random(n) < buys, rng.gamma(2.0, expected / buys / 2), 0.0),
+            "p": times * expected,
+            "raw": times * expected,
+            "baseline.rough": expected * rng.gamma(1.0, 1.0, n),
+            "baseline.zero": 0.0,
+        }
+    )
+    return Forecasts(frame, "spend", {})
+
+
+def test_amounts_are_judged_by_order_and_total_and_not_by_the_median():
+    frame = amounts().frame
+    assert np.abs(frame["y"]).mean() < np.abs(frame["y"] - frame["p"]).mean()
+    found = lines_of(amounts(), T, 14, "spearman")[0]
+    assert (found.advice.use, found.advice.baseline, found.advice.measure) == ("model", "rough", "spearman")
+    assert "spearman" in sentence(found)["en"]
+    far = lines_of(amounts(times=3.0), T, 14, "spearman")[0]
+    assert (far.advice.use, far.advice.far_off) == ("baseline", True)
+    assert "total is much further" in sentence(far)["en"]
 
 
 def test_every_model_says_when_its_history_will_do():
