@@ -134,7 +134,10 @@ def alone(folder: Path) -> Iterator[None]:
         except BlockingIOError:
             file.seek(0)
             raise Busy(
-                "another retraining is at work", got=f"process {file.read().strip() or '?'}", expected="one at a time"
+                "another retraining is at work",
+                got=f"process {file.read().strip() or '?'}",
+                expected="one at a time",
+                run="the same command again when that process has ended",
             ) from None
         file.truncate(0)
         file.write(str(os.getpid()))

@@ -243,7 +243,7 @@ def test_the_vectors_of_users_do_not_outlive_the_steps_that_read_them(shop, monk
 
 
 def test_a_second_one_is_turned_away(shop):
-    with alone(shop.config.home / "retrain"), pytest.raises(Busy):
+    with alone(shop.config.home / "retrain"), pytest.raises(Busy, match="run: the same command again"):
         shop.retrain()
 
 
