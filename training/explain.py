@@ -6,10 +6,8 @@ This module is the only door to the shap package, whose plots take an `Explanati
 
 from __future__ import annotations
 
-import tempfile
 import warnings
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +17,6 @@ from numpy.typing import NDArray
 from configs import Config
 from serving.scoring.interest.model import InterestModel
 from serving.scoring.model import Model
-from serving.scoring.pyfunc import load
 from training.registry import CHAMPION, Registry
 
 if TYPE_CHECKING:
@@ -33,8 +30,7 @@ Scorer = Model | InterestModel
 
 def version_of(config: Config, model: str, version: str = CHAMPION) -> Scorer:
     """The model of a registered version, a number or an alias, verified file by file."""
-    with tempfile.TemporaryDirectory() as scratch:
-        return load(Registry(config).folder(model, version, Path(scratch) / model))
+    return Registry(config).model(model, version)
 
 
 def cohort_of(model: Model, frame: pd.DataFrame, head: str) -> pd.DataFrame:

@@ -17,12 +17,16 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from configs import Config
 from configs.errors import RegistryError
 from training.revision import commit, revision
 from training.run import COMMIT, EXPERIMENT_KIND, MODEL_FOLDER, NOTE, PARENT, SOURCE, SOURCE_TYPE, USER, Run
+
+if TYPE_CHECKING:
+    from serving.scoring.interest.model import InterestModel
+    from serving.scoring.model import Model
 
 __all__ = ["CHALLENGER", "CHAMPION", "PREVIOUS", "Registry", "Run", "Version", "tagged"]
 
@@ -196,6 +200,13 @@ class Registry:
                 ) from None
             copied.rename(target)
         return target
+
+    def model(self, model: str, name: str) -> Model | InterestModel:
+        """A version as serving loads it, verified file by file, of whatever kind it is."""
+        from serving.scoring.pyfunc import load
+
+        with tempfile.TemporaryDirectory() as scratch:
+            return load(self.folder(model, name, Path(scratch) / model))
 
     def read_json(self, run_id: str, file: str) -> dict[str, Any]:
         """A JSON artefact of a run."""

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import tempfile
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -16,9 +13,7 @@ from configs import Config, ModelConfig
 from configs.errors import UseropsError
 from features.events import span
 from features.periods import as_utc, midnight, now
-from serving.scoring.interest.model import NAME as INTEREST
 from serving.scoring.interest.model import InterestModel
-from serving.scoring.model import Model
 from training.dataset import assemble
 from training.interest.histories import Histories, read_histories
 from training.monitor.calibration import HeadCalibration, judge_calibration, matured
@@ -26,23 +21,9 @@ from training.monitor.interest import category_calibration, interest_population,
 from training.monitor.reference import FILE, Population, Reference, population, reference_of
 from training.registry import Registry, Version
 
-__all__ = ["Watched", "load_version"]
+__all__ = ["Watched"]
 
 Progress = Callable[[str, float], None]
-
-
-def load_version(registry: Registry, model: str, version: str) -> Model | InterestModel:
-    """A registered version as serving loads it."""
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = registry.folder(model, version, Path(scratch) / "model")
-        kind = json.loads((folder / "model.json").read_text(encoding="utf-8")).get("kind", "users")
-        if kind == INTEREST:
-            return InterestModel.load(folder)
-        if kind == "value":
-            from serving.scoring.value.model import ValueModel
-
-            return ValueModel.load(folder)
-        return Model.load(folder)
 
 
 class Watched:
@@ -52,7 +33,7 @@ class Watched:
         self.config, self.model, self.version = config, model, version
         self.show: Progress = progress or (lambda message, fraction: None)
         self.registry = Registry(config)
-        self.scorer = load_version(self.registry, model.name, version.version)
+        self.scorer = self.registry.model(model.name, version.version)
 
     @cached_property
     def known_until(self) -> datetime:

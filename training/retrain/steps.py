@@ -144,7 +144,6 @@ class _Retraining:
 
     def shadow(self, work: Work) -> Mapping[str, Any]:
         from training.monitor.served import read_vectors
-        from training.monitor.watched import load_version
         from training.retrain.shadow import as_page, shadow
 
         with self.run("shadow", work) as run:
@@ -153,7 +152,7 @@ class _Retraining:
                 if champion is None or champion == version or file is None:
                     return _without_shadow(run, "no champion beside it" if file else "no decisions")
                 vectors = read_vectors(file)
-            pair = [load_version(self.registry, self.name, one) for one in (champion, version)]
+            pair = [self.registry.model(self.name, one) for one in (champion, version)]
             if not (isinstance(pair[0], Model) and isinstance(pair[1], Model)):
                 return _without_shadow(run, "the log holds vectors; this model reads histories")
             if pair[0].catalogue_digest != digest():
