@@ -54,7 +54,9 @@ def amounts(rows: pd.DataFrame, names: Sequence[str], seed: int = 0) -> Resample
 def better(drawn: Resampled, name: str, metric: str) -> tuple[float, float, int]:
     """How much better ours is than a baseline of `amounts`: the value, its standard error, and of how many draws."""
     told = gain(metric, drawn.draws[OURS][metric], drawn.draws[name][metric])
-    return drawn.difference(OURS, name, metric).value, float(np.nanstd(told, ddof=1)), int(np.isfinite(told).sum())
+    told = told[np.isfinite(told)]
+    error = float(told.std(ddof=1)) if len(told) > 1 else float("inf")
+    return drawn.difference(OURS, name, metric).value, error, len(told)
 
 
 def at_each(rows: pd.DataFrame, column: str) -> list[dict[str, float]]:
@@ -69,7 +71,10 @@ def _over_origins(rows: pd.DataFrame, column: str) -> Measure:
 
     def counted(weight: Floats | None) -> dict[str, float]:
         chosen = [one if weight is None else np.repeat(one, weight[one].astype(int)) for one in places]
-        found = [measure(truth[one], forecast[one]) for one in chosen if len(one)]
+        # A draw in which nobody buys has no total to be right about.
+        found = [measure(truth[one], forecast[one]) for one in chosen if truth[one].sum() > 0]
+        if not found:
+            return dict.fromkeys(MEASURES, float("nan"))
         return {m: float(np.mean([abs(one[m]) if m == "bias" else one[m] for one in found])) for m in MEASURES}
 
     return counted

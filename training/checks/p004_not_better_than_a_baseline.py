@@ -39,10 +39,9 @@ def look(subject: Subject) -> Found:
     ]
     spend = forecasts.kind == "spend"
     second = "bias" if spend else "auroc"
-    loss = decides if decides in ("mae", "bias") else f"1 - {decides}"
     named = {one["head"] for one in compared}
     alone = [head for head in _heads(subject) if head not in named]
-    evidence: dict[str, Any] = {"loss": loss if spend else "log_loss", "not_compared": alone}
+    evidence: dict[str, Any] = {"not_compared": alone}
     if not compared:
         words = {"en": "No baseline answers any head.", "zh": "没有可比较的基线。"}
         return Found("not_applicable", words, {**evidence, "heads": []})
@@ -124,7 +123,7 @@ def _beside(
     found = []
     for name in baselines:
         rows = frame[frame[f"baseline.{name}"].notna()]
-        if rows.empty:
+        if rows.empty or (kind == "spend" and not rows["y"].any()):
             continue
         differences = _of_amounts(rows, name, decides) if kind == "spend" else _of_probabilities(rows, name)
         size = {"rows": len(rows), "origins": int(rows["as_of"].nunique())}
@@ -142,6 +141,7 @@ def _of_probabilities(rows: pd.DataFrame, name: str) -> dict[str, Any]:
     order, by_ours = auroc_by(y, rows["raw"].to_numpy(float), origin, users)
     other, by_theirs = auroc_by(y, theirs, origin, users)
     return {
+        "measure": "log_loss",
         "worse_at": int((each > 0).sum()),
         "loss": mean(difference, users),
         "auroc": clustered(order.value - other.value, by_ours - by_theirs, users, order.freedom),
@@ -158,6 +158,7 @@ def _of_amounts(rows: pd.DataFrame, name: str, decides: str) -> dict[str, Any]:
     ]
     (value, error, draws), (nearer, nearer_error, _) = (better(drawn, name, m) for m in (decides, "bias"))
     return {
+        "measure": decides if decides in ("mae", "bias") else f"1 - {decides}",
         "worse_at": sum(gap[decides] < 0 for gap in gaps),
         "far_at": sum(gap["bias"] < -FAR_OFF for gap in gaps),
         "loss": Estimate(-value, error, draws - 1.0),
@@ -173,9 +174,9 @@ def _said(found: list[dict[str, Any]], lang: str) -> str:
         low, high = one["loss"].interval()
         numbers = f"{one['loss'].value:+.4f} [{low:+.4f}, {high:+.4f}]"
         parts.append(
-            f"{one['head']} {numbers} of loss against {one['baseline']}"
+            f"{one['head']} {numbers} of {one['measure']} against {one['baseline']}"
             if lang == "en"
-            else f"{one['head']}相对{one['baseline']}的损失差{numbers}"
+            else f"{one['head']}相对{one['baseline']}的{one['measure']}之差{numbers}"
         )
     more = len(found) - SHOWN
     if more > 0:

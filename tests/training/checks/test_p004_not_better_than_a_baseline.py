@@ -129,7 +129,8 @@ def nothing(expected, rng):
 def test_a_mean_that_orders_customers_beats_a_rough_one(subject):
     outcome = spend(subject, right, rough)
     assert outcome.status == "passed", outcome.explanation["en"]
-    assert outcome.evidence["loss"] == "1 - spearman"
+    assert outcome.evidence["heads"][0]["measure"] == "1 - spearman"
+    assert "of 1 - spearman against rule" in outcome.explanation["en"]
 
 
 def test_nothing_for_everybody_is_no_forecast_though_its_absolute_error_is_small(subject):
@@ -146,3 +147,15 @@ def test_a_total_that_is_far_off_blocks_however_well_customers_are_ordered(subje
     assert outcome.evidence["heads"][0]["far_at"] == 3
     slightly = spend(subject, lambda expected, rng: 1.1 * expected, rough)
     assert slightly.status == "passed", slightly.explanation["en"]
+
+
+def test_nobody_buys_at_all_is_no_comparison(subject):
+    spend(subject, right, rough)
+    subject.forecasts.frame["y"] = 0.0
+    assert look_at(subject, CHECK).status == "not_applicable"
+    # At one origin of three: the others say what there is to say.
+    spend(subject, right, rough)
+    frame = subject.forecasts.frame
+    frame.loc[frame["as_of"] == frame["as_of"].min(), "y"] = 0.0
+    outcome = look_at(subject, CHECK)
+    assert outcome.status == "passed", outcome.explanation["en"]
