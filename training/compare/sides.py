@@ -18,15 +18,15 @@ from numpy.typing import NDArray
 from configs import Config, ModelConfig
 from features.catalog import NAMES, digest
 from features.periods import as_utc
-from serving.scoring.folder import read_folder
 from serving.scoring.interest.model import InterestModel
 from serving.scoring.model import Model
+from serving.scoring.pyfunc import load
 from serving.scoring.value.model import ValueModel
 from training.dataset import assemble
 from training.forecasts import Forecasts, Recipe, forecasts
 from training.registry import Version
 
-__all__ = ["FILES", "REFITTED", "Side", "by_files", "foreseen", "read_model", "refitted"]
+__all__ = ["FILES", "REFITTED", "Side", "by_files", "foreseen", "refitted"]
 
 Floats = NDArray[np.float64]
 Progress = Callable[[str, float], None]
@@ -47,7 +47,7 @@ class Side:
     @classmethod
     def read(cls, version: Version, folder: Path) -> Side:
         """The side whose files lie in ``folder``, verified."""
-        model = read_model(folder)
+        model = load(folder)
         return cls(version, dict(model.meta), folder, model)
 
     def recipe(self, model: ModelConfig) -> Recipe:
@@ -59,15 +59,6 @@ class Side:
         until = self.meta.get("known_until")
         of_users = isinstance(self.model, Model) and self.model.catalogue_digest == digest()
         return of_users and until is not None and as_utc(until) <= origin
-
-
-def read_model(folder: Path) -> Model | InterestModel:
-    """The model in ``folder``, whatever its kind."""
-    kinds: dict[str, Callable[[Path], Model | InterestModel]] = {
-        "value": ValueModel.load,
-        "interest": InterestModel.load,
-    }
-    return kinds.get(str(read_folder(folder).meta.get("kind")), Model.load)(folder)
 
 
 def foreseen(

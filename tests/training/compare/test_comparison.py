@@ -14,7 +14,7 @@ from features.catalog import NAMES, digest
 from serving.scoring import write_model
 from training.compare.comparison import _notes, compare
 from training.compare.report import HOW, comparison_page, spoken_verdict
-from training.compare.sides import FILES, REFITTED, read_model
+from training.compare.sides import FILES, REFITTED
 from training.compare.verbs import print_comparison
 from training.forecasts import Forecasts
 from training.registry import CHALLENGER, CHAMPION, Registry
@@ -118,7 +118,7 @@ def test_files_speak_where_they_had_not_seen_what_followed(found, config, tmp_pa
     assert set(found.second["how"].values()) == {REFITTED}
     # At an origin of files, what was foreseen is what the files say.
     registry = Registry(config)
-    model = read_model(registry.folder("churn", "1", tmp_path / "model"))
+    model = registry.model("churn", "1")
     told = next(one for one in found.users if one["as_of"] == asked[2])
     x = rows(ORIGINS[1:])
     x = x[(x["user_id"] == told["user_id"]) & (x["as_of"] == ORIGINS[2])][list(NAMES)].to_numpy()

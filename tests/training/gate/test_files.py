@@ -14,7 +14,8 @@ from configs import load
 from features.catalog import NAMES, digest
 from serving.scoring import write_model
 from serving.scoring.interest.model import InterestModel
-from training.compare.sides import Side, read_model
+from serving.scoring.pyfunc import load as read
+from training.compare.sides import Side
 from training.forecasts import Forecasts
 from training.gate.files import look_at_files, measured
 
@@ -89,7 +90,7 @@ def look(tmp_path, monkeypatch, text):
         }
         folder = Path(tmp_path) / str(uuid4())
         write_model(folder, meta, {"inactive": booster})
-        found = look_at_files(load(tmp_path), model, Side(None, meta, folder, read_model(folder)))
+        found = look_at_files(load(tmp_path), model, Side(None, meta, folder, read(folder)))
         assert asked.pop() == [ORIGINS[1]]  # the newest whose forecast is kept
         assert found.unasked == ["p_inactive_60d"]
         json.dumps(found.as_json(), allow_nan=False)
