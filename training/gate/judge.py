@@ -227,6 +227,10 @@ def _not_worse(case: Case) -> Iterator[Reason]:
 
 def _worse(case: Case, found: Comparison, again: str) -> Iterator[Reason]:
     gate = case.model.gate
+    case.evidence["rule"] = (
+        f"not proven worse suffices: {gate.decides} worse by at most {gate.margin:g}, and an interval of the "
+        f"difference that begins at or below {gate.margin / 2:g}"
+    )
     owed = set(found.heads_of_first) - set(_not_judged(case.heads_before))
     for head in case.heads:
         difference = found.worse_by(head, gate.decides)

@@ -127,6 +127,7 @@ def test_without_a_fault_it_is_allowed_and_says_what_it_rests_on(judged):
     assert evidence["metrics"]["p_inactive_14d.log_loss"] == 0.5
     assert evidence["checks"]["P010"]["status"] == "passed"
     assert evidence["comparison"]["heads"]["p_inactive_30d"]["log_loss"]["better"]["value"] == 0.0
+    assert evidence["rule"].startswith("not proven worse suffices: log_loss worse by at most 0.002, and")
     assert evidence["data_hash"] == "sha256:data"
     assert evidence["trained_by"] == "lin"
     assert json.loads(json.dumps(verdict.as_json()))["allowed"] is True
