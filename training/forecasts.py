@@ -36,6 +36,7 @@ from features.periods import as_utc, midnight, now
 from features.source_code import digest_of, features_digest
 from serving.scoring.interest.model import NAME as INTEREST
 from serving.scoring.value.model import NAME as VALUE
+from training.labels import MONTH_HORIZON
 from training.splits import rolling
 
 __all__ = ["Forecasts", "Past", "Recipe", "code_digest", "forecasts", "keep", "kept", "known_until", "past_origins"]
@@ -59,8 +60,6 @@ CODE = (
     ),
     *("splits.py", "stack.py", "teacher.py", "interest", "value"),
 )
-# A calendar month's label window is over after two months at the latest.
-MONTH_DAYS = 62.0
 # Fewer origins than this say nothing of how much time changes.
 FEW = 3
 LOG = b"log"
@@ -217,7 +216,7 @@ def past_origins(config: Config, model: ModelConfig, count: int, every: int = 1)
     TrainingError
         When the history is too short to learn and to judge even the shortest horizon.
     """
-    days = sorted({float(head.get("horizon_days", MONTH_DAYS)) for head in model.heads.values()})
+    days = sorted({float(head.get("horizon_days", MONTH_HORIZON)) for head in model.heads.values()})
     first, until = span(config)[0], known_until(config)
     for longest in range(len(days), 1, -1):
         try:

@@ -15,6 +15,7 @@ from training.baselines import baselines
 from training.curves import curves_of
 from training.dataset import TrainingSet
 from training.evaluate import evaluate, metrics_of
+from training.labels import MONTH_HORIZON
 from training.models import Fitted, learn, raw_scores
 from training.prepare import Prepared, prepare
 from training.splits import Split
@@ -24,8 +25,6 @@ __all__ = ["Judged", "Numbers", "Question", "horizons_of", "judge", "question"]
 
 Numbers = dict[str, dict[str, Any]]
 
-# The label windows of a calendar month are over after two months at the latest.
-MONTH_HORIZON = 62.0
 # With fewer of either kind no interval says anything.
 LEAST_OF_A_KIND = 5
 

@@ -31,9 +31,11 @@ from numpy.typing import NDArray
 from configs.errors import ConfigError
 from features.periods import after, days_between, is_known
 
-__all__ = ["LABELS", "label", "month_after", "waiting", "window"]
+__all__ = ["LABELS", "MONTH_HORIZON", "label", "month_after", "waiting", "window"]
 
 LABELS = ("inactive", "repurchase", "repurchase_next_month", "first_order")
+# The label window of a calendar month is over after two months at the latest.
+MONTH_HORIZON = 62.0
 
 ACTIVITY_WAIT = "activity_wait_days"
 PURCHASE_WAIT = "purchase_wait_days"

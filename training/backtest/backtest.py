@@ -23,7 +23,8 @@ from training.backtest.pictures import origins_figure, segments_figure, splits_f
 from training.backtest.report import report_page
 from training.backtest.words import verdict
 from training.evaluate import Contact
-from training.forecasts import MONTH_DAYS, Forecasts, Recipe, forecasts, past_origins
+from training.forecasts import Forecasts, Recipe, forecasts, past_origins
+from training.labels import MONTH_HORIZON
 from training.pictures import calibration_figure, gain_figure
 from training.registry import Registry, Run
 from training.splits import origins_before
@@ -130,7 +131,7 @@ def _logged(config: Config, model: ModelConfig, found: Forecasts, report: Backte
     """The report with its run and its page; pictures are drawn once, for the run and for the page."""
     first = span(config)[0]
     learned = {one: origins_before(model.origins, as_utc(one), first) for one in report.origins}
-    longest = max(float(head.get("horizon_days", MONTH_DAYS)) for head in model.heads.values())
+    longest = max(float(head.get("horizon_days", MONTH_HORIZON)) for head in model.heads.values())
     curves = {head: one["curves"] for head, one in report.heads.items() if one["curves"]}
     figures = {
         "splits": splits_figure(learned, longest, as_utc(found.log["known_until"])),

@@ -22,8 +22,7 @@ from configs import ModelConfig
 from features.periods import midnight
 from serving.scoring.model import Model
 from training.evaluate import evaluate
-from training.judge import MONTH_HORIZON
-from training.labels import LABELS, label
+from training.labels import LABELS, MONTH_HORIZON, label
 
 __all__ = ["HeadCalibration", "calibration_shift", "judge_calibration", "matured"]
 

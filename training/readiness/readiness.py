@@ -25,7 +25,7 @@ from training.backtest.amounts import FAR_OFF, amounts, better, deciding
 from training.backtest.evaluation import comparable
 from training.evaluate import metrics_of
 from training.forecasts import Forecasts, Recipe, forecasts, kept, past_origins
-from training.judge import MONTH_HORIZON
+from training.labels import MONTH_HORIZON
 from training.readiness.precision import LEAST_OF_A_KIND, Advice, Mean, Z, advise, mean_of
 from training.registry import CHAMPION, Registry
 

@@ -111,7 +111,7 @@ def found(config):
     return compare(config, config.models["churn"])
 
 
-def test_files_speak_where_they_had_not_seen_what_followed(found, config, tmp_path):
+def test_files_speak_where_they_had_not_seen_what_followed(found, config):
     asked = [origin.isoformat() for origin in ORIGINS]
     assert found.origins == asked
     assert found.first["how"] == dict(zip(asked, (REFITTED, FILES, FILES), strict=True))
