@@ -8,7 +8,7 @@ import pytest
 from features.periods import as_utc
 from training.checks.p002_sees_the_test_period import CHECK
 from training.checks.run import look_at
-from training.search.tune import origins_of
+from training.search.origins import origins_of
 
 HEAD_ORIGIN = "2026-04-27T00:00:00+00:00"
 
@@ -69,8 +69,8 @@ def test_rows_are_not_counted_against_other_data(subject):
 def test_a_search_that_ended_before_the_judged_origin_is_silent(subject, model):
     rule = replace(model.origins, every_days=14, warm_up_days=30)
     searchable = replace(model, origins=rule)
-    searched, later, judged = origins_of(searchable, as_utc("2025-10-27"), as_utc("2026-05-31"))
-    subject.meta["training"]["split"]["judged_at"] = judged.isoformat()
+    searched, later, until, _ = origins_of(searchable, as_utc("2025-10-27"), as_utc("2026-05-31"))
+    subject.meta["training"]["split"]["judged_at"] = until.isoformat()
     said = {"searched_on": searched, "confirmed_on": later}
     subject.meta["training"]["search"] = {key: [at.isoformat() for at in many] for key, many in said.items()}
     assert look_at(subject, CHECK).status == "passed"
