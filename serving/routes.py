@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 
+from serving.console.app import PREFIX, console_app
 from serving.encode import json_response
 from serving.endpoints import audiences, interest, offers, received, users, value
 from serving.endpoints.body import live_of
@@ -21,6 +22,7 @@ from serving.schemas import Explain
 from serving.schemas_profile import ProfileQuery
 
 if TYPE_CHECKING:
+    from serving.live import Live
     from serving.scoring import Bundle
 
 __all__ = ["rest_app"]
@@ -93,7 +95,7 @@ async def openapi(request: Request) -> Response:
 
 def rest_app() -> Starlette:
     """The app; ``app.state.live`` is set by the service before the first request."""
-    return Starlette(
+    app = Starlette(
         routes=[
             *offers.ROUTES,
             *received.ROUTES,
@@ -106,8 +108,10 @@ def rest_app() -> Starlette:
             Route("/v1/models/{name}/card", card, methods=["GET"]),
             Route("/metrics", prometheus, methods=["GET"]),
             Route("/docs.json", openapi, methods=["GET"]),
+            Mount(PREFIX, console_app(lambda: cast("Live", app.state.live))),
         ]
     )
+    return app
 
 
 def _release(bundle: Bundle) -> dict[str, str]:

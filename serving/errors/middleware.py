@@ -128,7 +128,7 @@ class _Answer:
         if message["type"] == "http.response.start":
             headers = message.get("headers", [])
             media_type = next((value for key, value in headers if key.lower() == b"content-type"), b"")
-            if message["status"] >= 400 and not media_type.startswith(MEDIA_TYPE.encode()):
+            if message["status"] >= 400 and not media_type.startswith((MEDIA_TYPE.encode(), b"text/html")):
                 kept = {key.decode(): value.decode("latin-1") for key, value in headers if key.lower() in _KEPT}
                 self.replaced = from_status(message["status"], kept)
                 return

@@ -67,7 +67,7 @@ def test_the_bento_holds_code_and_configuration_and_nothing_generated(bento, pac
     assert {"serving/service.py", "configs/reasons.yaml", "configs/project.yaml", "features/catalog.py"} <= files
     rooms = {file.split("/")[0] for file in files}
     assert rooms <= {"serving", "configs", "features", "bentofile.yaml"}
-    assert {Path(file).suffix for file in files} == {".py", ".yaml"}
+    assert {Path(file).suffix for file in files} == {".py", ".yaml", ".html", ".css", ".js", ".svg"}
     required = (bento / "env" / "python" / "requirements.txt").read_text(encoding="utf-8").splitlines()
     assert {line for line in required if line} == set(packages.values())
 

@@ -1,0 +1,57 @@
+"""What training wrote for reviewers: ``home/desk/<model>/<version>/``, read when asked and kept while unchanged."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from configs.errors import UseropsError
+
+__all__ = ["Desk"]
+
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,80}")
+
+
+class Desk:
+    """The files of one home, as JSON; what is not there is None."""
+
+    def __init__(self, home: Path) -> None:
+        self.folder = home / "desk"
+
+    def versions(self, model: str) -> list[str]:
+        """The versions of a model that have a card, the newest first."""
+        if not _NAME.fullmatch(model):
+            return []
+        found = [path.parent.name for path in (self.folder / model).glob("*/card.json")]
+        return sorted((name for name in found if name.isdecimal()), key=int, reverse=True)
+
+    def read(self, model: str, version: str, name: str) -> dict[str, Any] | None:
+        """``card.json``, ``learned/<head>.json``, ``checks.json`` or ``versus-<version>.json`` of a version.
+
+        Raises
+        ------
+        UseropsError
+            When the file is there and cannot be read as JSON.
+        """
+        if not all(_NAME.fullmatch(part) and set(part) != {"."} for part in (model, version, *name.split("/"))):
+            return None
+        path = self.folder / model / version / name
+        try:
+            state = path.stat()
+        except OSError:
+            return None
+        return _parsed(path, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=64)
+def _parsed(path: Path, changed_ns: int, size: int) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UseropsError(f"{path} cannot be read", got=str(error), run="userops report") from None
+    if not isinstance(content, dict):
+        raise UseropsError(f"{path} holds no object", got=type(content).__name__, run="userops report")
+    return content

@@ -1,0 +1,99 @@
+"""One page: a template, its words in one language, and what it shows; everything from outside is escaped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from serving.console.words import words
+
+__all__ = ["Page", "render"]
+
+FOLDER = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a page shows; ``title`` stands in the window, ``tab`` says which entry of the navigation is lit."""
+
+    template: str
+    title: str
+    tab: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+    status: int = 200
+
+
+def render(page: Page, lang: str, frame: Mapping[str, Any]) -> str:
+    """The page as HTML; ``frame`` is what every template knows: ``path``, ``release``, ``exported``."""
+    template = _environment(lang).get_template(page.template)
+    return template.render(**frame, page=page, lang=lang, **page.values)
+
+
+def embedded(value: object) -> Markup:
+    """JSON that can stand inside a ``<script type="application/json">``: nothing in it can end the element.
+
+    Examples
+    --------
+    >>> "<" in embedded({"name": "</script>"})
+    False
+    """
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for character, escaped in (("<", "\\u003c"), (">", "\\u003e"), ("&", "\\u0026")):
+        text = text.replace(character, escaped)
+    return Markup(text)
+
+
+@lru_cache(maxsize=2)
+def _environment(lang: str) -> Environment:
+    made = Environment(
+        loader=FileSystemLoader(FOLDER / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    spoken = words(lang)
+    made.globals.update(t=spoken, said=spoken.of)
+    made.filters.update(embedded=embedded, number=number, percent=percent, instant=instant)
+    return made
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number for reading, ``–`` for none; ``digits`` behind the point.
+
+    Examples
+    --------
+    >>> number(1234.5, 1), number(None), number(float("nan"))
+    ('1,234.5', '–', '–')
+    """
+    return "–" if value is None or value != value else f"{value:,.{digits}f}"
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """A share as per cent, ``–`` for none.
+
+    Examples
+    --------
+    >>> percent(0.1234)
+    '12.3 %'
+    """
+    return "–" if value is None or value != value else f"{100 * value:.{digits}f} %"
+
+
+def instant(value: str | None) -> str:
+    """An ISO instant for reading, to the minute, in UTC.
+
+    Examples
+    --------
+    >>> instant("2026-06-01T12:34:56.789+00:00"), instant(None)
+    ('2026-06-01 12:34', '–')
+    """
+    return "–" if not value else value[:16].replace("T", " ")
