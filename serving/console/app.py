@@ -106,7 +106,8 @@ def _answer(view: View, live: Live, request: Request, given: Mapping[str, str]) 
     lang = _lang(request)
     query = "&".join(f"{part}" for part in request.url.query.split("&") if part and not part.startswith("export="))
     path = request.url.path + (f"?{query}" if query else "")
-    asked = Asked(live, Desk(live.config.home), words(lang), path, given, request.path_params)
+    heard, address = dict(request.headers), request.client.host if request.client else ""
+    asked = Asked(live, Desk(live.config.home), words(lang), path, given, request.path_params, heard, address)
     exported = f"{live.now():%Y-%m-%d %H:%M}" if request.query_params.get("export") == "html" else None
     response = page_of(view, asked, exported)
     if exported and response.status_code == 200:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from serving.console.desk import Desk
@@ -21,7 +21,10 @@ __all__ = ["Asked", "View"]
 
 @dataclass(frozen=True)
 class Asked:
-    """One question to the console. ``given`` holds the query string or, of a POST, the form; ``path`` is our own."""
+    """One question to the console. ``given`` holds the query string or, of a POST, the form; ``path`` is our own.
+
+    ``headers`` have names in lower case; ``address`` is whoever connected, a proxy perhaps.
+    """
 
     live: Live
     desk: Desk
@@ -29,6 +32,8 @@ class Asked:
     path: str
     given: Mapping[str, str]
     parts: Mapping[str, str]
+    headers: Mapping[str, str] = field(default_factory=dict)
+    address: str = ""
 
     @property
     def lang(self) -> str:
