@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
 import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import asdict, replace
-from datetime import timedelta
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -25,11 +22,14 @@ import training.gate.verbs
 import training.monitor.verbs
 import training.readiness.verbs
 import training.retrain.verbs
+import training.status
 import training.verbs
 import training.verbs_benchmark
 from configs import Config, load
 from configs.errors import UseropsError
-from configs.terminal import JsonFile, console, errors, print_table, showing, write_json
+from configs.terminal import JsonFile, console, errors, step, write_json
+from features.demo import at_the_end_of_the_data, demo_home
+from serving.demo import ask_around
 
 if TYPE_CHECKING:
     from training.retrain.steps import Serving
@@ -121,32 +121,6 @@ def for_retraining() -> Serving:
     return Serving(export, documents)
 
 
-def status(json_file: JsonFile = None) -> None:
-    """Say what the home holds: events, features, models, the release in force."""
-    from features.events import content_hash, span
-    from features.periods import now
-    from training.registry import CHALLENGER, CHAMPION, Registry
-
-    config = load()
-    found: dict[str, object] = {"home": str(config.home), "clock": now(config).isoformat()}
-    try:
-        first, last = span(config)
-        found["events"] = f"{first:%Y-%m-%d} .. {last:%Y-%m-%d}  ({content_hash(config)[:19]})"
-    except UseropsError as error:
-        found["events"] = error.what
-    snapshots = sorted((config.home / "features" / "user").glob("*.parquet"))
-    found["feature snapshots"] = f"{len(snapshots)}, newest {snapshots[-1].stem}" if snapshots else "none"
-    if (config.home / "mlflow.db").exists():
-        registry = Registry(config)
-        for model in config.models:
-            named = {alias: registry.aliased(model, alias) for alias in (CHAMPION, CHALLENGER)}
-            found[model] = ", ".join(f"{alias} {version or 'none'}" for alias, version in named.items())
-    current = config.home / "releases" / "current"
-    found["release"] = current.resolve().name if current.exists() else "none"
-    print_table("userops", ["", ""], [[key, value] for key, value in found.items()])
-    write_json(json_file, found)
-
-
 def demo(
     source: Annotated[str, typer.Option(help="A name in configs/sources, or the path of a mapping.")] = "shop",
     data: Annotated[
@@ -157,8 +131,6 @@ def demo(
     ] = False,
 ) -> None:
     """Go the whole way: events, features, models, registry, release, service, one customer's scores with reasons."""
-    from serving.local import post, running
-
     if data is None and source != "shop":
         raise UseropsError(
             f"demo needs the data of source {source!r}", run=f"userops demo --source {source} --data FILE"
@@ -170,61 +142,7 @@ def demo(
         config = at_the_end_of_the_data(config)
     else:
         config = whole_way(config, source, data)
-    step(6, "start the service and ask it")
-    with ExitStack() as stack:
-        with showing("starting the service") as show:
-            address = stack.enter_context(running(config, show))
-        user = at_risk(config)
-        body = json.dumps({"user_ids": [user], "explain": {"lang": "en"}})
-        for model in released(config):
-            command = f"curl -s {address}/v1/score/{model} -H 'content-type: application/json' -d '{body}'"
-            console.print(f"\n{command}", style="bold", markup=False, highlight=False, soft_wrap=True)
-            serving.verbs.print_answer(post(f"{address}/v1/score/{model}", body))
-        next_best_offer(address, user)
-        print_addresses(config, address, user, keep_serving)
-        if keep_serving:
-            signal_wait()
-
-
-def released(config: Config) -> list[str]:
-    """The models that the release in force serves: a source without amounts or categories has no value or interest."""
-    from serving.scoring import current, verified
-
-    manifest = current(config.home / "releases") / "release.json"
-    served = verified.read_json(manifest.read_bytes(), manifest)["models"]
-    return [name for name in config.models if name in served]
-
-
-def next_best_offer(address: str, user: str) -> None:
-    """Ask what to offer, say that the first of it is unwanted, and ask again."""
-    import uuid
-
-    from serving.local import post
-
-    where = {"channel": "app", "placement": "home"}
-    question = {"user_id": user, "context": where, "limit": 3, "explain": {"level": "full", "top_n": 3, "lang": "en"}}
-
-    def call(path: str, body: dict[str, object]) -> dict[str, Any]:
-        text = json.dumps(body)
-        command = f"curl -s {address}{path} -H 'content-type: application/json' -d '{text}'"
-        console.print(f"\n{command}", style="bold", markup=False, highlight=False, soft_wrap=True)
-        return post(f"{address}{path}", text)
-
-    step(7, "ask for the next best offer, refuse it, ask again")
-    first = call("/v1/next-best-offer", question)
-    serving.verbs.print_offers(first)
-    if not first["offers"]:
-        return
-    refused = {
-        "event_id": uuid.uuid4().hex,
-        "decision_id": first["decision_id"],
-        "offer_id": first["offers"][0]["offer_id"],
-        "rank": 1,
-        "type": "not_interested",
-        "ts": first["decided_at"],
-    }
-    console.print(call("/v1/feedback", {"events": [refused]}), highlight=False)
-    serving.verbs.print_offers(call("/v1/next-best-offer", question))
+    ask_around(config, 6, keep_serving)
 
 
 def whole_way(config: Config, source: str, data: Path | None) -> Config:
@@ -249,84 +167,6 @@ def whole_way(config: Config, source: str, data: Path | None) -> Config:
     return config
 
 
-def step(number: int, what: str) -> None:
-    """Head one step of the demo."""
-    console.print(f"\n[bold cyan]{number} · {what}")
-
-
-def demo_home(config: Config, source: str) -> Config:
-    """The home of a demo: the given one, or a folder in it when that holds events which this demo did not bring."""
-    name = Path(source).stem
-    from features.ledger import Ledger
-
-    marker = config.home / "demo-source"
-    ours = marker.exists() and marker.read_text(encoding="utf-8") == name
-    if not ours and Ledger(config).batches():
-        config = replace(config, home=config.home / f"demo-{name}")
-        marker = config.home / "demo-source"
-        console.print(f"this demo lives in {config.home}: go on with  export USEROPS_HOME={config.home}")
-    config.home.mkdir(parents=True, exist_ok=True)
-    marker.write_text(name, encoding="utf-8")
-    return config
-
-
-def at_the_end_of_the_data(config: Config) -> Config:
-    """Hold the clock at the end of data that ended long ago: asked today, every feature would be stale."""
-    from features.events import span
-    from features.periods import midnight, now
-
-    end = midnight(span(config)[1]) + timedelta(days=1)
-    if config.now is None and now(config) - end > timedelta(days=7):
-        os.environ["USEROPS_NOW"] = end.isoformat()
-        console.print(f"these data end on {span(config)[1]:%Y-%m-%d}: the clock is held at {end:%Y-%m-%d %H:%M} UTC")
-    return load(config.home)
-
-
-def at_risk(config: Config) -> str:
-    """A customer worth a call: he may leave, may stay, and has spent much."""
-    import numpy as np
-    import pyarrow.parquet as parquet
-
-    from features.catalog import NAMES
-    from serving.scoring import Bundle, current
-
-    newest = max((config.home / "features" / "user").glob("*.parquet"))
-    table = parquet.read_table(newest, columns=["user_id", *NAMES]).to_pandas()
-    model = Bundle.load(current(config.home / "releases")).models["churn"]
-    x = table[list(model.features)].to_numpy(float)
-    p = model.probability(x, "p_inactive_30d")
-    spent = np.log1p(np.nan_to_num(table["spend_365d"].to_numpy(float)))
-    worth = spent * (table["orders_life"].to_numpy(float) >= 5)
-    # Neither safe nor lost: p (1 - p) is largest where it is open whether he stays.
-    open_and_worth = np.where(model.in_cohort(x, "p_inactive_30d"), p * (1 - p) * worth, -1)
-    return str(table["user_id"][int(np.argmax(open_and_worth))])
-
-
-def print_addresses(config: Config, address: str, user: str, running: bool) -> None:
-    """Where to look next."""
-    console.print("\n[bold]look next" + ("" if running else "  (start the service again with: make serve)"))
-    for path, what in (
-        (f"/v1/users/{user}/profile", "everything known about this customer"),
-        ("/v1/models/churn/card", "what the model is, and how good"),
-        ("/docs.json", "OpenAPI"),
-        ("/metrics", "Prometheus"),
-    ):
-        console.print(f"  {address}{path}   {what}", soft_wrap=True)
-    uri = config.tracking_uri
-    console.print(f"  {Path(sys.executable).parent}/mlflow ui --backend-store-uri {uri}   the runs", soft_wrap=True)
-
-
-def signal_wait() -> None:
-    """Serve until Ctrl-C."""
-    import signal
-
-    console.print("\nserving until Ctrl-C")
-    try:
-        signal.pause()
-    except KeyboardInterrupt:
-        console.print("stopping")
-
-
 verb: Callable[..., None]
 for verb in (
     features.verbs.simulate,
@@ -343,7 +183,7 @@ for verb in (
     training.monitor.verbs.monitor,
     training.retrain.verbs.retraining(for_retraining),
     release,
-    status,
+    training.status.status,
     serving.verbs.serve,
     serving.verbs.score,
     serving.verbs.explain,

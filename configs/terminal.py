@@ -25,6 +25,7 @@ __all__ = [
     "print_benchmark",
     "print_table",
     "showing",
+    "step",
     "writable",
     "write_json",
 ]
@@ -66,6 +67,11 @@ def showing(title: str) -> Iterator[Any]:
 
         yield show
         progress.update(task, description=title, completed=1.0)
+
+
+def step(number: int, what: str) -> None:
+    """Head one step of several."""
+    console.print(f"\n[bold cyan]{number} · {what}")
 
 
 def write_json(file: Path | None, content: object) -> None:

@@ -1,0 +1,35 @@
+"""``userops status``."""
+
+from __future__ import annotations
+
+from configs import load
+from configs.errors import UseropsError
+from configs.terminal import JsonFile, print_table, write_json
+
+__all__ = ["status"]
+
+
+def status(json_file: JsonFile = None) -> None:
+    """Say what the home holds: events, features, models, the release in force."""
+    from features.events import content_hash, span
+    from features.periods import now
+    from training.registry import CHALLENGER, CHAMPION, Registry
+
+    config = load()
+    found: dict[str, object] = {"home": str(config.home), "clock": now(config).isoformat()}
+    try:
+        first, last = span(config)
+        found["events"] = f"{first:%Y-%m-%d} .. {last:%Y-%m-%d}  ({content_hash(config)[:19]})"
+    except UseropsError as error:
+        found["events"] = error.what
+    snapshots = sorted((config.home / "features" / "user").glob("*.parquet"))
+    found["feature snapshots"] = f"{len(snapshots)}, newest {snapshots[-1].stem}" if snapshots else "none"
+    if (config.home / "mlflow.db").exists():
+        registry = Registry(config)
+        for model in config.models:
+            named = {alias: registry.aliased(model, alias) for alias in (CHAMPION, CHALLENGER)}
+            found[model] = ", ".join(f"{alias} {version or 'none'}" for alias, version in named.items())
+    current = config.home / "releases" / "current"
+    found["release"] = current.resolve().name if current.exists() else "none"
+    print_table("userops", ["", ""], [[key, value] for key, value in found.items()])
+    write_json(json_file, found)
