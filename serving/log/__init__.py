@@ -1,6 +1,7 @@
 """The decision log: every decision, what came of it, live behaviour, and what people asked of us."""
 
 from serving.log.log import DecisionLog
+from serving.log.reading import Listed, Place, Received
 from serving.log.rows import (
     ALL_CHANNELS,
     DAY_US,
@@ -31,8 +32,11 @@ __all__ = [
     "FeedbackAnswer",
     "GlobalCount",
     "Health",
+    "Listed",
     "LiveEvent",
     "Logged",
+    "Place",
+    "Received",
     "ReceivedEvent",
     "Rejected",
     "ScoredCandidate",

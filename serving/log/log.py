@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from serving.log import counts, decisions, feedback, live, people
+from serving.log import counts, decisions, feedback, live, people, reading
 from serving.log.database import Database, connect
 from serving.log.migrate import ensure
+from serving.log.reading import Listed, Place, Received
 from serving.log.rows import (
     ALL_CHANNELS,
     DAY_US,
@@ -70,6 +71,14 @@ class DecisionLog:
     def decisions(self, since_us: int, until_us: int) -> Iterator[DecisionRow]:
         """Every decision in [since_us, until_us), oldest first, in constant memory."""
         return decisions.decisions(self._database, since_us, until_us)
+
+    def listed(self, user_id: str | None = None, before: Place | None = None, most: int = 50) -> list[Listed]:
+        """At most ``most`` decisions older than ``before``, the newest first; of one user, or None: of all."""
+        return reading.listed(self._database, user_id, before, most)
+
+    def feedback_of(self, decision_id: str) -> list[Received]:
+        """Every event of feedback on a decision, in the order in which they happened."""
+        return reading.feedback_of(self._database, decision_id)
 
     def export(
         self,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HEAD", "ensure", "migrate", "version"]
 
-HEAD = "0002"
+HEAD = "0003"
 
 
 def version(database: Database) -> str | None:
