@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import configs.verbs_keys
 import features.verbs
 import serving.verbs
 import training.backtest.verbs
@@ -54,6 +55,7 @@ app.add_typer(features_app, name="features")
 decisions_app = typer.Typer(no_args_is_help=True, help="Look at what was decided.")
 app.add_typer(benchmark_app, name="benchmark")
 app.add_typer(decisions_app, name="decisions")
+app.add_typer(configs.verbs_keys.app, name="keys")
 
 
 def main() -> None:

@@ -14,6 +14,8 @@
     ├── RegistryError            MLflow does not hold the model, version or alias that was asked for
     ├── GateError                a version may not become champion; it lists every reason
     ├── AuditError               the audit table cannot be reached, or a row of it was altered
+    ├── KeysError                the file of keys cannot be used, or a key cannot be issued
+    │   └── KeyRefused           a key is absent, wrong, expired, revoked or of another scope
     ├── BundleError              a release is missing, truncated, altered or of another catalogue
     └── LogError                 the decision log cannot be reached, written or exported
         └── IdempotencyConflict  a key came again with another body
@@ -30,6 +32,8 @@ __all__ = [
     "FeatureError",
     "GateError",
     "IdempotencyConflict",
+    "KeyRefused",
+    "KeysError",
     "LogError",
     "ObjectiveUnavailable",
     "RegistryError",
@@ -119,6 +123,18 @@ class GateError(UseropsError):
 
 class AuditError(UseropsError):
     """The audit table cannot be reached, or a row of it is not what was written."""
+
+
+class KeysError(UseropsError):
+    """The file of keys cannot be read or written, or a key cannot be issued as asked."""
+
+
+class KeyRefused(KeysError):
+    """A key opens nothing here; ``reason`` is ``absent``, ``wrong``, ``expired``, ``revoked`` or ``scope``."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"the key is refused: {reason}", run="userops keys add NAME --scope sign")
 
 
 class BundleError(UseropsError):

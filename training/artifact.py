@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from configs import Config, ModelConfig
+from configs.account import account
 from features.catalog import NAMES, digest
-from training.account import account
 from training.models import Fitted, raw_scores
 from training.revision import revision
 from training.stack import Rows

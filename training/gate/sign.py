@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from configs import Config, model_of
+from configs.account import account
 from configs.audit import Entry, Row, append
 from configs.errors import GateError
 from serving.scoring import verified
-from training.account import account
 from training.registry import Registry, Version
 from training.run import MODEL_FOLDER
 

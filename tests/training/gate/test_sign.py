@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from training.account import account
+from configs.account import account
 from training.gate.sign import last_words, missing_approval, sign
 
 
