@@ -87,8 +87,9 @@ def listed(database: Database, user_id: str | None, before: Place | None, most: 
     lines = []
     for row in found:
         offers = shown[row[0]]
-        where = offers[0][1:] if offers else (None, None)
-        lines.append(Listed(*row, tuple(offer[0] for offer in offers), *where))
+        where = offers[0][1:] if offers else ()
+        parts: list[Any] = [*row, tuple(offer[0] for offer in offers), *where]
+        lines.append(Listed(*parts))
     return lines
 
 
@@ -101,9 +102,8 @@ def feedback_of(database: Database, decision_id: str) -> list[Received]:
         "FROM feedback WHERE decision_id = ? ORDER BY at_us, received_at_us, event_id",
         (decision_id,),
     )
-    return [
-        Received(
-            event_id, offer_id or None, rank or None, kind, at_us, received_us, bool(late), *about, json.loads(told)
-        )
-        for event_id, offer_id, rank, kind, at_us, received_us, late, *about, told in rows
-    ]
+    events = []
+    for event_id, offer_id, rank, kind, at_us, received_us, late, *about, told in rows:
+        parts: list[Any] = [event_id, offer_id or None, rank or None, kind, at_us, received_us, bool(late), *about]
+        events.append(Received(*parts, json.loads(told)))
+    return events
