@@ -104,6 +104,7 @@ def feedback_of(database: Database, decision_id: str) -> list[Received]:
     )
     events = []
     for event_id, offer_id, rank, kind, at_us, received_us, late, *about, told in rows:
-        parts: list[Any] = [event_id, offer_id or None, rank or None, kind, at_us, received_us, bool(late), *about]
-        events.append(Received(*parts, json.loads(told)))
+        known = event_id, offer_id or None, rank or None, kind, at_us, received_us, bool(late)
+        parts: list[Any] = [*known, *about, json.loads(told)]
+        events.append(Received(*parts))
     return events
