@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -19,6 +16,7 @@ from starlette.routing import Route
 from configs.errors import UseropsError
 from serving.console import card, compare, decision, decisions, learned, models, sign, user, users
 from serving.console.asked import Asked, View
+from serving.console.assets import files
 from serving.console.desk import Desk
 from serving.console.export import self_contained
 from serving.console.page import Page, render
@@ -32,7 +30,6 @@ __all__ = ["POLICY", "PREFIX", "console_app", "page_of"]
 
 PREFIX = "/console"
 COOKIE = "userops_lang"
-STATIC = Path(__file__).parent / "static"
 YEAR_S = 365 * 86_400
 # Nothing from another origin, no script or style within a page. plotly.js writes one empty style attribute.
 POLICY = (
@@ -141,20 +138,10 @@ async def _language(request: Request) -> Response:
 
 
 async def _static(request: Request) -> Response:
-    path = _files().get(request.path_params["name"])
+    path = files().get(request.path_params["name"])
     if path is None:
         return Response("not found", 404, HEADERS)
     return FileResponse(path, headers={**HEADERS, "cache-control": "public, max-age=3600"})
-
-
-@lru_cache(maxsize=1)
-def _files() -> dict[str, Path]:
-    """What may be asked for by name: our own files, and plotly.js out of its package, which is not imported."""
-    found = {path.name: path for path in STATIC.iterdir() if path.is_file()}
-    spec = importlib.util.find_spec("plotly")
-    if spec is not None and spec.submodule_search_locations:
-        found["plotly.min.js"] = Path(spec.submodule_search_locations[0]) / "package_data" / "plotly.min.js"
-    return found
 
 
 def _lang(request: Request) -> str:
