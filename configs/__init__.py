@@ -14,14 +14,12 @@ from __future__ import annotations
 import dataclasses
 import getpass
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
+from configs.documents import line_of, read_yaml, words
 from configs.errors import ConfigError
 
 __all__ = [
@@ -98,7 +96,8 @@ class ModelConfig:
     ``heads`` maps the name of each probability to ``label`` (see ``training/labels.py``), ``cohort`` (a name in
     ``cohorts``) and, but for a calendar month, ``horizon_days``. ``timing`` asks for the waiting time until the next
     order: the ``head`` whose booster tells it, and the horizons at which it is asked. ``ignored_checks`` maps the code
-    of a check to the reason why its finding is accepted.
+    of a check to the reason why its finding is accepted. Reviewers read ``use``, what the model is for, ``limits``, what
+    it is not for, and the ``meaning`` of each head, all of them in both languages.
     """
 
     name: str
@@ -111,6 +110,8 @@ class ModelConfig:
     gate: GateConfig = field(default_factory=GateConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
     ignored_checks: dict[str, str] = field(default_factory=dict)
+    use: dict[str, str] = field(default_factory=dict)
+    limits: list[dict[str, str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -156,66 +157,6 @@ class Config:
 def configs_folder() -> Path:
     """The folder of YAML files in force: ``USEROPS_CONFIGS``, or the one of this package."""
     return Path(os.environ.get("USEROPS_CONFIGS") or Path(__file__).parent)
-
-
-class _DuplicateKey(Exception):
-    """Line, key, line of the first one."""
-
-
-class _OneOfEachKey(yaml.SafeLoader):
-    """YAML forbids to give a key twice, PyYAML takes the last: a rule would be lost without a word."""
-
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        """A mapping whose own keys are all different; what ``<<`` merges into it comes later."""
-        node = super().compose_mapping_node(anchor)
-        lines: dict[tuple[str, str], int] = {}
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                line, name = key.start_mark.line + 1, (key.tag, key.value)
-                if name in lines:
-                    raise _DuplicateKey(line, key.value, lines[name])
-                lines[name] = line
-        return node
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping that one YAML file holds; duplicate keys and tags that would build Python objects are refused."""
-    try:
-        content = _OneOfEachKey(path.read_text(encoding="utf-8")).get_single_data()
-    except FileNotFoundError:
-        raise ConfigError(f"{path} does not exist", run=f"ls {path.parent}") from None
-    except _DuplicateKey as twice:
-        line, key, before = twice.args
-        raise ConfigError(
-            f"{path.name} line {line}: duplicate key {key!r}", got=f"also on line {before}", expected="each key once"
-        ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid YAML", got=str(error).replace("\n", " ")) from None
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path} must hold a mapping", got=type(content).__name__, expected="key: value lines")
-    return content
-
-
-def line_of(path: Path, keys: Sequence[str | int]) -> int:
-    """The line, from 1, on which the value under ``keys`` begins in a YAML file; of a missing one, its parent's line.
-
-    Examples
-    --------
-    >>> line_of(configs_folder() / "project.yaml", ["name"])
-    2
-    """
-    node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    for key in keys:
-        if isinstance(node, yaml.MappingNode):
-            below = {name.value: value for name, value in node.value}.get(str(key))
-        elif isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
-            below = node.value[key]
-        else:
-            below = None
-        if below is None:
-            break
-        node = below
-    return 1 if node is None else node.start_mark.line + 1
 
 
 def build(kind: type[_T], content: dict[str, Any], where: str) -> _T:
@@ -274,7 +215,11 @@ def _model(path: Path) -> ModelConfig:
     model = build(ModelConfig, content, f"models/{path.name}")
     if model.gate.approval not in APPROVALS:
         raise ConfigError(f"models/{path.name}: gate: approval", got=model.gate.approval, expected=APPROVALS)
+    words(f"models/{path.name}: use", model.use, required=False)
+    for number, limit in enumerate(model.limits, start=1):
+        words(f"models/{path.name}: limits: {number}", limit)
     for head, definition in model.heads.items():
+        words(f"models/{path.name}: heads: {head}: meaning", definition.get("meaning", {}), required=False)
         if definition.get("cohort") not in model.cohorts:
             raise ConfigError(
                 f"models/{path.name}: heads: {head}: cohort",

@@ -25,7 +25,7 @@ DOORS = {
     "optuna": {"training/search/study.py"},
     "shap": {"training/explain.py"},
     "bentoml": {"serving/service.py"},
-    "yaml": {"configs/__init__.py"},
+    "yaml": {"configs/documents.py"},
 }
 
 

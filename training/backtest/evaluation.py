@@ -7,7 +7,7 @@ other show.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -27,6 +27,7 @@ __all__ = [
     "OURS",
     "Result",
     "answered",
+    "by_segment",
     "comparable",
     "draws_of",
     "evaluate_forecasts",
@@ -65,16 +66,20 @@ def _head(found: Forecasts, head: str, judge: Any) -> Result:
         return {"pooled": pooled, "by_origin": [], "by_segment": {}, "curves": {}}
     instants = sorted(rows["as_of"].unique())
     by_origin = [{"origin": at.isoformat(), **judge(rows[rows["as_of"] == at])} for at in instants]
+    there = answered(rows, list(pooled["baselines"]))
+    baselines = {name: there[f"baseline.{name}"].to_numpy(float) for name in pooled["baselines"]}
+    curves = curves_of(there["y"], there["p"], there["raw"], baselines)
+    return {"pooled": pooled, "by_origin": by_origin, "by_segment": by_segment(rows, judge), "curves": curves}
+
+
+def by_segment(rows: pd.DataFrame, judge: Callable[[pd.DataFrame], Result]) -> dict[str, dict[str, Result]]:
+    """What ``judge`` says of each part of ``rows`` by tenure, channel, value and store; of many stores, the largest."""
     chosen = {name: _parts(rows[f"segment.{name}"]) for name in SEGMENTS if f"segment.{name}" in rows}
-    by_segment = {
+    return {
         name: {part: judge(rows[rows[f"segment.{name}"] == part]) for part in parts}
         for name, parts in chosen.items()
         if len(parts) > 1
     }
-    there = answered(rows, list(pooled["baselines"]))
-    baselines = {name: there[f"baseline.{name}"].to_numpy(float) for name in pooled["baselines"]}
-    curves = curves_of(there["y"], there["p"], there["raw"], baselines)
-    return {"pooled": pooled, "by_origin": by_origin, "by_segment": by_segment, "curves": curves}
 
 
 def _parts(column: pd.Series) -> list[str]:

@@ -1,0 +1,36 @@
+"""Ids of users as MLflow may hold them: its server is read by people who may not know who is meant."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+__all__ = ["digits_of", "unnamed"]
+
+USER = "user_id"
+
+
+def digits_of(user: object) -> str:
+    """16 hexadecimal digits of SHA-256 of an id.
+
+    Whoever has the ids can work the digits out again and join; nobody reads a name or a number of a telephone in them.
+
+    Examples
+    --------
+    >>> digits_of("u1")
+    'bb82030dbc2bcaba'
+    """
+    return hashlib.sha256(str(user).encode()).hexdigest()[:16]
+
+
+def unnamed(content: Any) -> Any:
+    """JSON with `digits_of` in place of every ``user_id``, however deep it lies.
+
+    Examples
+    --------
+    >>> unnamed({"up": [{"user_id": "u1", "p": 0.5}]})
+    {'up': [{'user_id': 'bb82030dbc2bcaba', 'p': 0.5}]}
+    """
+    if isinstance(content, dict):
+        return {key: digits_of(one) if key == USER else unnamed(one) for key, one in content.items()}
+    return [unnamed(one) for one in content] if isinstance(content, list) else content
