@@ -86,7 +86,7 @@ class Arbiter:
         p = smoothed[0]
         worth = self.worth(offer, target)
         facts = [self._shelf.facts(item_id) for item_id in target.item_ids]
-        money = 0.0 if worth is None else worth * self._margin(offer, facts) - offer.cost
+        money = 0.0 if worth is None else worth * self.margin(offer, facts) - offer.cost
         slow = bool(facts) and any(one.get("is_slow_moving") for one in facts)
         own_p = p
         if how.objective == "expected_value":
@@ -94,7 +94,7 @@ class Arbiter:
             expected = p * money - self.contact_cost
         elif how.objective == "uplift_value":
             assert propensity.uplift is not None
-            value = 0.0 if worth is None else propensity.uplift * worth * self._margin(offer, facts) - offer.cost
+            value = 0.0 if worth is None else propensity.uplift * worth * self.margin(offer, facts) - offer.cost
             expected, own_p = value - self.contact_cost, 1.0
         elif how.objective == "conversion":
             value, expected = 1.0, math.inf
@@ -137,7 +137,8 @@ class Arbiter:
         p, low, high = ((n0 * prior + n * one) / (n0 + n) if n0 + n > 0.0 else prior for one in (p, low, high))
         return (p, min(low, p), max(high, p)), "young" if n > 0.0 else "prior"
 
-    def _margin(self, offer: Offer, facts: list[Mapping[str, float]]) -> float:
+    def margin(self, offer: Offer, facts: list[Mapping[str, float]]) -> float:
+        """The share of the value that is kept: the offer's, else the mean of its items, else the policy's."""
         if offer.margin is not None:
             return offer.margin
         known = [one["margin"] for one in facts if one.get("margin") is not None]

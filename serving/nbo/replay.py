@@ -50,7 +50,7 @@ class Records:
 
     def record(self, decision_id: str) -> dict[str, Any]:
         """The answer to ``GET /v1/decisions/{id}``."""
-        row = self._row(decision_id)
+        row = self.row(decision_id)
         lines = lines_of(row.history)
         return {
             "decision_id": row.decision_id,
@@ -73,7 +73,7 @@ class Records:
 
     def replay(self, decision_id: str, asked: ReplayRequest) -> dict[str, Any]:
         """The answer to ``POST /v1/decisions/{id}:replay``."""
-        row = self._row(decision_id)
+        row = self.row(decision_id)
         release = self._release(row, asked.release, "release")
         ruling = self._release(row, asked.policy, "policy") if asked.policy is not None else release
         if ruling.rules is None:
@@ -101,7 +101,7 @@ class Records:
 
     def explain(self, decision_id: str, lang: str) -> dict[str, Any]:
         """The answer to ``POST /v1/decisions/{id}:explain``: the offers shown, each with all that contributed."""
-        row = self._row(decision_id)
+        row = self.row(decision_id)
         release = self._release(row, None, "release")
         if release.rules is None:
             raise _missing("release", release.bundle.release_id)
@@ -148,7 +148,8 @@ class Records:
             "waterfall": bars,
         }
 
-    def _row(self, decision_id: str) -> DecisionRow:
+    def row(self, decision_id: str) -> DecisionRow:
+        """The decision as the log holds it; one that it does not hold is a 404."""
         log = self.live.log()
         with self.live.logging():
             row = log.decision(decision_id)
@@ -162,6 +163,10 @@ class Records:
                 got=shown(decision_id),
             )
         return row
+
+    def release_of(self, row: DecisionRow) -> Release:
+        """The release that decided, loaded if it is not the one in force; a 404 where it is gone."""
+        return self._release(row, None, "release")
 
     def _release(self, row: DecisionRow, name: str | None, field: str) -> Release:
         live = self.live.release
