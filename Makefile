@@ -8,10 +8,10 @@ export OMP_WAIT_POLICY := passive
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup demo serve notebooks test check lock clean
+.PHONY: help setup demo serve notebooks test browser test-browser screenshots check lock clean
 
 help:  ## these targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  \1\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  \1\t/' | expand -t 16
 
 setup: .venv/installed  ## the environment: .venv from requirements.lock, and this project
 
@@ -36,6 +36,21 @@ notebooks: setup  ## run all notebooks on the home that `make demo` made; nothin
 
 test: setup  ## all tests, one process per core
 	$(BIN)/python -m pytest -n auto --dist loadfile
+
+browser:  ## Chromium and a Chinese font, where root may install them; else says what is missing
+	@if ! { command -v chromium || command -v chromium-browser || command -v google-chrome; } > /dev/null \
+	    || ! fc-list :lang=zh 2> /dev/null | grep -q .; then \
+	    if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
+	        apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+	            chromium fontconfig fonts-noto-cjk fonts-noto-core; \
+	    else echo "the browser tests want chromium and fonts-noto-cjk: apt-get install them"; fi; fi
+
+test-browser: setup browser  ## the console in a real browser; screenshots are left in var/screenshots
+	$(BIN)/python -m pytest tests/browser
+
+screenshots: setup browser  ## docs/console/*.png anew, from the home that `make demo` made
+	USEROPS_TEST_HOME=$(or $(USEROPS_HOME),$(CURDIR)/var) USEROPS_SCREENSHOTS=$(CURDIR)/docs/console \
+	    $(BIN)/python -m pytest tests/browser/test_screenshots.py
 
 check: setup  ## lint, format, types
 	$(BIN)/ruff check .
