@@ -15,7 +15,7 @@ What no parameter of LightGBM changes is prepared first (`training.prepare`), so
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import lightgbm as lgb
@@ -39,7 +39,10 @@ LEAST_WEIGHT = 0.1
 
 @dataclass(frozen=True)
 class Fitted:
-    """A booster, its calibrator, and how they came about; ``blend`` is what the past said, ``teacher`` the level."""
+    """A booster, its calibrator, and how they came about; ``blend`` is what the past said, ``teacher`` the level.
+
+    ``again`` holds the same booster grown from other seeds: how much of what it says is chance.
+    """
 
     family: Family
     booster: lgb.Booster
@@ -47,6 +50,7 @@ class Fitted:
     blend: Blend
     teacher: Teacher
     log: dict[str, Any]
+    again: Mapping[int, lgb.Booster] = field(default_factory=dict)
 
     def probability(self, x: Floats, horizon: float | None) -> Floats:
         """Calibrated probability; ``x`` carries the horizon as its last column where the family has one."""
@@ -63,13 +67,19 @@ def fit(
     threads: int,
     overrides: Mapping[str, Any] | None = None,
     blend: Blend | None = None,
+    seeds: Sequence[int] = (),
 ) -> Fitted:
     """`prepare` and `learn` at once."""
-    return learn(prepare(rows, today, family, features, start, seed, folds=blend is None), threads, overrides, blend)
+    prepared = prepare(rows, today, family, features, start, seed, folds=blend is None)
+    return learn(prepared, threads, overrides, blend, seeds)
 
 
 def learn(
-    prepared: Prepared, threads: int, overrides: Mapping[str, Any] | None = None, blend: Blend | None = None
+    prepared: Prepared,
+    threads: int,
+    overrides: Mapping[str, Any] | None = None,
+    blend: Blend | None = None,
+    seeds: Sequence[int] = (),
 ) -> Fitted:
     """Learn labels, join trees and level, calibrate.
 
@@ -80,16 +90,20 @@ def learn(
     blend
         The calibrator's slope and the level's weight, when they are known from an earlier fit of the same procedure;
         learned from the folds when absent.
+    seeds
+        From which to grow the booster again: same rows, same parameters, same number of trees.
     """
     family, today = prepared.family, prepared.today
     params = {**DEFAULTS, "seed": prepared.seed, "num_threads": threads, **(overrides or {})}
-    booster = _learn_labels(prepared, prepared.now, params)
+    boosters = _learn_labels(prepared, prepared.now, params, seeds)
     if blend is None:
         blend = _blend(prepared, params)
     forecast = np.asarray(expit(prepared.margin), dtype=np.float64)
     if blend.weight >= LEAST_WEIGHT:
-        student = learn_margin(*prepared.lesson, prepared.columns, family.direction, params)
-        booster = merge([booster, student], [1 - blend.weight, blend.weight])
+        students = learn_margin(*prepared.lesson, prepared.columns, family.direction, params, seeds)
+        shares = [1 - blend.weight, blend.weight]
+        boosters = [merge(both, shares) for both in zip(boosters, students, strict=True)]
+    booster, *others = boosters
     platt = match_means(raw_scores(booster, today.x), forecast, today.horizon, blend.slope, family.direction)
     log = {
         **prepared.log,
@@ -104,20 +118,22 @@ def learn(
         # ``trees`` above counts those of the student as well.
         "params": {k: v for k, v in params.items() if k not in ("num_threads", "trees")},
     }
-    return Fitted(family, booster, platt, blend, prepared.now.teacher, log)
+    return Fitted(family, booster, platt, blend, prepared.now.teacher, log, dict(zip(seeds, others, strict=True)))
 
 
 def _blend(prepared: Prepared, params: Mapping[str, Any]) -> Blend:
     """The level's weight and the slope, judged on the folds."""
     if not prepared.folds:
         return Blend(0.0, 1.0)
-    trees = [raw_scores(_learn_labels(prepared, fold.past, params), fold.present.x) for fold in prepared.folds]
+    trees = [raw_scores(_learn_labels(prepared, fold.past, params)[0], fold.present.x) for fold in prepared.folds]
     level = np.concatenate([fold.margin for fold in prepared.folds])
     label = np.concatenate([fold.present.y for fold in prepared.folds])
     group = np.repeat(np.arange(len(trees)), [len(one) for one in trees])
     return fit_blend(np.concatenate(trees), level, label, group)
 
 
-def _learn_labels(prepared: Prepared, taught: Taught, params: Mapping[str, Any]) -> lgb.Booster:
+def _learn_labels(
+    prepared: Prepared, taught: Taught, params: Mapping[str, Any], seeds: Sequence[int] = ()
+) -> list[lgb.Booster]:
     rows, direction = taught.rows, prepared.family.direction
-    return learn_labels(rows.x, rows.y, taught.offset, prepared.columns, direction, params)
+    return learn_labels(rows.x, rows.y, taught.offset, prepared.columns, direction, params, seeds)

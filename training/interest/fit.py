@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import lightgbm as lgb
@@ -32,13 +32,17 @@ GROUPS, RESAMPLES = 8, 200
 
 @dataclass(frozen=True)
 class FittedHead:
-    """A booster and its calibrator; ``interval`` is what `serving.scoring.interest.model.InterestHead` reads."""
+    """A booster and its calibrator; ``interval`` is what `serving.scoring.interest.model.InterestHead` reads.
+
+    ``again`` holds the same booster grown from other seeds.
+    """
 
     head: str
     booster: lgb.Booster
     calibrator: Sigmoid
     interval: list[list[float]]
     log: dict[str, Any]
+    again: Mapping[int, lgb.Booster] = field(default_factory=dict)
 
     def raw(self, x: NDArray[np.floating[Any]]) -> Floats:
         """The booster's margins in log-odds."""
@@ -46,9 +50,16 @@ class FittedHead:
 
 
 def fit_head(
-    learn: Asked, later: Asked, seed: int, threads: int, overrides: Mapping[str, Any] | None = None
+    learn: Asked,
+    later: Asked,
+    seed: int,
+    threads: int,
+    overrides: Mapping[str, Any] | None = None,
+    seeds: Sequence[int] = (),
 ) -> FittedHead:
     """Learn from ``learn``, calibrate on ``later``, whose origin lies after every label that was learned.
+
+    From ``seeds`` the booster is grown again, and left uncalibrated.
 
     Raises
     ------
@@ -66,8 +77,9 @@ def fit_head(
     params = {**PARAMETERS, **SIZE, **(overrides or {}), "force_row_wise": True}
     # A negative stands for those that were dropped: the booster learns the odds of all pairs.
     weight = np.where(learn.y > 0, 1.0, np.exp(learn.offset))
-    ranker = fit_ranker(learn.x, learn.y > 0, weight, FEATURES, seeds=(seed,), threads=threads, overrides=params)
-    booster = ranker.boosters[0]
+    asked = (seed, *seeds)
+    ranker = fit_ranker(learn.x, learn.y > 0, weight, FEATURES, seeds=asked, threads=threads, overrides=params)
+    booster, *others = ranker.boosters
     raw = np.asarray(booster.predict(later.x, raw_score=True), dtype=np.float64)
     calibrator = _platt(raw, later.y)
     log = {
@@ -79,7 +91,8 @@ def fit_head(
         "slope": calibrator.slope,
         "params": params,
     }
-    return FittedHead(learn.head, booster, calibrator, _interval(raw, calibrator, later, seed), log)
+    again = dict(zip(seeds, others, strict=True))
+    return FittedHead(learn.head, booster, calibrator, _interval(raw, calibrator, later, seed), log, again)
 
 
 def _platt(raw: Floats, y: Floats) -> Sigmoid:

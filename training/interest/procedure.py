@@ -11,7 +11,7 @@ No label that is learned lies after the calibration origin, none that calibrates
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -77,12 +77,13 @@ class Learner:
         latest = instant - timedelta(days=self.horizon_days)
         return latest - (latest - MONDAY) % timedelta(days=self.rule.every_days)
 
-    def fit(self, known_until: datetime) -> Fitted:
-        """Fit every head to what is known at ``known_until``."""
+    def fit(self, known_until: datetime, seeds: Sequence[int] = ()) -> Fitted:
+        """Fit every head to what is known at ``known_until``, and grow its booster again from each of ``seeds``."""
         lessons, fitted = self.lessons(known_until), {}
         for head in self.heads:
             self.progress(f"learning {head}", 0.0)
-            fitted[head] = fit_head(lessons.learned[head], lessons.later[head], self.seed, self.threads, self.lightgbm)
+            learned, later = lessons.learned[head], lessons.later[head]
+            fitted[head] = fit_head(learned, later, self.seed, self.threads, self.lightgbm, seeds)
         return Fitted(fitted, lessons.later, lessons.learned, lessons.origins, lessons.calibrated_at)
 
     def lessons(self, known_until: datetime) -> Lessons:

@@ -112,8 +112,11 @@ def fit_value(
     threads: int,
     overrides: Mapping[str, Any] | None = None,
     blend: Blend | None = None,
+    seeds: Sequence[int] = (),
 ) -> FittedValue:
     """Fit both stages; parameters as those of `models.prepare` and `models.learn`, and each row's ``amount`` spent.
+
+    From ``seeds`` only the booster of purchases is grown again: ``chance.again``.
 
     Raises
     ------
@@ -131,7 +134,7 @@ def fit_value(
             because="the source gives no amounts, or the history is short",
             run="userops status",
         )
-    chance = fit(rows, today, family, features, start, seed, threads, overrides, blend)
+    chance = fit(rows, today, family, features, start, seed, threads, overrides, blend, seeds)
     params = {**DEFAULTS, **TREE_PARAMS, "seed": seed, "num_threads": threads}
     known = _past(rows, amount, family, features, start, params)
     customers = fit_customers(chance.teacher, today, features)

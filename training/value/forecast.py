@@ -78,10 +78,12 @@ def learn_at(
     spend: Spend,
     origin: datetime,
     blend: Blend | None = None,
+    seeds: Sequence[int] = (),
 ) -> Learned:
     """Fit to the rows of ``data`` before ``origin`` whose label windows were over then.
 
-    ``blend`` is that of an earlier fit of the same procedure, where there is one.
+    ``blend`` is that of an earlier fit of the same procedure, where there is one; from ``seeds`` the booster of
+    purchases is grown again.
 
     Raises
     ------
@@ -102,6 +104,7 @@ def learn_at(
         config.threads,
         recipe.lightgbm,
         blend,
+        seeds,
     )
     return Learned(fitted, today)
 
