@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ from configs.errors import AuditError
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine, Table
 
-__all__ = ["ACTIONS", "Entry", "Row", "alone", "append", "entries", "verify"]
+__all__ = ["ACTIONS", "Entry", "Row", "alone", "append", "append_unless", "entries", "verify"]
 
 ACTIONS = (
     *("asked", "approved", "rejected"),  # a reviewer's word
@@ -74,31 +74,24 @@ def append(uri: str, *entries: Entry) -> list[Row]:
     AuditError
         When the table cannot be written, or an action is not one of `ACTIONS`.
     """
-    for entry in entries:
-        if entry.action not in ACTIONS:
-            raise AuditError(f"{entry.action!r} is no action of the audit table", got=entry.action, expected=ACTIONS)
     with _writing(uri) as (connection, table):
-        last = connection.execute(table.select().order_by(table.c.seq.desc()).limit(1)).mappings().first()
-        seq, previous = (last["seq"], last["digest"]) if last else (0, FIRST)
-        written = []
-        for number, entry in enumerate(entries, start=seq + 1):
-            at = datetime.now(UTC).isoformat(timespec="microseconds")
-            values = {**asdict(entry), "evidence": _text(entry.evidence), "seq": number, "at": at, "previous": previous}
-            previous = _digest(values)
-            connection.execute(table.insert(), {**values, "digest": previous})
-            written.append(_row({**values, "digest": previous}))
-    return written
+        return _append(connection, table, entries)
 
 
-def entries(uri: str, model: str | None = None, version: str | None = None) -> list[Row]:
-    """The rows, oldest first; of one model, of one version of it. What is not there yet is empty."""
+def append_unless(uri: str, entry: Entry, said: Callable[[list[Row]], Row | None]) -> tuple[Row, bool]:
+    """Write the entry unless ``said`` finds it among the rows of its version, while nobody else writes.
+
+    Returns the row, and whether it was written now.
+    """
+    with _writing(uri) as (connection, table):
+        found = said(_select(connection, table, entry.model, entry.version))
+        return (found, False) if found is not None else (_append(connection, table, [entry])[0], True)
+
+
+def entries(uri: str, model: str | None = None, version: str | None = None, after: int = 0) -> list[Row]:
+    """The rows, oldest first; of one model, of one version of it, behind row ``after``. What is not there is empty."""
     with _reading(uri) as (connection, table):
-        if connection is None:
-            return []
-        query = table.select().order_by(table.c.seq)
-        query = query if model is None else query.where(table.c.model == model)
-        query = query if version is None else query.where(table.c.version == version)
-        return [_row(found) for found in connection.execute(query).mappings()]
+        return [] if connection is None else _select(connection, table, model, version, after)
 
 
 def verify(uri: str) -> int:
@@ -143,6 +136,29 @@ def alone(uri: str) -> Iterator[None]:
                 connection = held.enter_context(engine.connect())
                 connection.exec_driver_sql("SELECT pg_advisory_lock(hashtext('userops champions'))")
         yield
+
+
+def _append(connection: Connection, table: Table, entries: Sequence[Entry]) -> list[Row]:
+    for entry in entries:
+        if entry.action not in ACTIONS:
+            raise AuditError(f"{entry.action!r} is no action of the audit table", got=entry.action, expected=ACTIONS)
+    last = connection.execute(table.select().order_by(table.c.seq.desc()).limit(1)).mappings().first()
+    seq, previous = (last["seq"], last["digest"]) if last else (0, FIRST)
+    written = []
+    for number, entry in enumerate(entries, start=seq + 1):
+        at = datetime.now(UTC).isoformat(timespec="microseconds")
+        values = {**asdict(entry), "evidence": _text(entry.evidence), "seq": number, "at": at, "previous": previous}
+        previous = _digest(values)
+        connection.execute(table.insert(), {**values, "digest": previous})
+        written.append(_row({**values, "digest": previous}))
+    return written
+
+
+def _select(connection: Connection, table: Table, model: str | None, version: str | None, after: int = 0) -> list[Row]:
+    query = table.select().where(table.c.seq > after).order_by(table.c.seq)
+    query = query if model is None else query.where(table.c.model == model)
+    query = query if version is None else query.where(table.c.version == version)
+    return [_row(found) for found in connection.execute(query).mappings()]
 
 
 def _text(evidence: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ Where the table is not the one we know, the client does it, one alias after the 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from configs import Config
 from configs.errors import RegistryError
 from training.registry import CHALLENGER, CHAMPION, PREVIOUS, Registry
 
-__all__ = ["Moves", "Pointed", "aliases_of", "move", "run_of"]
+__all__ = ["WORKSPACE", "Moves", "Pointed", "aliases_of", "move", "registered", "run_of", "table"]
 
 #: By model, by alias: the version it stands for from now on.
 Moves = Mapping[str, Mapping[str, str]]
@@ -31,9 +31,9 @@ WAIT_SECONDS = 30
 def aliases_of(config: Config, models: Sequence[str]) -> Pointed:
     """What ``champion``, ``challenger`` and ``previous`` of each model stand for; absent where they do not."""
     found: Pointed = {model: {} for model in models}
-    with _table(config) as connection:
+    with table(config) as connection:
         if connection is None:
-            registry = Registry(config) if _registered(config) else None
+            registry = Registry(config) if registered(config) else None
             for model in models if registry else ():
                 for alias in (CHAMPION, CHALLENGER, PREVIOUS):
                     if (version := registry.aliased(model, alias)) is not None:  # type: ignore[union-attr]
@@ -54,7 +54,7 @@ def run_of(config: Config, model: str, version: str) -> str:
     RegistryError
         When there is no such version.
     """
-    with _table(config) as connection:
+    with table(config) as connection:
         if connection is None:
             return Registry(config).version(model, version).run_id
         return _run(connection, model, version)
@@ -68,7 +68,7 @@ def move(config: Config, moves: Moves) -> None:
     RegistryError
         When a version does not exist; nothing has moved then.
     """
-    with _table(config) as connection:
+    with table(config) as connection:
         if connection is None:
             registry = Registry(config)
             for model, aliases in moves.items():
@@ -99,7 +99,8 @@ def _run(connection: sqlite3.Connection, model: str, version: str) -> str:
     return str(found[0])
 
 
-def _registered(config: Config) -> bool:
+def registered(config: Config) -> bool:
+    """Whether there is a registry yet."""
     return not config.tracking_uri.startswith("sqlite:///") or _file(config).exists()
 
 
@@ -108,15 +109,20 @@ def _file(config: Config) -> Path:
 
 
 @contextmanager
-def _table(config: Config) -> Iterator[sqlite3.Connection | None]:
-    """A connection without implicit transactions; None where MLflow itself must be asked."""
+def table(
+    config: Config, name: str = "registered_model_aliases", columns: Set[str] = COLUMNS
+) -> Iterator[sqlite3.Connection | None]:
+    """A connection without implicit transactions to the database of table ``name``, which has exactly ``columns``.
+
+    None where MLflow itself must be asked.
+    """
     if not config.tracking_uri.startswith("sqlite:///") or not _file(config).exists():
         yield None
         return
     connection = sqlite3.connect(_file(config), timeout=WAIT_SECONDS, isolation_level=None)
     try:
-        columns = {row[1] for row in connection.execute("PRAGMA table_info(registered_model_aliases)")}
-        yield connection if columns == COLUMNS else None
+        found = {row[1] for row in connection.execute(f"PRAGMA table_info({name})")}
+        yield connection if found == columns else None
     except sqlite3.Error as error:
         raise RegistryError(f"the registry {_file(config)} cannot be used", got=str(error)) from None
     finally:

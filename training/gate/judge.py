@@ -16,6 +16,7 @@ from typing import Any
 from configs import Config, ModelConfig
 from configs.audit import verify
 from configs.errors import AuditError, GateError, UseropsError
+from configs.reviews import last_words, missing_approval
 from features.catalog import digest
 from serving.scoring import verified
 from serving.scoring.folder import read_folder
@@ -24,7 +25,6 @@ from training.checks.run import run_checks, seal_of, stored_checks
 from training.compare.comparison import Comparison, compare
 from training.gate.case import Case, Progress, Reason
 from training.gate.files import own_files
-from training.gate.sign import last_words, missing_approval
 from training.registry import Registry
 
 __all__ = ["Reason", "Verdict", "judge_promotion", "refuse"]
@@ -77,13 +77,19 @@ def refuse(verdicts: list[Verdict], lang: str = "en") -> GateError:
     """The error that names every reason of every refused version."""
     refused = [verdict for verdict in verdicts if not verdict.allowed]
     lines = [
-        f"{verdict.model} {verdict.version}: {reason.what.get(lang, reason.what['en'])}; "
-        f"got {reason.got}, expected {reason.expected}; run: {reason.run}"
-        for verdict in refused
-        for reason in verdict.reasons
+        f"{verdict.model} {verdict.version}: {_line(reason, lang)}" for verdict in refused for reason in verdict.reasons
     ]
+    if lang == "zh":
+        names = "、".join(f"{verdict.model} 第 {verdict.version} 版" for verdict in refused)
+        return GateError("\n  - ".join([f"未能晋级：{names}；没有任何改动", *lines]))
     names = ", ".join(f"{verdict.model} version {verdict.version}" for verdict in refused)
     return GateError("\n  - ".join([f"the gate refuses {names}; nothing was promoted", *lines]))
+
+
+def _line(reason: Reason, lang: str) -> str:
+    if lang == "zh":
+        return f"{reason.what['zh']}；现为 {reason.got}，应为 {reason.expected}；请运行：{reason.run}"
+    return f"{reason.what['en']}; got {reason.got}, expected {reason.expected}; run: {reason.run}"
 
 
 def _audited(case: Case) -> Iterator[Reason]:
@@ -262,10 +268,10 @@ def _approved(case: Case) -> Iterator[Reason]:
         who: {"word": row.action, "at": row.at, "comment": row.comment, "audit": row.digest}
         for who, row in words.items()
     }
-    trained_by = case.evidence.get("trained_by")
-    for what in missing_approval(policy, words, str(case.evidence.get("model_json")), trained_by):
-        run = 'userops sign {model} {version} --approve --comment "..."'
-        yield case.reason("approval", f"approval: {what}", f"审批：{what}", what, f"approval by {policy}", run)
+    digest_now = str(case.evidence.get("model_json"))
+    trainer = case.evidence.get("trained_by"), case.meta.get("trained_by_account")
+    for lack in missing_approval(policy, words, digest_now, *trainer):
+        yield case.reason("approval", lack.what["en"], lack.what["zh"], lack.got, lack.expected, lack.run)
 
 
 def _not_judged(heads: Mapping[str, Any]) -> list[str]:

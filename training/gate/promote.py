@@ -10,6 +10,7 @@ from configs.audit import Row
 from training.aliases import aliases_of
 from training.gate.journal import Move, carry_out, settle
 from training.gate.judge import Verdict, judge_promotion, refuse
+from training.gate.mirror import mirror
 from training.registry import CHALLENGER, CHAMPION, Registry
 
 __all__ = ["Promotion", "promote", "trained"]
@@ -56,6 +57,7 @@ def promote(
     models = [model_of(config, name) for name in names]
     registry = Registry(config)
     settle(config, lambda row: _note(registry, row))
+    mirror(config)
     chosen = {model.name: registry.version(model.name, version).version for model in models}
     pointed = aliases_of(config, list(chosen))
     verdicts = []

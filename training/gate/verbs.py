@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from configs import load
+from configs import Config, load, model_of
 from configs.terminal import JsonFile, Models, console, print_table, showing, write_json
 
 __all__ = ["audit", "promote", "rollback", "sign"]
@@ -30,9 +30,9 @@ def promote(
     with showing("judging") as show:
         moved = move(config, models or trained(config), version, show, comment, lang)
     for one in moved:
-        before = f" (before: {one.before})" if one.before else " (the first champion)"
-        already = " already: nothing moved" if one.row is None else before
-        console.print(f"{one.model}: champion is version {one.version}{already}", highlight=False)
+        told = _told_zh if lang == "zh" else _told
+        console.print(told(one.model, one.version, one.before, moved=one.row is not None), highlight=False)
+        _warn_of_rejection(config, one.model)
     write_json(
         json_file,
         [{"model": one.model, "version": one.version, "before": one.before, "audit": _row(one.row)} for one in moved],
@@ -71,8 +71,11 @@ def sign(
     words = [word for word, said in (("approved", approve), ("rejected", reject), ("asked", ask)) if said]
     if len(words) != 1:
         raise typer.BadParameter("say one of --approve, --reject and --ask")
-    row = say(load(), model, version, words[0], comment)
-    console.print(f"{model} version {row.version}: {row.action} by {row.who}", markup=False, highlight=False)
+    config = load()
+    row, new = say(config, model, version, words[0], comment)
+    again = "" if new else f" already, on {row.at[:16].replace('T', ' ')} UTC: not written again"
+    console.print(f"{model} version {row.version}: {row.action} by {row.who}{again}", markup=False, highlight=False)
+    _warn_of_rejection(config, model)
     write_json(json_file, row.as_json())
 
 
@@ -82,9 +85,13 @@ def audit(
 ) -> None:
     """Show who promoted, rolled back and signed what, after seeing that no row was altered; else this ends with 1."""
     from configs.audit import entries, verify
+    from training.gate.mirror import mirror
 
     config = load()
     there = verify(config.audit_uri)
+    if model is not None and not entries(config.audit_uri, model):
+        model_of(config, model)  # one that is not configured any more is shown as long as it has rows
+    mirror(config)
     rows = entries(config.audit_uri, model)
     shown: list[list[object]] = [
         [row.seq, row.at[:19].replace("T", " "), row.who, row.action, f"{row.model} {row.version}", row.comment]
@@ -92,7 +99,28 @@ def audit(
     ]
     print_table(f"the last {len(shown)} of {len(rows)} rows", ["", "at (UTC)", "who", "did", "version", "why"], shown)
     console.print(f"{there} rows, none altered, none missing between them", highlight=False)
+    for name in config.models if model is None else [model]:
+        _warn_of_rejection(config, name)
     write_json(json_file, [row.as_json() for row in rows])
+
+
+def _told(model: str, version: str, before: str | None, *, moved: bool) -> str:
+    if not moved:
+        return f"{model}: champion is version {version} already: nothing moved"
+    return f"{model}: champion is version {version} " + (f"(before: {before})" if before else "(the first champion)")
+
+
+def _told_zh(model: str, version: str, before: str | None, *, moved: bool) -> str:
+    if not moved:
+        return f"{model}：冠军已是第 {version} 版，未作改动"
+    return f"{model}：冠军为第 {version} 版" + (f"（此前为第 {before} 版）" if before else "（首个冠军）")
+
+
+def _warn_of_rejection(config: Config, model: str) -> None:
+    from training.gate.sign import rejected_champion
+
+    if said := rejected_champion(config, model):
+        console.print(said, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 def _row(row: Any) -> dict[str, Any] | None:

@@ -266,6 +266,8 @@ def test_a_metric_that_decides_but_was_not_compared(judged):
 def test_no_approval_when_the_policy_demands_one(judged, config, monkeypatch):
     (reason,) = judged(approval="reviewer").reasons
     assert (reason.code, reason.got) == ("approval", "nobody approved it")
+    assert reason.expected == "an approval by a reviewer, of these files"
+    assert reason.run == "userops sign churn 2 --approve"
     sign(config, "churn", "2", "approved", "")
     assert judged(approval="reviewer").allowed
     assert judged(approval="other_than_trainer").allowed
@@ -283,7 +285,11 @@ def test_an_approval_by_the_trainer_when_four_eyes_are_demanded(judged, config, 
 @pytest.mark.parametrize("approval", ["none", "reviewer", "other_than_trainer"])
 def test_a_rejection_counts_under_every_policy_until_it_is_taken_back(judged, config, approval):
     sign(config, "churn", "2", "rejected", "no")
-    assert judged(approval=approval).reasons[0].got == "rejected by wu: no"
+    (reason,) = judged(approval=approval).reasons
+    assert (reason.what["en"], reason.got, reason.expected) == (
+        *("wu rejects it", "rejected by wu: no"),
+        "nobody who rejects it",
+    )
     sign(config, "churn", "2", "approved", "")
     assert judged(approval=approval).allowed
     sign(config, "churn", "2", "asked", "why?")
@@ -295,7 +301,7 @@ def test_files_that_changed_after_the_approval(judged, config):
     path = _files(config, "2") / "model.json"
     path.write_text(path.read_text().replace("sha256:data", "sha256:date"))
     (reason,) = judged(approval="reviewer").reasons
-    assert reason.got == "approved before its files were changed"
+    assert reason.got == "approved by wu before its files were changed"
 
 
 def _files(config, version):
@@ -420,7 +426,7 @@ def test_a_word_without_a_reason_is_refused(config):
     with pytest.raises(GateError, match="no word of a reviewer") as told:
         sign(config, "churn", "2", "shrugged", "")
     assert told.value.run == "userops sign churn 2 --approve, --reject or --ask"
-    row = sign(config, "churn", "challenger", "asked", "why <b>so</b>?")
+    row, _ = sign(config, "churn", "challenger", "asked", "why <b>so</b>?")
     tags = Registry(config).version("churn", "3").tags
     assert (tags["review"], tags["review.by"], tags["review.comment"]) == ("asked", "wu", "why <b>so</b>?")
     assert tags["review.audit"] == row.digest

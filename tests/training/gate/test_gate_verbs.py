@@ -6,8 +6,8 @@ import pytest
 from typer.testing import CliRunner
 
 import userops
-from configs.audit import entries
-from configs.errors import AuditError, GateError
+from configs.audit import Entry, append, entries
+from configs.errors import AuditError, ConfigError, GateError
 from training.aliases import move
 
 
@@ -48,3 +48,38 @@ def test_rollback_says_where_it_went_and_what_comes_next(run, config):
     assert "churn: champion is version 1 again (before: 2)" in done.output
     assert "userops release" in done.output
     assert entries(config.audit_uri)[-1].comment == "complaints"
+
+
+def test_a_rejected_champion_is_pointed_out_wherever_it_is_met(run, config):
+    move(config, {"churn": {"champion": "2"}})
+    for done in (
+        run("sign", "churn", "2", "--reject", "--comment", "too [bold]"),
+        run("promote", "churn", "--version", "2"),
+        run("audit"),
+        run("audit", "churn"),
+    ):
+        assert done.exit_code == 0, done.output
+        assert "champion version 2 is rejected by wu (too [bold])" in done.output
+        assert "userops rollback churn" in done.output
+    assert "rejected by" not in run("audit", "value").output
+
+
+def test_the_audit_of_a_model_that_there_is_not(run, config):
+    failed = run("audit", "chrun").exception
+    assert isinstance(failed, ConfigError)
+    assert "churn" in str(failed.expected)
+    append(config.audit_uri, Entry("wu", "promoted", "chrun", "1"))
+    assert run("audit", "chrun").exit_code == 0
+
+
+def test_signing_twice_says_so(run, config):
+    run("sign", "churn", "2", "--approve")
+    done = run("sign", "churn", "2", "--approve", "--comment", "  ")
+    assert "already, on" in done.output
+    assert "not written again" in done.output
+    assert len(entries(config.audit_uri)) == 1
+
+
+def test_promotion_in_chinese(run, config):
+    move(config, {"churn": {"champion": "2"}})
+    assert "冠军已是第 2 版" in run("promote", "churn", "--version", "2", "--lang", "zh").output

@@ -1,0 +1,106 @@
+"""What reviewers said, from the audit table to the tags of MLflow's versions, where whoever looks at MLflow sees it.
+
+The audit table is what counts; tags follow it. The console writes rows and never MLflow, so a process beside the
+service brings the tags up to date every few seconds; `userops sign`, `audit` and `promote` do, too. In a home the
+registry is a file, and one transaction takes milliseconds; where it is not, MLflow's client is asked, and imported only
+when there is something to write.
+
+    python -m training.gate.mirror        # ends with the process that started it, with SIGTERM or with SIGINT
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterable
+
+from configs import Config, load
+from configs.audit import Row, entries
+from configs.reviews import WORDS
+from training.version_tags import set_tags, tags_of
+
+__all__ = ["beside", "main", "mirror", "tags_of_word", "watch"]
+
+POLL_SECONDS = 2.0
+MOST_SECONDS_BETWEEN_TRIES = 60.0
+AUDIT = "review.audit"
+
+_log = logging.getLogger("userops.mirror")
+
+
+def beside() -> list[str]:
+    """How the process that brings tags up to date is started; it ends with whoever started it."""
+    return [sys.executable, "-m", "training.gate.mirror"]
+
+
+def tags_of_word(row: Row) -> dict[str, str]:
+    """The tags of a version of which ``row`` is the newest word."""
+    named = {"review": row.action, "review.by": row.who, "review.at": row.at, "review.comment": row.comment}
+    return {**named, AUDIT: row.digest}
+
+
+def mirror(config: Config) -> int:
+    """Let the tags of every reviewed version say its newest word; return how many versions were changed, often none.
+
+    A version whose tags name a row that the audit table does not hold is left alone: the gate will miss that row.
+    """
+    return _bring(config, entries(config.audit_uri))
+
+
+def _bring(config: Config, rows: Iterable[Row]) -> int:
+    newest: dict[tuple[str, str], Row] = {}
+    known: dict[tuple[str, str], set[str]] = {}
+    for row in rows:
+        if row.action in WORDS:
+            newest[row.model, row.version] = row
+            known.setdefault((row.model, row.version), set()).add(row.digest)
+    if not newest:
+        return 0
+    there = tags_of(config, list(newest))
+    owed = {}
+    for one, tags in there.items():
+        said = tags_of_word(newest[one])
+        if tags.get(AUDIT, said[AUDIT]) in known[one] and any(tags.get(name) != value for name, value in said.items()):
+            owed[one] = said
+    set_tags(config, owed)
+    return len(owed)
+
+
+def watch(config: Config, stop: threading.Event, every: float = POLL_SECONDS) -> None:
+    """Mirror whenever the audit table has grown, until ``stop`` is set; what fails is said, and tried again later."""
+    seen, wait = -1, every
+    while not stop.is_set():
+        try:
+            fresh = entries(config.audit_uri, after=max(seen, 0))
+            if seen < 0 or fresh:
+                if seen < 0 or any(row.action in WORDS for row in fresh):
+                    mirror(config)
+                seen = max([seen, 0, *(row.seq for row in fresh)])
+            wait = every
+        except Exception as error:  # the table, the registry or the disk: nobody restarts us
+            wait = min(wait * 2, MOST_SECONDS_BETWEEN_TRIES)
+            _log.warning("tags of MLflow's versions wait %.0f s: %s", wait, error)
+        stop.wait(wait)
+
+
+def main() -> None:
+    """Mirror the home of the environment until told to stop, or until the process that started this one is gone."""
+    logging.basicConfig(format="%(asctime)s %(name)s: %(message)s")
+    stop, parent = threading.Event(), os.getppid()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+
+    def orphaned() -> None:
+        while os.getppid() == parent and not stop.wait(1.0):
+            pass
+        stop.set()
+
+    threading.Thread(target=orphaned, daemon=True).start()
+    watch(load(), stop)
+
+
+if __name__ == "__main__":
+    main()
