@@ -96,8 +96,8 @@ class ModelConfig:
     ``heads`` maps the name of each probability to ``label`` (see ``training/labels.py``), ``cohort`` (a name in
     ``cohorts``) and, but for a calendar month, ``horizon_days``. ``timing`` asks for the waiting time until the next
     order: the ``head`` whose booster tells it, and the horizons at which it is asked. ``ignored_checks`` maps the code
-    of a check to the reason why its finding is accepted. Reviewers read ``use``, what the model is for, ``limits``, what
-    it is not for, and the ``meaning`` of each head, all of them in both languages.
+    of a check to the reason why its finding is accepted. Reviewers read what the model is for, ``use``, what it is not
+    for, ``limits``, and the ``meaning`` of each head, all of them in both languages.
     """
 
     name: str

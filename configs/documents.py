@@ -76,7 +76,7 @@ def line_of(path: Path, keys: Sequence[str | int]) -> int:
 
 
 def words(where: str, content: Any, *, required: bool = True) -> None:
-    """Refuse a text that people read unless it is there in both languages; nothing at all may be left out where allowed.
+    """Refuse a text that people read unless it is there in both languages; unless ``required``, it may be missing.
 
     Examples
     --------

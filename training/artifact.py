@@ -15,7 +15,7 @@ from training.models import Fitted, raw_scores
 from training.revision import revision
 from training.stack import Rows
 
-__all__ = ["cohorts_of", "describe", "provenance"]
+__all__ = ["describe", "provenance"]
 
 
 def provenance(
@@ -111,17 +111,6 @@ def describe(
         **origin,
         "created_at": created_at.isoformat(),
     }
-
-
-def cohorts_of(model: ModelConfig, today: Mapping[str, Rows], fitted: Sequence[Fitted]) -> dict[str, Any]:
-    """By head, the features of its cohort at the instant the model looks ahead from: float64[n, f]."""
-    found = {}
-    for family in (one.family for one in fitted):
-        for head in family.heads:
-            rows = today[family.name]
-            x = rows.x[rows.horizon == float(model.heads[head].get("horizon_days") or 0.0)]
-            found[head] = x[:, :-1] if family.horizons else x
-    return found
 
 
 def _maturity(fitted: Sequence[Fitted]) -> str:

@@ -51,9 +51,11 @@ def keep_spend(
     origin: datetime,
     frame: pd.DataFrame,
     said: Mapping[str, Any],
-) -> None:
-    """Remember what training said at its judged ``origin``; ``frame`` and ``said`` are those of `value_at`."""
-    keep(config, model, recipe, origin, *_told(config, model, data, origin, frame, said))
+) -> pd.DataFrame:
+    """Remember, and return, what training said at its judged ``origin``; `value_at` gives ``frame`` and ``said``."""
+    rows, log = _told(config, model, data, origin, frame, said)
+    keep(config, model, recipe, origin, rows, log)
+    return rows
 
 
 def _told(

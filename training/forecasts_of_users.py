@@ -107,22 +107,23 @@ class PastOfUsers:
 
 def keep_judged(
     config: Config, model: ModelConfig, data: TrainingSet, origin: datetime, fits: Mapping[str, Fitted]
-) -> None:
+) -> pd.DataFrame:
     """Remember what training said at its judged ``origin``, so that the next back-test, check or gate reads it.
 
-    Nothing is kept unless every family was fitted: a forecast has all heads.
+    Nothing is kept unless every family was fitted: a forecast has all heads. What was said is returned all the same.
     """
-    asked = families(model)
-    if {family.name for family in asked} - set(fits):
-        return
+    asked = [family for family in families(model) if family.name in fits]
     until, recipe = known_until(config), Recipe(model.lightgbm)
     past = PastOfUsers(config, model, recipe, (origin,), until, lambda message, fraction: None)
     before, present = data.frame[data.frame["as_of"] < origin], data.at([origin])
     stores = home_stores(config, origin)
     told = {f.name: past._told(fits[f.name], stack(before, f, NAMES, origin), present, stores) for f in asked}
     frame = pd.concat([one for frames, _ in told.values() for one in frames], ignore_index=True)
-    log = {"learned_origins": before["as_of"].nunique(), "left_out": {}}
-    keep(config, model, recipe, origin, frame, {**log, "families": {name: said for name, (_, said) in told.items()}})
+    if len(asked) == len(families(model)):
+        log = {"learned_origins": before["as_of"].nunique(), "left_out": {}}
+        families_log = {name: said for name, (_, said) in told.items()}
+        keep(config, model, recipe, origin, frame, {**log, "families": families_log})
+    return frame
 
 
 def blanked(rows: Rows, recipe: Recipe) -> Rows:

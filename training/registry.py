@@ -215,6 +215,14 @@ class Registry:
         content: dict[str, Any] = json.loads(text)
         return content
 
+    def copied(self, run_id: str, path: str, target: Path) -> Path | None:
+        """Copy a file, or a folder with all in it, of a run into ``target``; None when the run has none of that name."""
+        above = str(Path(path).parent) if "/" in path else None
+        # Asking MLflow to download what is not there costs seconds and an error of its own.
+        if path not in {one.path for one in self._client.list_artifacts(run_id, above)}:
+            return None
+        return Path(self._client.download_artifacts(run_id, path, str(target)))
+
     def alias(self, model: str, alias: str, version: str) -> None:
         """Let ``alias`` stand for ``version`` from now on."""
         self._client.set_registered_model_alias(model, alias, version)

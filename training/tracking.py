@@ -7,11 +7,16 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from numpy.typing import NDArray
+import pandas as pd
 
 from configs import Config, model_of
-from training.explain import Scorer, features_of, weights
+from training.desk.card import kind_of
+from training.desk.desk import Again, Told, weights_of, write_desk
+from training.desk.sample import Sample
+from training.desk.segments import segments_of
+from training.explain import Scorer, features_of
 from training.model_card import card_markdown, card_page
+from training.monitor.reference import FILE as REFERENCE
 from training.pictures import calibration_figure, gain_figure, scores_figure, weights_figure
 from training.registry import Registry
 from training.report import TrainReport
@@ -22,7 +27,6 @@ __all__ = ["log_training"]
 
 # Of a family's log, what is worth a column in MLflow's table of runs.
 SHOWN = ("rows", "positives", "users", "trees", "slope", "level_weight")
-ASKED = 400  # rows whose explanations are averaged
 
 
 def log_training(
@@ -32,9 +36,12 @@ def log_training(
     report: TrainReport,
     curves: Mapping[str, Any],
     model: Scorer,
-    sample: Mapping[str, NDArray[Any]],
+    sample: Sample,
+    said: pd.DataFrame | None,
+    reference: Mapping[str, Any],
+    again: Again = (),
 ) -> None:
-    """Parameters, metrics with their intervals beside the baselines, data, plots, the model card, all the evidence.
+    """Parameters, metrics with their intervals beside the baselines, data, plots, all the evidence, and the desk.
 
     Parameters
     ----------
@@ -44,7 +51,13 @@ def log_training(
     curves
         By head, as `curves_of` makes them.
     model, sample
-        The version that is registered, and for each head rows to explain, float64[n, f].
+        The version that is registered, and whom it is asked about when it is explained.
+    said
+        What was said on the judged day, beside what followed and with segments, if that is known.
+    reference
+        ``reference.json``.
+    again
+        Boosters by name that were fitted to the same with other seeds.
     """
     evidence = report.evidence
     split, data = evidence["split"], evidence["data"]
@@ -63,14 +76,18 @@ def log_training(
             "model_version": report.version,
         }
     )
-    run.json({"metrics": report.metrics, "baselines": report.baselines, "curves": curves}, "evaluation.json")
+    kind = "spend" if kind_of(report.model) == "value" else "probability"
+    segments = {} if said is None else segments_of(said, kind, config.seed)
+    evaluation = {"metrics": report.metrics, "baselines": report.baselines, "curves": curves, "segments": segments}
+    run.json(evaluation, "evaluation.json")
+    run.json(reference, REFERENCE)
     run.json(json.loads(json.dumps(evidence, default=str)), "evidence.json")
     purpose = model_of(config, report.model).purpose
     trained = f"Trained by {config.user} with {revision()}."
     markdown = card_markdown(report, purpose, trained)
     run.note(markdown)
     registry.note_version(report.model, report.version, markdown)
-    heavy = weights(model, {head: x[:: max(1, len(x) // ASKED)] for head, x in sample.items() if len(x)})
+    heavy = weights_of(model, sample)
     drawn = {
         "calibration": calibration_figure(curves),
         "gain": gain_figure(curves),
@@ -81,6 +98,7 @@ def log_training(
         run.figure(figure, f"plots/{name}.png")
     run.text(card_page(report, purpose, trained, drawn, heavy), "model_card.html")
     run.text(heavy.to_csv(index=False), "weights.csv")
+    write_desk(config, registry, run, model, Told(evaluation, reference, heavy), sample, again)
 
 
 def _numbers(report: TrainReport) -> dict[str, float]:

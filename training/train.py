@@ -19,13 +19,14 @@ from features.periods import now
 from serving.scoring.interest.model import NAME as INTEREST
 from serving.scoring.model import write_model
 from serving.scoring.value.model import NAME as VALUE
-from training.artifact import cohorts_of, describe, provenance
+from training.artifact import describe, provenance
 from training.dataset import assemble
+from training.desk.sample import sample_of_users
 from training.forecasts_of_users import keep_judged
 from training.interest.train import train_interest
 from training.judge import horizons_of, judge
 from training.models import fit
-from training.monitor.reference import FILE, reference_of
+from training.monitor.reference import reference_of
 from training.readiness.readiness import of_training
 from training.registry import CHALLENGER, Registry
 from training.report import TrainReport
@@ -102,7 +103,7 @@ def _train_probabilities(config: Config, model: ModelConfig, show: Progress, bef
     with registry.run(name, "train", {"judged_on": f"{split.judge:%Y-%m-%d}"}) as run:
         show("judging", 0.4)
         judged = judge(config, model, data, split)
-        keep_judged(config, model, data, split.judge, judged.fits)
+        said = keep_judged(config, model, data, split.judge, judged.fits)
         show("learning from everything", 0.7)
         chosen = [family for family in families(model) if family.name in judged.fits]
         today = {f.name: stack(data.at([split.known_until]), f, NAMES, None) for f in chosen}
@@ -141,7 +142,6 @@ def _train_probabilities(config: Config, model: ModelConfig, show: Progress, bef
                 folder = Path(scratch) / "model"
                 written = write_model(folder, meta, {f.family.name: f.booster.model_to_string() for f in fitted})
                 run.model(folder, written.features, list(written.heads))
-                run.json(reference_of(written, data.frame, split.known_until), FILE)
         except BaseException:
             registry.withdraw(name, version)
             raise
@@ -150,7 +150,9 @@ def _train_probabilities(config: Config, model: ModelConfig, show: Progress, bef
             name, version, run.run_id, day, judged.metrics, judged.baselines, judged.left_out, evidence
         )
         show("logging", 0.95)
-        log_training(config, registry, run, report, judged.curves, written, cohorts_of(model, today, fitted))
+        sample = sample_of_users(written, data.frame, split.known_until)
+        reference = reference_of(written, data.frame, split.known_until)
+        log_training(config, registry, run, report, judged.curves, written, sample, said, reference)
         registry.alias(name, CHALLENGER, version)
     show("registered", 1.0)
     return report

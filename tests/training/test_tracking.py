@@ -10,8 +10,10 @@ import pytest
 
 from configs import load
 from features.catalog import NAMES
+from features.periods import as_utc
 from serving.scoring.model import write_model
 from training.curves import curves_of
+from training.desk.sample import Sample
 from training.explain import explanation, features_of, reasons, version_of, weights
 from training.registry import CHALLENGER, Registry
 from training.report import TrainReport
@@ -51,7 +53,8 @@ def trained(tmp_path_factory):
         left_out = {"first_order": "nobody ordered"}
         report = TrainReport("churn", version, run.run_id, "2026-03-02", metrics, baselines, left_out, evidence)
         curves = {HEAD: curves_of(y, 1 / (1 + np.exp(-raw)), raw, {"recency": x[:, 0]})}
-        log_training(config, registry, run, report, curves, model, {HEAD: x})
+        sample = Sample(as_utc("2026-05-31"), {HEAD: x}, {HEAD: np.array([f"u{k}" for k in range(len(x))], object)})
+        log_training(config, registry, run, report, curves, model, sample, None, {})
         registry.alias("churn", CHALLENGER, version)
     return config, model, x, client_of(config).get_run(run.run_id)
 

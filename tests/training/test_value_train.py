@@ -79,7 +79,7 @@ def trained(config, assembled, bought):
         patch.setattr(training, "span", lambda _: (FIRST, LAST))
         patch.setattr(training, "learn_at", learn)
         patch.setattr(training, "keep_spend", lambda *arguments: kept.append(arguments[-3:]))
-        patch.setattr(training, "of_training", lambda *_: [{"head": "spend_30d"}])
+        patch.setattr(training, "of_training", lambda *_: [])
         patch.setattr(Spend, "read", lambda _: spend_of(bought))
         report = training.train_value(config)
     folder = Registry(config).folder("value", CHALLENGER, config.home / "folder")

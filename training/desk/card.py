@@ -68,7 +68,7 @@ def card_of(
         "trained_by": meta.get("trained_by"),
         "trained_by_account": meta.get("trained_by_account"),
         "model_json": digest,
-        "purpose": meta["purpose"],
+        "purpose": meta.get("purpose", model.purpose),
         "use": model.use,
         "limits": model.limits,
         "judged_on": str(split.get("judged_at", ""))[:10] or None,

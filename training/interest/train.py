@@ -15,9 +15,10 @@ from configs import Config, ModelConfig, model_of
 from configs.errors import TrainingError
 from features.catalog import digest
 from features.events import content_hash, span
-from features.periods import midnight, now
+from features.periods import as_utc, midnight, now
 from serving.scoring.interest.model import FEATURES, HEADS, NAME, InterestModel, write_interest
 from training.artifact import provenance
+from training.desk.sample import sample_of_pairs
 from training.interest.channels import buyers_found, rhythms
 from training.interest.examples import Known
 from training.interest.fit import fit_head
@@ -87,7 +88,6 @@ def train_interest(
     from training.forecasts import Recipe, keep
     from training.forecasts_of_pairs import told
     from training.monitor.interest import interest_reference
-    from training.monitor.reference import FILE
     from training.readiness.readiness import of_training
 
     show = progress or (lambda message, fraction: None)
@@ -107,7 +107,8 @@ def train_interest(
     with registry.run(NAME, "train", {"judged_on": day}) as run:
         past = learner.fit(judge_at)
         judged = judge(learner, past, judge_at)
-        keep(config, model, Recipe(model.lightgbm), judge_at, *told(learner, past, judged))
+        said, log = told(learner, past, judged)
+        keep(config, model, Recipe(model.lightgbm), judge_at, said, log)
         fitted = learner.fit(midnight(known_until))
         show("counting", 0.9)
         known = learner.known(known_until)
@@ -132,8 +133,9 @@ def train_interest(
         report = TrainReport(NAME, version, run.run_id, day, metrics, baselines, {}, evidence)
         curves = {head: one.curve for head, one in judged.items()}
         show("logging", 0.95)
-        run.json(interest_reference(written, histories, midnight(known_until), model.origins.every_days), FILE)
-        log_training(config, registry, run, report, curves, written, {head: fitted.later[head].x for head in HEADS})
+        reference = interest_reference(written, histories, midnight(known_until), model.origins.every_days)
+        sample = sample_of_pairs(fitted.later, histories, as_utc(fitted.calibrated_at))
+        log_training(config, registry, run, report, curves, written, sample, said, reference)
         registry.alias(NAME, CHALLENGER, version)
     show("registered", 1.0)
     return report

@@ -8,10 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from configs import Config, ModelConfig, configs_folder, model_of, read_yaml
+from configs import Config, configs_folder, model_of, read_yaml
 from configs.errors import ConfigError, TrainingError
 from features.catalog import NAMES, digest
 from features.events import span
@@ -20,9 +17,10 @@ from serving.scoring.value.model import NAME, write_value
 from serving.scoring.value.tiers import TierRules, Tiers, read_rules
 from training.artifact import provenance
 from training.dataset import TrainingSet, assemble
+from training.desk.sample import sample_of_users
 from training.forecasts import Recipe
 from training.forecasts_of_spend import keep_spend
-from training.monitor.reference import FILE, reference_of
+from training.monitor.reference import reference_of
 from training.readiness.readiness import of_training
 from training.registry import CHALLENGER, Registry
 from training.report import TrainReport
@@ -73,7 +71,7 @@ def train_value(config: Config, progress: Progress | None = None) -> TrainReport
     with registry.run(NAME, "train", {"judged_on": day}) as run:
         told = foreseen(model, past, data, spend, split.judge, split.known_until)
         judged = judge_value(told, config.seed)
-        keep_spend(config, model, recipe, data, split.judge, as_frame(told), past.fitted.log)
+        said = keep_spend(config, model, recipe, data, split.judge, as_frame(told), past.fitted.log)
         left_out = _not_judged(list(model.heads), told)
         show("learning from everything", 0.7)
         learned = learn_at(config, model, recipe, data, spend, split.known_until, past.fitted.chance.blend)
@@ -97,23 +95,17 @@ def train_value(config: Config, progress: Progress | None = None) -> TrainReport
                 meta["readiness"] = of_training(config, model, split.judge)
                 written = write_value(folder, meta, boosters_of(learned))
                 run.model(folder, written.features, list(written.heads))
-                run.json(reference_of(written, data.frame, split.known_until), FILE)
         except BaseException:
             registry.withdraw(NAME, version)
             raise
         report = TrainReport(NAME, version, run.run_id, day, judged.metrics, judged.baselines, left_out, evidence)
         show("logging", 0.95)
-        log_training(config, registry, run, report, judged.curves, written, _asked(model, learned))
+        sample = sample_of_users(written, data.frame, split.known_until)
+        reference = reference_of(written, data.frame, split.known_until)
+        log_training(config, registry, run, report, judged.curves, written, sample, said, reference)
         registry.alias(NAME, CHALLENGER, version)
     show("registered", 1.0)
     return report
-
-
-def _asked(model: ModelConfig, learned: Learned) -> dict[str, NDArray[np.float64]]:
-    """For each head today's customers, without the horizon."""
-    today = learned.today
-    horizons = {head: float(definition["horizon_days"]) for head, definition in model.heads.items()}
-    return {head: today.x[today.horizon == horizon, :-1] for head, horizon in horizons.items()}
 
 
 def _not_judged(heads: Sequence[str], told: Sequence[Foreseen]) -> dict[str, str]:

@@ -1,0 +1,137 @@
+"""The desk of a version whose files are not there: taken from its run, else worked out again from what is."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from configs import Config, model_of
+from configs.errors import UseropsError
+from features.events import content_hash, span
+from features.periods import as_utc, midnight
+from serving.scoring.interest.model import InterestModel
+from training.checks.run import FILE as CHECKS
+from training.dataset import assemble
+from training.desk.desk import CARD, Told, weights_of, write_card
+from training.desk.files import FOLDER, desk_folder, log_desk, write
+from training.desk.sample import Sample, sample_of_pairs, sample_of_users
+from training.desk.segments import segments_of
+from training.explain import Scorer
+from training.forecasts import Recipe, forecasts
+from training.interest.histories import read_histories
+from training.interest.train import learner_of
+from training.monitor.reference import FILE as REFERENCE
+from training.registry import Registry, Version
+
+__all__ = ["rebuild"]
+
+Progress = Callable[[str, float], None]
+
+EVALUATION, WEIGHTS = "evaluation.json", "weights.csv"
+
+
+def rebuild(config: Config, model: str, version: str, progress: Progress | None = None) -> list[Path]:
+    """Bring back what is missing of the desk of ``version`` (a number or an alias); return all files of it.
+
+    What its run holds under ``desk/`` is taken from there: users are named by digits then. The rest is worked out again
+    from the version's files and the data of this home, and stored with the run.
+
+    Raises
+    ------
+    RegistryError
+        When there is no such version, or it has no files.
+    """
+    show = progress or (lambda message, fraction: None)
+    registry = Registry(config)
+    found = registry.version(model, version)
+    show("asking the run", 0.05)
+    _from_run(config, registry, found)
+    folder = desk_folder(config.home, model, found.version)
+    before = _files(folder)
+    again = Again(config, registry, found, lambda message: show(message, 0.3))
+    if folder / CARD not in before:
+        write_card(config, again.scorer, again.told)
+    if folder / CHECKS not in before and "checks" in found.tags:
+        write(config.home, model, found.version, CHECKS, registry.read_json(found.run_id, CHECKS))
+    if _files(folder) != before:
+        log_desk(config.home, registry.reopen(found.run_id), model, found.version)
+    show("written", 1.0)
+    return _files(folder)
+
+
+class Again:
+    """A version and what its training told of it, each part brought back when first asked for."""
+
+    def __init__(self, config: Config, registry: Registry, version: Version, show: Callable[[str], None]) -> None:
+        self._config, self._registry, self._version, self._show = config, registry, version, show
+
+    @cached_property
+    def scorer(self) -> Scorer:
+        """The version's model."""
+        return self._registry.model(self._version.model, self._version.version)
+
+    @cached_property
+    def sample(self) -> Sample:
+        """Whom its training asked: by today's events, if some that came late have joined them."""
+        self._show("features")
+        model, config = self.scorer, self._config
+        until = as_utc(model.meta["known_until"])
+        if not isinstance(model, InterestModel):
+            return sample_of_users(model, assemble(config, [midnight(until)]).frame, midnight(until))
+        histories = read_histories(config, until)
+        learner = learner_of(
+            config, model_of(config, model.name), histories, span(config)[0], lambda message, fraction: None
+        )
+        at = learner.grid_before(midnight(until))
+        return sample_of_pairs({head: learner.asked(at, head, sample=False) for head in model.heads}, histories, at)
+
+    @cached_property
+    def told(self) -> Told:
+        """What stands beside its files in its run; of a version before segments were measured, they are measured."""
+        run_id = self._version.run_id
+        evaluation = self._registry.read_json(run_id, EVALUATION)
+        if "segments" not in evaluation:
+            evaluation["segments"] = self._segments()
+        with tempfile.TemporaryDirectory() as scratch:
+            kept = self._registry.copied(run_id, REFERENCE, Path(scratch))
+            reference = {} if kept is None else json.loads(kept.read_text(encoding="utf-8"))
+            listed = self._registry.copied(run_id, WEIGHTS, Path(scratch))
+            known = None if listed is None else pd.read_csv(listed, float_precision="round_trip")
+        return Told(evaluation, reference, weights_of(self.scorer, self.sample) if known is None else known)
+
+    def _segments(self) -> dict[str, Any]:
+        """None where the data are others now, or the procedure cannot be asked any more."""
+        meta, model = self.scorer.meta, model_of(self._config, self._version.model)
+        told = meta.get("training", {})
+        if told.get("data", {}).get("data_hash") != content_hash(self._config) or "recipe" not in meta:
+            return {}
+        recipe = Recipe.of_version(meta)
+        self._show("segments")
+        try:
+            at = as_utc(told["split"]["judged_at"])
+            said = forecasts(self._config, replace(model, lightgbm=dict(recipe.lightgbm)), [at], recipe=recipe)
+        except UseropsError:
+            return {}
+        return segments_of(said.frame, said.kind, self._config.seed)
+
+
+def _from_run(config: Config, registry: Registry, version: Version) -> None:
+    """What is missing here and stored there; a file that is here stays: it may name users."""
+    with tempfile.TemporaryDirectory() as scratch:
+        stored = registry.copied(version.run_id, FOLDER, Path(scratch))
+        for path in sorted(stored.rglob("*.json")) if stored else ():
+            name = path.relative_to(stored or path).as_posix()
+            if not (desk_folder(config.home, version.model, version.version) / name).exists():
+                content = json.loads(path.read_text(encoding="utf-8"))
+                write(config.home, version.model, version.version, name, content)
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("[!.]*.json"))

@@ -1,0 +1,54 @@
+"""Whom a version is asked about when it is explained or compared: everybody today that each head has an answer for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from serving.scoring.model import Model
+from training.interest.examples import Asked
+from training.interest.histories import Histories
+
+__all__ = ["Sample", "sample_of_pairs", "sample_of_users"]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Rows by head: ``x[head]`` float64[n, f] in the columns that the head reads, ``users[head]`` their ids.
+
+    ``items[head]`` names the item or category of each row, where pairs are asked about.
+    """
+
+    as_of: datetime
+    x: Mapping[str, NDArray[np.float64]] = field(repr=False)
+    users: Mapping[str, NDArray[np.object_]] = field(repr=False)
+    items: Mapping[str, NDArray[np.object_]] = field(repr=False, default_factory=dict)
+
+
+def sample_of_users(model: Model, frame: pd.DataFrame, as_of: datetime) -> Sample:
+    """The cohort of each head among the rows of a training set's ``frame`` at ``as_of``, in the order of their ids."""
+    rows = frame[frame["as_of"] == pd.Timestamp(as_of)].sort_values("user_id")
+    x, users = rows[list(model.features)].to_numpy(np.float64), rows["user_id"].to_numpy(object)
+    inside = {head: model.in_cohort(x, head) for head in model.heads}
+    return Sample(
+        as_of, {head: x[mask] for head, mask in inside.items()}, {head: users[mask] for head, mask in inside.items()}
+    )
+
+
+def sample_of_pairs(asked: Mapping[str, Asked], histories: Histories, as_of: datetime) -> Sample:
+    """The pairs that calibrated each head, at ``as_of``."""
+    names = {"item": histories.item_names, "category": histories.category_names}
+    return Sample(
+        as_of,
+        {head: np.asarray(pairs.x, np.float64) for head, pairs in asked.items()},
+        {head: histories.users[pairs.user_of] for head, pairs in asked.items()},
+        {
+            head: np.array([names[head].get(code) for code in pairs.code.tolist()], object)
+            for head, pairs in asked.items()
+        },
+    )
