@@ -5,7 +5,8 @@ Environment: ``USEROPS_HOME`` (folder of everything generated, default ``var`` b
 ``USEROPS_NOW`` (an ISO instant at which the clock stands, for replays and historical data),
 ``USEROPS_CONFIGS`` (another folder of YAML files, for an installation of your own),
 ``USEROPS_DECISIONS`` and ``USEROPS_AUDIT`` (the databases of decisions, and of promotions and signatures: as
-SQLAlchemy writes them) and ``USEROPS_TRACKING`` (MLflow's): they may hold a password, so no file does,
+SQLAlchemy writes them), ``USEROPS_TRACKING`` (MLflow's) and ``USEROPS_ONLINE`` (the store of published features:
+``redis://...``): they may hold a password, so no file does,
 ``USEROPS_USER`` (who trains, promotes and signs, default the name of the account).
 """
 
@@ -21,6 +22,7 @@ from typing import Any, TypeVar
 
 from configs.documents import line_of, read_yaml, words
 from configs.errors import ConfigError
+from configs.online import online_uri
 
 __all__ = [
     "Config",
@@ -144,6 +146,11 @@ class Config:
         return os.environ.get("USEROPS_DECISIONS") or f"sqlite:///{self.home / 'decisions.db'}"
 
     @property
+    def online_uri(self) -> str:
+        """The store of published features: a file of the home, or a Redis; it may hold a password."""
+        return online_uri(self.online_store, self.home)
+
+    @property
     def audit_uri(self) -> str:
         """The database of promotions and signatures, as SQLAlchemy writes it: a file of the home by default."""
         return os.environ.get("USEROPS_AUDIT") or f"sqlite:///{self.home / 'audit.db'}"
@@ -195,8 +202,7 @@ def load(home: Path | str | None = None, now: datetime | None = None) -> Config:
     if config.serving.stale_features not in ("decide", "fallback"):
         stale = config.serving.stale_features
         raise ConfigError("project.yaml: serving: stale_features", got=stale, expected="decide or fallback")
-    if config.online_store != "sqlite":
-        raise ConfigError("project.yaml: online_store", got=config.online_store, expected="sqlite")
+    online_uri(config.online_store, config.home)
     return config
 
 
