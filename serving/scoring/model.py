@@ -63,7 +63,7 @@ class Model:
         self.heads: dict[str, Head] = {
             name: read_head(name, content, f"{where}: {name}") for name, content in meta["heads"].items()
         }
-        self._boosters = own = dict(boosters)
+        self.boosters = own = dict(boosters)
         # Worked out when first needed, of each booster once.
         self._explainer = cache(lambda name: TreeShap.of(own[name]))
         self._margins = cache(lambda name: Margins.of(own[name]))
@@ -129,7 +129,7 @@ class Model:
 
     def prepare(self) -> None:
         """Work out now what the first `contributions` of every booster would."""
-        for name in self._boosters:
+        for name in self.boosters:
             self._explainer(name)
             if (margins := self._margins(name)) is not None:
                 margins(np.zeros((1, margins.width)))
@@ -204,7 +204,7 @@ class Model:
         )
 
     def _predict(self, booster: str, asked: Floats, threads: int, **how: bool) -> Floats:
-        return np.asarray(self._boosters[booster].predict(asked, num_iteration=-1, num_threads=threads, **how), float)
+        return np.asarray(self.boosters[booster].predict(asked, num_iteration=-1, num_threads=threads, **how), float)
 
     def _asked(self, booster: str, x: Floats, horizons: Sequence[float | None]) -> Floats:
         """All rows once per horizon; once where the booster knows of none."""
@@ -229,7 +229,7 @@ class Model:
     def _check(self, where: str) -> None:
         if self.timing_cohort is not None and self.timing_cohort not in self.cohorts:
             raise BundleError(f"{where}: timing names an unknown cohort", got=self.timing_cohort)
-        for name, booster in self._boosters.items():
+        for name, booster in self.boosters.items():
             expected = [*self.features, *(["horizon_days"] if self._horizon[name] else [])]
             names = booster.feature_name()
             unnamed = all(given == f"Column_{index}" for index, given in enumerate(names))
@@ -241,7 +241,7 @@ class Model:
                     expected=[len(expected), *(wanted for _, wanted in differ[:3])],
                 )
         for head in self.heads.values():
-            if head.booster not in self._boosters:
+            if head.booster not in self.boosters:
                 raise BundleError(f"{where}: {head.name} names an unknown booster", got=head.booster)
             if head.cohort is not None and head.cohort not in self.cohorts:
                 raise BundleError(f"{where}: {head.name} names an unknown cohort", got=head.cohort)
@@ -253,7 +253,7 @@ class Model:
                 if direction not in ("increasing", "decreasing"):
                     raise BundleError(f"{where}: monotone", got=direction, expected="increasing or decreasing")
                 sign = 1 if direction == "increasing" else -1
-                trained = (self._boosters[name].params.get("monotone_constraints") or [0])[-1]
+                trained = (self.boosters[name].params.get("monotone_constraints") or [0])[-1]
                 if not self._horizon[name] or trained != sign:
                     raise BundleError(
                         f"{where}: booster {name!r} was not trained to be {direction} in the horizon",

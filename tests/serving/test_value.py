@@ -56,7 +56,7 @@ def test_boosters_answer_what_lightgbm_answers(value):
     x[1] = np.nan
     for head, raw in value.amount_raws(x, list(value.heads)).items():
         asked = np.column_stack([x, np.full(3, value.heads[head].horizon_days)])
-        stock = value._boosters["amount"].predict(asked, raw_score=True)
+        stock = value.boosters["amount"].predict(asked, raw_score=True)
         assert (raw == stock + value.meta["amount"]["constants"][head]).all()
 
 

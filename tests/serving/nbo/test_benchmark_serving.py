@@ -30,7 +30,7 @@ def test_the_large_models_answer_as_the_small_ones_do(nbo_home, tmp_path):
     assert large.documents == small.documents
     for name, model in large.models.items():
         assert list(model.heads) == list(small.models[name].heads)
-        assert all(booster.num_trees() == 3 for booster in model._boosters.values())
+        assert all(booster.num_trees() == 3 for booster in model.boosters.values())
     assert all(head.booster.num_trees() == 3 for head in large.interest.heads.values())
 
 
