@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import lightgbm as lgb
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -17,12 +18,28 @@ from numpy.typing import NDArray
 from configs import Config
 from serving.scoring.interest.model import InterestModel
 from serving.scoring.model import Model
+from serving.scoring.value.model import ValueModel
+from training.desk.groups import groups_of
+from training.desk.interactions import interaction_values
 from training.registry import CHAMPION, Registry
 
 if TYPE_CHECKING:
     import shap
 
-__all__ = ["Scorer", "cohort_of", "explanation", "features_of", "reasons", "version_of", "weights"]
+__all__ = [
+    "Scorer",
+    "asked_at",
+    "booster_of",
+    "cohort_of",
+    "contributions",
+    "explanation",
+    "features_of",
+    "groups",
+    "interactions",
+    "reasons",
+    "version_of",
+    "weights",
+]
 
 Floats = NDArray[np.float64]
 Scorer = Model | InterestModel
@@ -48,14 +65,16 @@ def weights(model: Scorer, samples: Mapping[str, Floats]) -> pd.DataFrame:
     """
     parts = []
     for head, x in samples.items():
-        mean_abs = np.abs(_contributions(model, head, x)[0]).mean(axis=0)
+        mean_abs = np.abs(contributions(model, head, x)[0]).mean(axis=0)
         share = mean_abs / max(float(mean_abs.sum()), 1e-300)
         one = pd.DataFrame({"feature": features_of(model, head), "mean_abs": mean_abs, "share": share})
         parts.append(one.sort_values("share", ascending=False, kind="stable").assign(head=head))
     return pd.concat(parts, ignore_index=True)[["head", "feature", "mean_abs", "share"]]
 
 
-def reasons(model: Scorer, frame: pd.DataFrame, head: str, most: int | None = None) -> pd.DataFrame:
+def reasons(
+    model: Scorer, frame: pd.DataFrame, head: str, most: int | None = None, *, amount: bool = False
+) -> pd.DataFrame:
     """One row per row of ``frame`` and feature, the strongest first.
 
     Parameters
@@ -64,6 +83,8 @@ def reasons(model: Scorer, frame: pd.DataFrame, head: str, most: int | None = No
         The model's features by name; other columns, ``user_id`` among them, are left alone.
     most
         At most so many features of each row; all when absent.
+    amount
+        Of a value model, explain the log of the mean amount and not the raw score of a purchase.
 
     Returns
     -------
@@ -74,7 +95,7 @@ def reasons(model: Scorer, frame: pd.DataFrame, head: str, most: int | None = No
     """
     names = features_of(model, head)
     x = frame[names].to_numpy(np.float64)
-    phi, base = _contributions(model, head, x)
+    phi, base = contributions(model, head, x, amount=amount)
     order = np.argsort(-np.abs(phi), axis=1, kind="stable")[:, :most]
     n, k = order.shape
     row = np.repeat(np.arange(n), k)
@@ -91,7 +112,7 @@ def reasons(model: Scorer, frame: pd.DataFrame, head: str, most: int | None = No
     return pd.DataFrame(tidy)
 
 
-def explanation(model: Scorer, frame: pd.DataFrame, head: str) -> shap.Explanation:
+def explanation(model: Scorer, frame: pd.DataFrame, head: str, *, amount: bool = False) -> shap.Explanation:
     """The contributions of ``frame`` as shap's own plots take them (``shap.plots.beeswarm``, ``waterfall``, ...)."""
     with warnings.catch_warnings():
         # shap 0.51 makes its colours by a way that matplotlib is about to take away.
@@ -100,15 +121,80 @@ def explanation(model: Scorer, frame: pd.DataFrame, head: str) -> shap.Explanati
 
     names = features_of(model, head)
     x = frame[names].to_numpy(np.float64)
-    phi, base = _contributions(model, head, x)
+    phi, base = contributions(model, head, x, amount=amount)
     return shap.Explanation(values=phi, base_values=base, data=x, feature_names=names)
 
 
-def _contributions(model: Scorer, head: str, x: Floats) -> tuple[Floats, Floats]:
+def interactions(model: Scorer, frame: pd.DataFrame, head: str, *, amount: bool = False) -> Floats:
+    """Exact SHAP interaction values of ``frame``, float64[n, f, f], as ``shap.summary_plot`` takes them.
+
+    Row i of a person's matrix adds up to the contribution of feature i. The horizon is the question and not a reason:
+    what a feature says together with it is counted as the feature's own, on the diagonal.
+    """
+    x = np.ascontiguousarray(frame[features_of(model, head)].to_numpy(np.float64))
+    booster, horizon = booster_of(model, head, amount=amount)
+    if horizon is None:
+        return interaction_values(booster, x)
+    both = interaction_values(booster, asked_at(x, horizon))
+    values = np.ascontiguousarray(both[:, :-1, :-1])
+    place = np.arange(x.shape[1])
+    values[:, place, place] += both[:, :-1, -1]
+    return values
+
+
+def groups(model: Scorer, frame: pd.DataFrame, head: str, *, amount: bool = False) -> pd.DataFrame:
+    """The features of ``frame`` that say nearly the same (`training.desk.groups`), a row for each: read them together.
+
+    Returns
+    -------
+    DataFrame
+        ``group``, ``feature``, ``share`` of the feature, and of its group ``group_share`` and ``least_correlation``.
+    """
+    names = features_of(model, head)
+    x = frame[names].to_numpy(np.float64)
+    mean_abs = np.abs(contributions(model, head, x, amount=amount)[0]).mean(axis=0)
+    share = dict(zip(names, (mean_abs / max(float(mean_abs.sum()), 1e-300)).tolist(), strict=True))
+    used = [k for k in np.argsort(-mean_abs, kind="stable") if mean_abs[k] > 0]
+    found = groups_of(x[:, used], [names[k] for k in used], [share[names[k]] for k in used])
+    rows = [
+        (one["id"], name, share[name], one["share"], one["least_correlation"])
+        for one in found
+        for name in one["features"]
+    ]
+    return pd.DataFrame(rows, columns=["group", "feature", "share", "group_share", "least_correlation"])
+
+
+def contributions(model: Scorer, head: str, x: Floats, *, amount: bool = False) -> tuple[Floats, Floats]:
+    """The model's own exact contributions, float64[n, f], and the base values, float64[n].
+
+    They add up to the raw score in log-odds or, with ``amount``, to the log of a value model's mean amount.
+    """
     x = np.ascontiguousarray(x, dtype=np.float64)
+    if amount:
+        return _value_model(model).amount_explained(x, [head])[head]
     return model.contributions(head, x) if isinstance(model, InterestModel) else model.contributions(x, head)
+
+
+def booster_of(model: Scorer, head: str, *, amount: bool = False) -> tuple[lgb.Booster, float | None]:
+    """The booster behind a head, and the horizon that stands in its last column, None where there is none."""
+    if isinstance(model, InterestModel):
+        return model.heads[head].booster, None
+    name = _value_model(model).meta["amount"]["booster"] if amount else model.heads[head].booster
+    stands = bool(model.meta["boosters"][name].get("horizon_column"))
+    return model.boosters[name], float(model.heads[head].horizon_days or 0.0) if stands else None
+
+
+def asked_at(x: Floats, horizon: float | None) -> Floats:
+    """The rows as a booster reads them: the horizon is its last column, where it has one."""
+    return x if horizon is None else np.column_stack([x, np.full(len(x), horizon)])
 
 
 def features_of(model: Scorer, head: str) -> list[str]:
     """The columns that a head reads, in the order of its ``x``."""
     return list(model.heads[head].features if isinstance(model, InterestModel) else model.features)
+
+
+def _value_model(model: Scorer) -> ValueModel:
+    if not isinstance(model, ValueModel):
+        raise TypeError(f"{model.name} says no amounts: only a value model explains one")
+    return model

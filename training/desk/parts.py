@@ -1,0 +1,60 @@
+"""What moves the score of each part of the customers: the same contributions, averaged over a part of the sample."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from configs import Config
+from training.segments import CHANNELS, SEGMENTS, home_stores, segments
+
+__all__ = ["by_part", "parts_of"]
+
+Floats = NDArray[np.float64]
+
+LEAST_ROWS = 15  # of a smaller part nothing is said
+MOST_PARTS, MOST_FEATURES = 8, 10
+
+
+def parts_of(
+    config: Config, names: Sequence[str], x: Floats, as_of: datetime, users: NDArray[np.object_] | None
+) -> dict[str, NDArray[np.object_]]:
+    """By segment the part of each row of ``x`` (float64[n, f], columns ``names``, rows of one instant).
+
+    Empty when the model does not read what segments are made of; without ``users`` there is nothing about stores.
+    """
+    needed = ("tenure_days", "spend_365d", *(f"{channel}_share_180d" for channel in CHANNELS))
+    column = {name: k for k, name in enumerate(names)}
+    if not column.keys() >= set(needed):
+        return {}
+    home = {} if users is None else home_stores(config, as_of)
+    stores = np.array([None] * len(x) if users is None else [home.get(str(user)) for user in users], dtype=object)
+    found = segments({name: x[:, column[name]] for name in needed}, stores)
+    return {by: found[by] for by in SEGMENTS if by != "store" or users is not None}
+
+
+def by_part(
+    names: Sequence[str], phi: Floats, parts: Mapping[str, NDArray[np.object_]]
+) -> dict[str, list[dict[str, Any]]]:
+    """By segment, for each part of 15 rows and more, largest first: ``part``, ``rows``, and the heaviest features."""
+    told: dict[str, list[dict[str, Any]]] = {}
+    for by, part in parts.items():
+        found, rows = np.unique(part.astype(str), return_counts=True)
+        listed = sorted(zip(rows.tolist(), found.tolist(), strict=True), key=lambda one: (-one[0], one[1]))
+        told[by] = [
+            {"part": name, "rows": count, "top": _heaviest(names, phi[part.astype(str) == name])}
+            for count, name in listed[:MOST_PARTS]
+            if count >= LEAST_ROWS
+        ]
+    return told
+
+
+def _heaviest(names: Sequence[str], phi: Floats) -> list[dict[str, Any]]:
+    mean_abs = np.abs(phi).mean(axis=0)
+    share = mean_abs / max(float(mean_abs.sum()), 1e-300)
+    order = [int(k) for k in np.argsort(-mean_abs, kind="stable")[:MOST_FEATURES] if mean_abs[k] > 0]
+    return [{"feature": names[k], "mean_abs": float(mean_abs[k]), "share": float(share[k])} for k in order]
