@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Mount, Route
 
 from serving.console.app import PREFIX, console_app
@@ -108,6 +108,7 @@ def rest_app() -> Starlette:
             Route("/v1/models/{name}/card", card, methods=["GET"]),
             Route("/metrics", prometheus, methods=["GET"]),
             Route("/docs.json", openapi, methods=["GET"]),
+            Route(PREFIX, lambda request: RedirectResponse(f"{PREFIX}/models")),
             Mount(PREFIX, console_app(lambda: cast("Live", app.state.live))),
         ]
     )

@@ -18,6 +18,7 @@ from starlette.types import Scope
 
 import configs
 from serving import lean, schemas
+from serving.console.app import PREFIX, problem_response
 from serving.encode import json_response
 from serving.endpoints.body import parse, plain_json
 from serving.errors.middleware import ProblemMiddleware
@@ -120,7 +121,13 @@ def _observe(scope: Scope, status: int, seconds: float) -> None:
     metrics().answered(scope, status, seconds)
 
 
+def _page(scope: Scope, problem: Problem) -> Response:
+    return problem_response(_rest.state.live, scope, problem)
+
+
 _rest = rest_app()
 _service: Any = UserOps  # the decorator made a bentoml.Service of the class
 _service.mount_asgi_app(_rest, path="/", name="rest")
-_service.add_asgi_middleware(ProblemMiddleware, max_body_bytes=CONFIG.serving.max_body_bytes, observe=_observe)
+_service.add_asgi_middleware(
+    ProblemMiddleware, max_body_bytes=CONFIG.serving.max_body_bytes, observe=_observe, pages={PREFIX: _page}
+)

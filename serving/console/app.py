@@ -3,46 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import os
+import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from configs.errors import UseropsError
 from serving.console import card, compare, decision, decisions, learned, models, sign, user, users
-from serving.console.asked import Asked, View
-from serving.console.assets import files
-from serving.console.desk import Desk
-from serving.console.export import self_contained
-from serving.console.page import Page, render
-from serving.console.words import LANGUAGES, words
-from serving.errors.problem import Problem
+from serving.console.asked import View
+from serving.console.assets import asset
+from serving.console.frame import COOKIE, HEADERS, PREFIX, answer, problem_page
+from serving.console.words import LANGUAGES
+from serving.errors.problem import Problem, from_status
 
 if TYPE_CHECKING:
     from serving.live import Live
 
-__all__ = ["POLICY", "PREFIX", "console_app", "page_of"]
+__all__ = ["PREFIX", "console_app", "problem_response"]
 
-PREFIX = "/console"
-COOKIE = "userops_lang"
 YEAR_S = 365 * 86_400
-# Nothing from another origin, no script or style within a page. plotly.js writes one empty style attribute.
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-)
-HEADERS = {
-    "content-security-policy": POLICY,
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    "cross-origin-opener-policy": "same-origin",
-    "cache-control": "no-store",
-}
+NICENESS = 10
 
 GETS: Mapping[str, View] = {
     "/models": models.page,
@@ -61,92 +53,114 @@ POSTS: Mapping[str, View] = {"/models/{model}/{version}/sign": sign.post}
 def console_app(live_of: Callable[[], Live]) -> Starlette:
     """The app; ``live_of`` gives what the worker holds, once it does."""
     # One thread: reviewers wait for reviewers, campaigns for nobody.
-    thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="console")
+    thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="console", initializer=_step_back)
+
+    async def aside(work: Callable[..., Any], *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(thread, work, *arguments)
 
     def answering(view: View) -> Callable[[Request], Any]:
-        async def answer(request: Request) -> Response:
-            given = dict(request.query_params) if request.method == "GET" else await _form(request)
-            return await asyncio.get_running_loop().run_in_executor(thread, _answer, view, live_of(), request, given)
+        async def answered(request: Request) -> Any:
+            given = await _form(request) if request.method == "POST" else dict(request.query_params)
+            return await aside(answer, view, live_of(), request, given)
 
-        return answer
+        return answered
+
+    async def static(request: Request) -> Any:
+        found = await aside(asset, request.path_params["name"])
+        if found is None:
+            return await aside(problem_page, live_of(), request, from_status(404))
+        forever = "v" in request.query_params
+        headers = {"etag": found.etag, "vary": "accept-encoding"}
+        headers["cache-control"] = f"public, max-age={YEAR_S}, immutable" if forever else "public, max-age=3600"
+        if found.etag in request.headers.get("if-none-match", ""):
+            return Response(status_code=304, headers=headers)
+        if "gzip" in request.headers.get("accept-encoding", ""):
+            packed = headers | {"content-encoding": "gzip"}
+            return Response(found.packed, headers=packed, media_type=found.media_type)
+        content = await aside(gzip.decompress, found.packed)
+        return Response(content, headers=headers, media_type=found.media_type)
+
+    async def not_here(request: Request, error: Exception) -> Any:
+        status = error.status_code if isinstance(error, HTTPException) else 500
+        problem = from_status(status, getattr(error, "headers", None))
+        return await aside(problem_page, live_of(), request, problem)
 
     return Starlette(
         routes=[
-            Route("/", lambda request: RedirectResponse(f"{PREFIX}/models", headers=HEADERS)),
+            Route("/", lambda request: RedirectResponse(f"{PREFIX}/models")),
             *(Route(path, answering(view), methods=["GET"]) for path, view in GETS.items()),
             *(Route(path, answering(view), methods=["POST"]) for path, view in POSTS.items()),
             Route("/language", _language, methods=["POST"]),
-            Route("/static/{name}", _static, methods=["GET"]),
-        ]
+            Route("/static/{name}", static, methods=["GET"]),
+        ],
+        exception_handlers={HTTPException: not_here},
+        middleware=[Middleware(_Headers)],
     )
 
 
-def page_of(view: View, asked: Asked, exported: str | None = None) -> Response:
-    """The answer to a question, as HTML; what goes wrong is a page too."""
-    from starlette.responses import HTMLResponse
-
-    try:
-        made = view(asked)
-    except Problem as problem:
-        made = _failed(asked, problem)
-    except UseropsError as error:
-        made = _failed(asked, Problem(503, "unavailable", error.what, expected=error.run))
-    if isinstance(made, Response):
-        return made
-    live = asked.live.pickup.live
-    frame = {"path": asked.path, "release": live.bundle.release_id if live else None, "exported": exported}
-    html = render(made, asked.lang, frame)
-    return HTMLResponse(self_contained(html) if exported else html, made.status, HEADERS)
-
-
-def _answer(view: View, live: Live, request: Request, given: Mapping[str, str]) -> Response:
-    lang = _lang(request)
-    query = "&".join(f"{part}" for part in request.url.query.split("&") if part and not part.startswith("export="))
-    path = request.url.path + (f"?{query}" if query else "")
-    heard, address = dict(request.headers), request.client.host if request.client else ""
-    asked = Asked(live, Desk(live.config.home), words(lang), path, given, request.path_params, heard, address)
-    exported = f"{live.now():%Y-%m-%d %H:%M}" if request.query_params.get("export") == "html" else None
-    response = page_of(view, asked, exported)
-    if exported and response.status_code == 200:
-        name = "-".join(part for part in request.url.path.split("/") if part)
-        response.headers["content-disposition"] = f'attachment; filename="{name}.html"'
+def problem_response(live: Live, scope: Scope, problem: Problem) -> Response:
+    """What the border of the service refuses below ``/console``, as a page."""
+    response = problem_page(live, Request(scope), problem)
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
     return response
 
 
-def _failed(asked: Asked, problem: Problem) -> Page:
-    return Page("error.html", asked.t("base.error"), "", {"problem": problem}, problem.status)
+class _Headers:
+    """Every answer has the headers of the console, whoever made it; those that it has already stay."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self.app(scope, receive, sending)
+
+
+def _step_back() -> None:
+    """Let the threads that answer campaigns go first, where the system can tell threads apart (Linux)."""
+    with suppress(AttributeError, OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
 
 
 async def _form(request: Request) -> dict[str, str]:
     """The fields of a form; browsers send them as ``application/x-www-form-urlencoded``."""
-    from urllib.parse import parse_qsl
-
     body = (await request.body()).decode("utf-8", "replace")
-    return dict(parse_qsl(body, keep_blank_values=True, max_num_fields=50))
+    try:
+        return dict(parse_qsl(body, keep_blank_values=True, max_num_fields=50))
+    except ValueError:  # more fields than any form of ours has
+        return {}
 
 
 async def _language(request: Request) -> Response:
     """Remember the language and go back; only to a page of ours."""
     form = await _form(request)
     back, lang = form.get("back", ""), form.get("lang", "")
-    parts = urlsplit(back)
-    inside = not parts.scheme and not parts.netloc and back.startswith(f"{PREFIX}/") and "\\" not in back
-    answer = RedirectResponse(back if inside else f"{PREFIX}/models", 303, HEADERS)
+    response = RedirectResponse(back if _ours(back) else f"{PREFIX}/models", 303)
     if lang in LANGUAGES:
-        answer.set_cookie(COOKIE, lang, max_age=YEAR_S, path=PREFIX, httponly=True, samesite="strict")
-    return answer
+        secure = request.url.scheme == "https"
+        response.set_cookie(COOKIE, lang, YEAR_S, path=PREFIX, httponly=True, samesite="lax", secure=secure)
+    return response
 
 
-async def _static(request: Request) -> Response:
-    path = files().get(request.path_params["name"])
-    if path is None:
-        return Response("not found", 404, HEADERS)
-    return FileResponse(path, headers={**HEADERS, "cache-control": "public, max-age=3600"})
+def _ours(address: str) -> bool:
+    r"""Whether a browser that is sent to ``address`` arrives at a page of the console.
 
-
-def _lang(request: Request) -> str:
-    """The language asked for by cookie, else by the browser; English else."""
-    chosen = request.cookies.get(COOKIE)
-    if chosen in LANGUAGES:
-        return str(chosen)
-    return "zh" if request.headers.get("accept-language", "").lower().startswith("zh") else "en"
+    Examples
+    --------
+    >>> [_ours(one) for one in ("/console/user?id=a%2Fb", "//evil", "/\\evil", "/console/../v1", "/console/%2e%2e/x")]
+    [True, False, False, False, False]
+    """
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return False
+    steps = unquote(parts.path).split("/")
+    plain = address.isprintable() and "\\" not in unquote(parts.path) and not parts.scheme and not parts.netloc
+    return plain and parts.path.startswith(f"{PREFIX}/") and not {".", ".."} & set(steps)

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import importlib.util
+import mimetypes
+import re
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-__all__ = ["STATIC", "files"]
+__all__ = ["PLACE", "STATIC", "Asset", "address", "asset", "files", "plotly_styles"]
 
+PLACE = "/console/static/"
+PLOTLY = "plotly.min.js"
 STATIC = Path(__file__).parent / "static"
+
+
+@dataclass(frozen=True)
+class Asset:
+    """One file as it is sent; ``packed`` is its gzip, the only copy that is kept: plotly.js unpacked has 4.9 MB."""
+
+    packed: bytes
+    etag: str
+    media_type: str
 
 
 @lru_cache(maxsize=1)
@@ -17,5 +33,41 @@ def files() -> dict[str, Path]:
     found = {path.name: path for path in STATIC.iterdir() if path.is_file()}
     spec = importlib.util.find_spec("plotly")
     if spec is not None and spec.submodule_search_locations:
-        found["plotly.min.js"] = Path(spec.submodule_search_locations[0]) / "package_data" / "plotly.min.js"
+        found[PLOTLY] = Path(spec.submodule_search_locations[0]) / "package_data" / PLOTLY
     return found
+
+
+@lru_cache(maxsize=16)
+def asset(name: str) -> Asset | None:
+    """A file ready to be sent, packed once; None where there is none of that name."""
+    path = files().get(name)
+    if path is None:
+        return None
+    kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+    return Asset(gzip.compress(path.read_bytes(), 6, mtime=0), f'"{_digest(name)}"', kind)
+
+
+def address(name: str) -> str:
+    """Where a page finds a file; another content has another address, so that browsers may keep what they have.
+
+    Examples
+    --------
+    >>> address("console.css").startswith("/console/static/console.css?v=")
+    True
+    """
+    return f"{PLACE}{name}?v={_digest(name)}"
+
+
+@lru_cache(maxsize=1)
+def plotly_styles() -> tuple[str, ...]:
+    """The ids that plotly.js looks for before it writes a style element, which our policy forbids.
+
+    They are those of styles of its maps, which no chart of ours shows: an element with such an id keeps it quiet.
+    """
+    script = files()[PLOTLY].read_text(encoding="utf-8")
+    return tuple(dict.fromkeys(re.findall(r'getElementById\("([0-9a-f]{64})"\)', script)))
+
+
+@lru_cache(maxsize=16)
+def _digest(name: str) -> str:
+    return hashlib.sha256(files()[name].read_bytes()).hexdigest()[:16]

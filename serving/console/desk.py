@@ -43,15 +43,16 @@ class Desk:
             state = path.stat()
         except OSError:
             return None
-        return _parsed(path, state.st_mtime_ns, state.st_size)
+        told = f"desk/{model}/{version}/{name}", f"userops report {model} --version {version}"
+        return _parsed(path, state.st_mtime_ns, state.st_size, *told)
 
 
 @lru_cache(maxsize=64)
-def _parsed(path: Path, changed_ns: int, size: int) -> dict[str, Any]:
+def _parsed(path: Path, changed_ns: int, size: int, told: str, again: str) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UseropsError(f"{path} cannot be read", got=str(error), run="userops report") from None
+        raise UseropsError(f"{told} cannot be read", got=str(error), run=again) from None
     if not isinstance(content, dict):
-        raise UseropsError(f"{path} holds no object", got=type(content).__name__, run="userops report")
+        raise UseropsError(f"{told} holds no object", got=type(content).__name__, run=again)
     return content

@@ -88,7 +88,7 @@ class _Page(HTMLParser):
         elif tag == "link":
             self._link(given)
         elif tag == "script" and "src" in given:
-            self.scripts.append(given["src"].removeprefix(_STATIC))
+            self.scripts.append(_name(given["src"]))
             self._left_out = (tag, 1)
         elif tag == "a":
             leads = given.get("href", "").startswith(("#", "https://", "http://"))
@@ -128,7 +128,7 @@ class _Page(HTMLParser):
             self.written.append(text)
 
     def _link(self, given: dict[str, str]) -> None:
-        name = given.get("href", "").removeprefix(_STATIC)
+        name = _name(given.get("href", ""))
         if given.get("rel") == "stylesheet":
             style = files()[name].read_text(encoding="utf-8")
             self.styles.append(style)
@@ -138,6 +138,11 @@ class _Page(HTMLParser):
             kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
             data = base64.b64encode(files()[name].read_bytes()).decode()
             self.written.append(f'<link rel="icon" href="data:{kind};base64,{data}">')
+
+
+def _name(address: str) -> str:
+    """The file behind an address, whose query holds its digest."""
+    return address.removeprefix(_STATIC).partition("?")[0]
 
 
 @lru_cache(maxsize=8)

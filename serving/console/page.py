@@ -12,6 +12,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from serving.console.assets import address, plotly_styles
 from serving.console.words import words
 
 __all__ = ["Page", "render"]
@@ -61,7 +62,7 @@ def _environment(lang: str) -> Environment:
         auto_reload=False,
     )
     spoken = words(lang)
-    made.globals.update(t=spoken, said=spoken.of)
+    made.globals.update(t=spoken, said=spoken.of, asset=address, plotly_styles=plotly_styles)
     made.filters.update(embedded=embedded, number=number, percent=percent, instant=instant)
     return made
 

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import perf_counter
 from typing import Any
 
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.errors.problem import MEDIA_TYPE, Problem, from_status
 
-__all__ = ["ProblemMiddleware"]
+__all__ = ["Pages", "ProblemMiddleware"]
 
+#: Where people read, by the beginning of the address: errors there are pages, made of a problem by the function.
+Pages = Mapping[str, Callable[[Scope, Problem], Response]]
 _KEPT = (b"allow", b"retry-after", b"www-authenticate")
 _log = logging.getLogger("bentoml.userops")
 
@@ -33,6 +36,8 @@ class ProblemMiddleware:
         A body that takes longer to arrive is refused with 408, an answer that takes longer is given up with 504.
     observe
         Called with the scope, the status and the seconds of every answer.
+    pages
+        The addresses whose errors may be HTML.
     """
 
     def __init__(
@@ -42,8 +47,9 @@ class ProblemMiddleware:
         body_timeout_s: float = 15.0,
         answer_timeout_s: float = 40.0,
         observe: Callable[[Scope, int, float], None] | None = None,
+        pages: Pages | None = None,
     ) -> None:
-        self.app, self.max_body_bytes, self.observe = app, max_body_bytes, observe
+        self.app, self.max_body_bytes, self.observe, self.pages = app, max_body_bytes, observe, pages or {}
         self.body_timeout_s, self.answer_timeout_s = body_timeout_s, answer_timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -52,7 +58,7 @@ class ProblemMiddleware:
             await self.app(scope, receive, send)
             return
         began = perf_counter()
-        answer = _Answer(send)
+        answer = _Answer(send, _page(self.pages, scope["path"]))
         try:
             body = await self._body(scope, receive)
             if body is None:  # the client went away
@@ -118,8 +124,8 @@ class ProblemMiddleware:
 class _Answer:
     """Passes a response on, unless it is an error of another shape: that one is held back and replaced."""
 
-    def __init__(self, send: Send) -> None:
-        self._send = send
+    def __init__(self, send: Send, page: Callable[[Scope, Problem], Response] | None) -> None:
+        self._send, self._page = send, page
         self.started = False
         self.status = 0
         self.replaced: Problem | None = None
@@ -128,7 +134,8 @@ class _Answer:
         if message["type"] == "http.response.start":
             headers = message.get("headers", [])
             media_type = next((value for key, value in headers if key.lower() == b"content-type"), b"")
-            if message["status"] >= 400 and not media_type.startswith((MEDIA_TYPE.encode(), b"text/html")):
+            allowed = b"text/html" if self._page else MEDIA_TYPE.encode()
+            if message["status"] >= 400 and not media_type.startswith(allowed):
                 kept = {key.decode(): value.decode("latin-1") for key, value in headers if key.lower() in _KEPT}
                 self.replaced = from_status(message["status"], kept)
                 return
@@ -141,7 +148,14 @@ class _Answer:
         if self.started:
             return
         self.started, self.status = True, problem.status
-        await problem.response(problem.request_id)(scope, receive, self._send)
+        # Made on the event loop: these pages are small, and the thread that makes pages may be what is stuck.
+        response = problem.response(problem.request_id) if self._page is None else self._page(scope, problem)
+        await response(scope, receive, self._send)
+
+
+def _page(pages: Pages, path: str) -> Callable[[Scope, Problem], Response] | None:
+    found = (page for prefix, page in pages.items() if path == prefix or path.startswith(f"{prefix}/"))
+    return next(found, None)
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -242,10 +242,28 @@ class Users:
 
 
 @dataclass(frozen=True)
+class Client:
+    """Asks the service over one home: the app is one per process, what it serves is put in place for each request."""
+
+    client: Any
+    live: Any
+
+    def request(self, method: str, url: str, **how: Any) -> httpx.Response:
+        service._rest.state.live = self.live
+        return self.client.request(method, url, **how)
+
+    def get(self, url: str, **how: Any) -> httpx.Response:
+        return self.request("GET", url, **how)
+
+    def post(self, url: str, **how: Any) -> httpx.Response:
+        return self.request("POST", url, **how)
+
+
+@dataclass(frozen=True)
 class Console:
     """The service in this process; ``get`` asks for a page below ``/console`` as an English browser, by cookie."""
 
-    client: Any
+    client: Client
     home: Path
 
     def get(self, path: str, lang: str = "en", **how: Any) -> httpx.Response:
@@ -357,7 +375,7 @@ def console(
         patch.setattr(service, "CONFIG", dataclasses.replace(service.CONFIG, home=home, now=CREATED_AT))
         patch.setattr(service, "open_reader", lambda config: Users(published))
         with in_process(service.UserOps.to_asgi()) as client:
-            yield Console(client, home)
+            yield Console(Client(client, service._rest.state.live), home)
 
 
 @pytest.fixture(scope="module")
@@ -369,4 +387,4 @@ def bare(tmp_path_factory: pytest.TempPathFactory, published: Any, in_process: A
         patch.setattr(service, "CONFIG", dataclasses.replace(service.CONFIG, home=home, now=CREATED_AT))
         patch.setattr(service, "open_reader", lambda config: Users(published))
         with in_process(service.UserOps.to_asgi()) as client:
-            yield Console(client, home)
+            yield Console(Client(client, service._rest.state.live), home)

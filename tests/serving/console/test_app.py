@@ -7,3 +7,4 @@ def test_the_console_opens(console):
     answer = console.client.get("/console/", follow_redirects=True)
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/html")
+
