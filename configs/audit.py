@@ -191,7 +191,8 @@ def _writing(uri: str) -> Iterator[tuple[Connection, Table]]:
     """A transaction that no other writer interleaves; it makes the table when there is none."""
     path = _path(uri)
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        with _told(uri):
+            path.parent.mkdir(parents=True, exist_ok=True)
     with _told(uri), _engine(uri).execution_options(writing=True).begin() as connection:
         if path is None:
             connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtext('userops audit'))")
