@@ -13,6 +13,7 @@ for every feature: some hundred times sooner, and nothing to import.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import lightgbm as lgb
@@ -55,9 +56,7 @@ def interaction_values(booster: lgb.Booster, x: Floats) -> Floats:
     for fields in trees:
         if int(fields["num_leaves"]) > 1:
             node, leaves, most = _tree(fields)
-            # Exact up to degree 2 points - 1; the integrand of a path of m features has degree m - 2.
-            t, weight = np.polynomial.legendre.leggauss(most // 2 + 1)
-            _add(out, asked, *node, leaves, (t + 1) / 2, weight / 2, most)
+            _add(out, asked, *node, leaves, *_points(most), most)
     return out
 
 
@@ -86,14 +85,28 @@ def _tree(fields: dict[str, str]) -> tuple[tuple[NDArray[Any], ...], Floats, int
 
 def _longest(feature: NDArray[np.int64], parent: NDArray[np.int64], m: int) -> int:
     """The largest number of distinct features on a path to a leaf."""
-    most = 0
-    for leaf in range(m, 2 * m + 1):
-        seen, v = set(), parent[leaf]
-        while v >= 0:
-            seen.add(feature[v])
-            v = parent[v]
-        most = max(most, len(seen))
-    return most
+    used, above = feature.tolist(), parent.tolist()
+    paths: list[set[int]] = [set()] * (2 * m + 1)
+    for v in _parents_first(above):
+        paths[v] = paths[above[v]] | {used[above[v]]}
+    return max(map(len, paths))
+
+
+def _parents_first(above: list[int]) -> list[int]:
+    below: dict[int, list[int]] = {}
+    for v, parent in enumerate(above):
+        below.setdefault(parent, []).append(v)
+    found = list(below[-1])
+    for v in found:  # grows while it is walked
+        found += below.get(v, [])
+    return found[1:]
+
+
+@cache
+def _points(most: int) -> tuple[Floats, Floats]:
+    """Points and weights on [0, 1]: exact up to degree 2 points - 1, and a path of m features asks for m - 1."""
+    t, weight = np.polynomial.legendre.leggauss((most + 1) // 2)
+    return (t + 1) / 2, weight / 2
 
 
 @njit(cache=True, nogil=True)

@@ -26,6 +26,7 @@ from training.desk.groups import groups_of
 from training.desk.parts import by_part, parts_of
 from training.desk.stability import NOT_MEASURED, stability_of
 from training.explain import Scorer, asked_at, booster_of, contributions, features_of, interactions
+from training.segments import home_stores
 
 __all__ = ["ROWS", "drawn", "learned_of", "write_learned"]
 
@@ -76,10 +77,15 @@ def write_learned(
         The number and the model of the version before, for flips.
     """
     flipped: dict[str, list[str]] = {}
+    pairs = isinstance(model, InterestModel)
+    home = None if pairs or users is None else home_stores(config, as_of)
     for head, x in sample.items():
         rows = drawn(len(x), ROWS)
-        names, pairs = features_of(model, head), isinstance(model, InterestModel)
-        parts = {} if pairs else parts_of(config, names, x, as_of, None if users is None else users[head])
+        names = features_of(model, head)
+        stores = (
+            None if home is None or users is None else np.array([home.get(str(one)) for one in users[head]], object)
+        )
+        parts = {} if pairs else parts_of(names, x, stores)
         asked = Asked(x[rows], len(x), as_of, {by: part[rows] for by, part in parts.items()}, pairs)
         for amount in (False, True) if isinstance(model, ValueModel) else (False,):
             content = learned_of(model, version, head, asked, again, against, amount=amount)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from configs import Config
-from training.segments import CHANNELS, SEGMENTS, home_stores, segments
+from training.segments import CHANNELS, SEGMENTS, segments
 
 __all__ = ["by_part", "parts_of"]
 
@@ -20,21 +18,18 @@ LEAST_ROWS = 15  # of a smaller part nothing is said
 MOST_PARTS, MOST_FEATURES = 8, 10
 
 
-def parts_of(
-    config: Config, names: Sequence[str], x: Floats, as_of: datetime, users: NDArray[np.object_] | None
-) -> dict[str, NDArray[np.object_]]:
+def parts_of(names: Sequence[str], x: Floats, stores: NDArray[np.object_] | None) -> dict[str, NDArray[np.object_]]:
     """By segment the part of each row of ``x`` (float64[n, f], columns ``names``, rows of one instant).
 
-    Empty when the model does not read what segments are made of; without ``users`` there is nothing about stores.
+    Empty when the model does not read what segments are made of; nothing by store where ``stores`` are not known.
     """
     needed = ("tenure_days", "spend_365d", *(f"{channel}_share_180d" for channel in CHANNELS))
     column = {name: k for k, name in enumerate(names)}
     if not column.keys() >= set(needed):
         return {}
-    home = {} if users is None else home_stores(config, as_of)
-    stores = np.array([None] * len(x) if users is None else [home.get(str(user)) for user in users], dtype=object)
-    found = segments({name: x[:, column[name]] for name in needed}, stores)
-    return {by: found[by] for by in SEGMENTS if by != "store" or users is not None}
+    nowhere = np.full(len(x), None, dtype=object)
+    found = segments({name: x[:, column[name]] for name in needed}, nowhere if stores is None else stores)
+    return {by: found[by] for by in SEGMENTS if by != "store" or stores is not None}
 
 
 def by_part(
