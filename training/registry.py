@@ -216,7 +216,7 @@ class Registry:
         return content
 
     def copied(self, run_id: str, path: str, target: Path) -> Path | None:
-        """Copy a file, or a folder with all in it, of a run into ``target``; None when the run has none of that name."""
+        """Copy a file, or a folder with all in it, of a run into ``target``; None when there is none of that name."""
         above = str(Path(path).parent) if "/" in path else None
         # Asking MLflow to download what is not there costs seconds and an error of its own.
         if path not in {one.path for one in self._client.list_artifacts(run_id, above)}:

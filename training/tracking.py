@@ -39,7 +39,7 @@ def log_training(
     sample: Sample,
     said: pd.DataFrame | None,
     reference: Mapping[str, Any],
-    again: Again = (),
+    again: Again | None = None,
 ) -> None:
     """Parameters, metrics with their intervals beside the baselines, data, plots, all the evidence, and the desk.
 
@@ -57,7 +57,7 @@ def log_training(
     reference
         ``reference.json``.
     again
-        Boosters by name that were fitted to the same with other seeds.
+        Its boosters grown from other seeds.
     """
     evidence = report.evidence
     split, data = evidence["split"], evidence["data"]

@@ -22,6 +22,7 @@ from serving.scoring.value.model import NAME as VALUE
 from training.artifact import describe, provenance
 from training.dataset import assemble
 from training.desk.sample import sample_of_users
+from training.desk.stability import other_seeds
 from training.forecasts_of_users import keep_judged
 from training.interest.train import train_interest
 from training.judge import horizons_of, judge
@@ -118,6 +119,7 @@ def _train_probabilities(config: Config, model: ModelConfig, show: Progress, bef
                 config.threads,
                 model.lightgbm,
                 blend=judged.fits[family.name].blend,
+                seeds=other_seeds(config.seed),
             )
             for family in chosen
         ]
@@ -152,7 +154,8 @@ def _train_probabilities(config: Config, model: ModelConfig, show: Progress, bef
         show("logging", 0.95)
         sample = sample_of_users(written, data.frame, split.known_until)
         reference = reference_of(written, data.frame, split.known_until)
-        log_training(config, registry, run, report, judged.curves, written, sample, said, reference)
+        again = {one.family.name: one.again for one in fitted}
+        log_training(config, registry, run, report, judged.curves, written, sample, said, reference, again)
         registry.alias(name, CHALLENGER, version)
     show("registered", 1.0)
     return report

@@ -54,7 +54,9 @@ def trained(tmp_path_factory):
         report = TrainReport("churn", version, run.run_id, "2026-03-02", metrics, baselines, left_out, evidence)
         curves = {HEAD: curves_of(y, 1 / (1 + np.exp(-raw)), raw, {"recency": x[:, 0]})}
         sample = Sample(as_utc("2026-05-31"), {HEAD: x}, {HEAD: np.array([f"u{k}" for k in range(len(x))], object)})
-        log_training(config, registry, run, report, curves, model, sample, None, {})
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("training.desk.learned.home_stores", lambda *_: {})
+            log_training(config, registry, run, report, curves, model, sample, None, {})
         registry.alias("churn", CHALLENGER, version)
     return config, model, x, client_of(config).get_run(run.run_id)
 

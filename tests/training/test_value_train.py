@@ -79,6 +79,7 @@ def trained(config, assembled, bought):
         patch.setattr(training, "span", lambda _: (FIRST, LAST))
         patch.setattr(training, "learn_at", learn)
         patch.setattr(training, "keep_spend", lambda *arguments: kept.append(arguments[-3:]))
+        patch.setattr("training.desk.learned.home_stores", lambda *_: {})
         patch.setattr(training, "of_training", lambda *_: [])
         patch.setattr(Spend, "read", lambda _: spend_of(bought))
         report = training.train_value(config)

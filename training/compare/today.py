@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from serving.scoring.folder import file_names
+from serving.scoring.interest.model import InterestModel
 from serving.scoring.model import Model
 from serving.scoring.value.model import ValueModel
 from training.compare.sides import Side
+from training.explain import Scorer
 
-__all__ = ["cost", "moves", "weights"]
+__all__ = ["FAR", "Placed", "cost", "moved_by", "moves", "placed", "weights"]
 
 Floats = NDArray[np.float64]
 
@@ -23,6 +26,14 @@ REPEATS = 200
 # A user who moves further than this among all users is told apart from the trembling of two fits.
 FAR = 10.0
 MOST = 12
+
+
+@dataclass(frozen=True)
+class Placed:
+    """What one version says of n users: ``p``, a probability or an expected spend, and its percentile in [0, 100]."""
+
+    p: Floats
+    percentile: Floats
 
 
 def weights(sides: tuple[Side, Side], x: Floats) -> list[dict[str, Any]]:
@@ -45,29 +56,47 @@ def moves(sides: tuple[Side, Side], x: Floats, users: NDArray[np.object_]) -> di
 
     ``far`` is the share of users that move by more than 10 points; ``rank_correlation`` is Spearman's.
     """
-    models = [side.model for side in sides]
+    models = _model(sides[0]), _model(sides[1])
     found = {}
     for head in (name for name in models[0].heads if name in models[1].heads):
-        inside = np.logical_and(*(_model(side).in_cohort(x, head) for side in sides))
+        inside = np.logical_and(*(model.in_cohort(x, head) for model in models))
         if not inside.any():
             continue
-        (p_first, at_first), (p_second, at_second) = (_placed(_model(side), x[inside], head) for side in sides)
-        moved = at_second - at_first
+        first, second = (placed(model, x[inside], head) for model in models)
+        named, moved = users[inside], second.percentile - first.percentile
         furthest = np.argsort(-np.abs(moved), kind="stable")[:MOST]
-        listed = zip(
-            *(column[furthest] for column in (users[inside], at_first, at_second, p_first, p_second)), strict=True
-        )
         found[head] = {
             "users": int(inside.sum()),
-            "mean_move": float(np.abs(moved).mean()),
-            "far": float((np.abs(moved) > FAR).mean()),
-            "rank_correlation": float(pd.Series(at_first).corr(pd.Series(at_second), method="spearman")),
+            **moved_by(first, second),
             "furthest": [
-                {"user_id": str(user), "percentile": [float(a), float(b)], "p": [float(p), float(q)]}
-                for user, a, b, p, q in listed
+                {
+                    "user_id": str(named[row]),
+                    "percentile": [float(one.percentile[row]) for one in (first, second)],
+                    "p": [float(one.p[row]) for one in (first, second)],
+                }
+                for row in furthest.tolist()
             ],
         }
     return found
+
+
+def moved_by(first: Placed, second: Placed) -> dict[str, float]:
+    """The mean move in percentile points, the share that moves ``far``, and Spearman's correlation of the two orders.
+
+    Examples
+    --------
+    >>> one = Placed(np.array([0.1, 0.2]), np.array([10.0, 90.0]))
+    >>> moved_by(one, Placed(one.p, np.array([30.0, 90.0])))
+    {'mean_move': 10.0, 'far': 0.5, 'rank_correlation': 1.0}
+    """
+    moved = np.abs(second.percentile - first.percentile)
+    orders = pd.Series(first.percentile), pd.Series(second.percentile)
+    same = all(order.nunique() < 2 for order in orders)
+    return {
+        "mean_move": float(moved.mean()),
+        "far": float((moved > FAR).mean()),
+        "rank_correlation": 1.0 if same else float(orders[0].corr(orders[1], method="spearman")),
+    }
 
 
 def cost(side: Side, x: Floats) -> dict[str, float]:
@@ -101,12 +130,17 @@ def _shares(side: Side, x: Floats) -> dict[str, float]:
     return dict(zip(model.features, total.tolist(), strict=True))
 
 
-def _placed(model: Model, x: Floats, head: str) -> tuple[Floats, Floats]:
+def placed(model: Scorer, x: Floats, head: str) -> Placed:
+    """What a head says of rows of its cohort, and the percentile of each among those it was trained with."""
+    if isinstance(model, InterestModel):
+        one = model.heads[head]
+        raw = one.raw(x)
+        return Placed(one.calibrator(raw), one.percentile(raw))
     if isinstance(model, ValueModel):
         expected = model.spend(x, [head])[head].expected
-        return expected, model.spend_percentile(expected, head)
+        return Placed(expected, model.spend_percentile(expected, head))
     raw = model.raw(x, head)
-    return model.heads[head].calibrator(raw), model.percentile(raw, head)
+    return Placed(model.heads[head].calibrator(raw), model.percentile(raw, head))
 
 
 def _model(side: Side) -> Model:

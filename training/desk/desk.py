@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from configs import Config, model_of
+from configs.errors import UseropsError
 from training.desk.card import card_of
 from training.desk.files import log_desk, write
+from training.desk.learned import write_learned
 from training.desk.sample import Sample
+from training.desk.versus import versus_of, write_versus
 from training.explain import Scorer, weights
-from training.registry import Registry
+from training.registry import CHAMPION, Registry
 from training.run import Run
 
 if TYPE_CHECKING:
     import lightgbm as lgb
 
-__all__ = ["CARD", "Again", "Told", "weights_of", "write_card", "write_desk"]
+__all__ = ["CARD", "Again", "Told", "before", "weights_of", "write_card", "write_desk", "write_reasons"]
 
-Again = Sequence[tuple[int, "Mapping[str, lgb.Booster]"]]
+#: By the name of a booster, and by seed, the same grown from other seeds.
+Again = Mapping[str, Mapping[int, "lgb.Booster"]]
 
 CARD = "card.json"
 ASKED = 400  # rows whose explanations are averaged
@@ -50,8 +54,36 @@ def write_card(config: Config, model: Scorer, told: Told) -> None:
 
 
 def write_desk(
-    config: Config, registry: Registry, run: Run, model: Scorer, told: Told, sample: Sample, again: Again = ()
+    config: Config, registry: Registry, run: Run, model: Scorer, told: Told, sample: Sample, again: Again | None = None
 ) -> None:
     """Write the desk of a version that was just trained, and store it with its run."""
     write_card(config, model, told)
+    write_reasons(config, registry, model, sample, again)
     log_desk(config.home, run, model.name, model.version)
+
+
+def write_reasons(
+    config: Config, registry: Registry, model: Scorer, sample: Sample, again: Again | None = None
+) -> None:
+    """Write what a version learned, and how it differs from the one that serves, or that came before it."""
+    other = before(registry, model)
+    asked = {head: x for head, x in sample.x.items() if len(x)}
+    against = None if other is None else (other.version, other)
+    tags = write_learned(
+        config, model, model.version, asked, as_of=sample.as_of, users=sample.users, again=again, against=against
+    )
+    registry.set_version_tags(model.name, model.version, tags)
+    if other is not None:
+        write_versus(config, versus_of(other, model, sample))
+
+
+def before(registry: Registry, model: Scorer) -> Scorer | None:
+    """The champion; the version before where the champion is this one or a later one, or there is none."""
+    earlier = [one.version for one in registry.versions(model.name) if int(one.version) < int(model.version)]
+    champion = registry.aliased(model.name, CHAMPION)
+    for number in ([champion] if champion in earlier else []) + earlier[:1]:
+        try:
+            return registry.model(model.name, number)
+        except UseropsError:  # of another format, or its training was interrupted: nothing to put it beside
+            continue
+    return None

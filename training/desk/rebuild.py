@@ -19,7 +19,7 @@ from features.periods import as_utc, midnight
 from serving.scoring.interest.model import InterestModel
 from training.checks.run import FILE as CHECKS
 from training.dataset import assemble
-from training.desk.desk import CARD, Told, weights_of, write_card
+from training.desk.desk import CARD, Told, weights_of, write_card, write_reasons
 from training.desk.files import FOLDER, desk_folder, log_desk, write
 from training.desk.sample import Sample, sample_of_pairs, sample_of_users
 from training.desk.segments import segments_of
@@ -34,7 +34,7 @@ __all__ = ["rebuild"]
 
 Progress = Callable[[str, float], None]
 
-EVALUATION, WEIGHTS = "evaluation.json", "weights.csv"
+EVALUATION, WEIGHTS, LEARNED = "evaluation.json", "weights.csv", "learned"
 
 
 def rebuild(config: Config, model: str, version: str, progress: Progress | None = None) -> list[Path]:
@@ -55,9 +55,12 @@ def rebuild(config: Config, model: str, version: str, progress: Progress | None 
     _from_run(config, registry, found)
     folder = desk_folder(config.home, model, found.version)
     before = _files(folder)
-    again = Again(config, registry, found, lambda message: show(message, 0.3))
+    source = Source(config, registry, found, lambda message: show(message, 0.3))
     if folder / CARD not in before:
-        write_card(config, again.scorer, again.told)
+        write_card(config, source.scorer, source.told)
+    if not any(path.parent.name == LEARNED for path in before):
+        show("what it learned", 0.6)
+        write_reasons(config, registry, source.scorer, source.sample)
     if folder / CHECKS not in before and "checks" in found.tags:
         write(config.home, model, found.version, CHECKS, registry.read_json(found.run_id, CHECKS))
     if _files(folder) != before:
@@ -66,7 +69,7 @@ def rebuild(config: Config, model: str, version: str, progress: Progress | None 
     return _files(folder)
 
 
-class Again:
+class Source:
     """A version and what its training told of it, each part brought back when first asked for."""
 
     def __init__(self, config: Config, registry: Registry, version: Version, show: Callable[[str], None]) -> None:

@@ -19,6 +19,7 @@ from features.periods import as_utc, midnight, now
 from serving.scoring.interest.model import FEATURES, HEADS, NAME, InterestModel, write_interest
 from training.artifact import provenance
 from training.desk.sample import sample_of_pairs
+from training.desk.stability import other_seeds
 from training.interest.channels import buyers_found, rhythms
 from training.interest.examples import Known
 from training.interest.fit import fit_head
@@ -109,7 +110,7 @@ def train_interest(
         judged = judge(learner, past, judge_at)
         said, log = told(learner, past, judged)
         keep(config, model, Recipe(model.lightgbm), judge_at, said, log)
-        fitted = learner.fit(midnight(known_until))
+        fitted = learner.fit(midnight(known_until), other_seeds(learner.seed))
         show("counting", 0.9)
         known = learner.known(known_until)
         metrics = {head: one.metrics for head, one in judged.items()}
@@ -135,7 +136,8 @@ def train_interest(
         show("logging", 0.95)
         reference = interest_reference(written, histories, midnight(known_until), model.origins.every_days)
         sample = sample_of_pairs(fitted.later, histories, as_utc(fitted.calibrated_at))
-        log_training(config, registry, run, report, curves, written, sample, said, reference)
+        again = {head: one.again for head, one in fitted.heads.items()}
+        log_training(config, registry, run, report, curves, written, sample, said, reference, again)
         registry.alias(NAME, CHALLENGER, version)
     show("registered", 1.0)
     return report

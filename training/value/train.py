@@ -18,6 +18,7 @@ from serving.scoring.value.tiers import TierRules, Tiers, read_rules
 from training.artifact import provenance
 from training.dataset import TrainingSet, assemble
 from training.desk.sample import sample_of_users
+from training.desk.stability import other_seeds
 from training.forecasts import Recipe
 from training.forecasts_of_spend import keep_spend
 from training.monitor.reference import reference_of
@@ -25,7 +26,7 @@ from training.readiness.readiness import of_training
 from training.registry import CHALLENGER, Registry
 from training.report import TrainReport
 from training.tracking import log_training
-from training.value.artifact import boosters_of, describe_value
+from training.value.artifact import BOOSTERS, boosters_of, describe_value
 from training.value.forecast import Foreseen, Learned, as_frame, foreseen, learn_at
 from training.value.judge import judge_value, split_of, tiers_held
 from training.value.spend import Spend
@@ -74,7 +75,9 @@ def train_value(config: Config, progress: Progress | None = None) -> TrainReport
         said = keep_spend(config, model, recipe, data, split.judge, as_frame(told), past.fitted.log)
         left_out = _not_judged(list(model.heads), told)
         show("learning from everything", 0.7)
-        learned = learn_at(config, model, recipe, data, spend, split.known_until, past.fitted.chance.blend)
+        learned = learn_at(
+            config, model, recipe, data, spend, split.known_until, past.fitted.chance.blend, other_seeds(config.seed)
+        )
         horizon = float(model.heads[rules.head]["horizon_days"])
         tiers, stability = _tiers(rules, horizon, learned, data, split.known_until)
         evidence = {
@@ -102,7 +105,8 @@ def train_value(config: Config, progress: Progress | None = None) -> TrainReport
         show("logging", 0.95)
         sample = sample_of_users(written, data.frame, split.known_until)
         reference = reference_of(written, data.frame, split.known_until)
-        log_training(config, registry, run, report, judged.curves, written, sample, said, reference)
+        again = {BOOSTERS[0]: learned.fitted.chance.again}
+        log_training(config, registry, run, report, judged.curves, written, sample, said, reference, again)
         registry.alias(NAME, CHALLENGER, version)
     show("registered", 1.0)
     return report
