@@ -16,6 +16,7 @@ import typer
 import configs.verbs_keys
 import features.verbs
 import serving.verbs
+import serving.verbs_report
 import training.backtest.verbs
 import training.checks.verbs
 import training.compare.verbs
@@ -123,6 +124,13 @@ def for_retraining() -> Serving:
     return Serving(export, documents)
 
 
+def rebuild(config: Config, model: str, version: str) -> None:
+    """Write what reviewers read of a version that was trained before there was a desk, or in another home."""
+    from training.desk.rebuild import rebuild as write_desk
+
+    write_desk(config, model, version)
+
+
 def demo(
     source: Annotated[str, typer.Option(help="A name in configs/sources, or the path of a mapping.")] = "shop",
     data: Annotated[
@@ -192,6 +200,7 @@ for verb in (
     serving.verbs.tiers,
     serving.verbs.decide,
     serving.verbs.identify,
+    serving.verbs_report.reporting(rebuild),
     demo,
 ):
     app.command()(verb)

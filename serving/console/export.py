@@ -21,7 +21,7 @@ __all__ = ["self_contained"]
 
 _STATIC = "/console/static/"
 #: Left out with everything in them: they would ask the service. ``data-live`` marks other such elements.
-_LIVE = ("form",)
+_LIVE = ("form", "nav")
 _UNPACK = """"use strict";
 (async () => {
   const packed = Uint8Array.from(atob(document.getElementById("packed").textContent), (c) => c.charCodeAt(0));

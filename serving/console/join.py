@@ -1,0 +1,78 @@
+"""What stands on a page, taken out of it so that several pages can stand in one: ids apart, headings a step lower."""
+
+from __future__ import annotations
+
+from html import escape
+from html.parser import HTMLParser
+
+__all__ = ["content_of"]
+
+_VOID = ("area", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr")
+_REFERS = ("for", "headers", "list", "data-figure", "aria-controls", "aria-describedby", "aria-labelledby", "aria-owns")
+
+
+def content_of(html: str, prefix: str) -> str:
+    """What lies within ``<main>``; ``prefix`` stands before every id and whatever refers to one.
+
+    Examples
+    --------
+    >>> content_of('<main id="content"><h1 id="a">A &amp; b</h1><a href="#a">up</a></main>', "p1-")
+    '<h2 id="p1-a">A &amp; b</h2><a href="#p1-a">up</a>'
+    """
+    found = _Content(prefix)
+    found.feed(html)
+    found.close()
+    return "".join(found.written)
+
+
+class _Content(HTMLParser):
+    def __init__(self, prefix: str) -> None:
+        super().__init__(convert_charrefs=False)
+        self.prefix = prefix
+        self.written: list[str] = []
+        self._inside = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "main":
+            self._inside = True
+        else:
+            self._write(f"<{_lower(tag)}{''.join(self._attribute(*one) for one in attrs)}>")
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in _VOID:
+            self.handle_endtag(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "main":
+            self._inside = False
+        else:
+            self._write(f"</{_lower(tag)}>")
+
+    def handle_data(self, data: str) -> None:
+        self._write(data)
+
+    def handle_entityref(self, name: str) -> None:
+        self._write(f"&{name};")
+
+    def handle_charref(self, name: str) -> None:
+        self._write(f"&#{name};")
+
+    def _attribute(self, name: str, value: str | None) -> str:
+        if value is None:
+            return f" {name}"
+        if name == "id":
+            value = self.prefix + value
+        elif name == "href" and value.startswith("#"):
+            value = f"#{self.prefix}{value[1:]}"
+        elif name in _REFERS:
+            value = " ".join(self.prefix + one for one in value.split())
+        return f' {name}="{escape(value)}"'
+
+    def _write(self, text: str) -> None:
+        if self._inside:
+            self.written.append(text)
+
+
+def _lower(tag: str) -> str:
+    return f"h{min(int(tag[1]) + 1, 6)}" if len(tag) == 2 and tag[0] == "h" and tag[1].isdecimal() else tag

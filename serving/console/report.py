@@ -1,0 +1,160 @@
+"""A report: pages of the console joined in one file, made in this process by the console's own views.
+
+Of a model: the card, what it has learned for each head, the comparison with the version before, and everything that
+was said and done about it. Of a single page: that page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
+
+from markupsafe import Markup
+
+from configs import Config, model_of
+from configs.audit import entries, verify
+from configs.errors import UseropsError
+from serving.console import card, compare, decision, learned, user
+from serving.console.asked import Asked, View
+from serving.console.desk import Desk
+from serving.console.export import self_contained
+from serving.console.frame import PREFIX, page_of
+from serving.console.join import content_of
+from serving.console.page import Page, render
+from serving.console.words import words
+
+if TYPE_CHECKING:
+    from serving.live import Live
+
+__all__ = ["PAGES", "Wanted", "opened", "report", "version_of"]
+
+PAGES = ("card", "learned", "compare", "user", "decision")
+#: A page: its view, its path below the console, its query, the parts of its path.
+Wanted = tuple[View, str, Mapping[str, str], Mapping[str, str]]
+
+
+@contextmanager
+def opened(config: Config) -> Iterator[Live]:
+    """What a worker of the service holds, in this process; without a release, pages say that there is none."""
+    from features.store import Store
+    from serving.live import Live
+
+    live = Live(config, Store)
+    try:
+        live.pickup.start()
+        yield live
+    finally:
+        live.close()
+
+
+def version_of(live: Live, model: str, version: str | None) -> str:
+    """The version that is meant: the given number, else the one in force, else the newest one with a card."""
+    model_of(live.config, model)
+    if version is not None:
+        return version
+    release = live.pickup.live
+    served = release.bundle.meta["models"].get(model) if release else None
+    if served:
+        return str(served["version"])
+    newest = next(iter(Desk(live.config.home).versions(model)), None)
+    if newest is None:
+        raise UseropsError(f"there is no version of {model} to report on", run=f"userops train {model}")
+    return newest
+
+
+def report(
+    live: Live,
+    model: str,
+    version: str,
+    langs: Sequence[str] = ("en",),
+    page: str | None = None,
+    user_id: str = "",
+    decision_id: str = "",
+    packed: bool = True,
+) -> str:
+    """The report as HTML, one language after the other; ``page`` is one of `PAGES`, else a report of the version."""
+    desk = Desk(live.config.home)
+    wanted = _single(page, model, version, user_id, decision_id) if page else _pages(desk, model, version)
+    parts = [
+        {"lang": lang, "t": words(lang), "pages": [_part(live, desk, lang, *one) for one in wanted]} for lang in langs
+    ]
+    for number, part in enumerate(parts):
+        for place, one in enumerate(part["pages"]):
+            name = f"{part['lang']}{place + 1}"
+            one |= {"name": name, "content": Markup(content_of(one["html"], f"{name}-"))}
+        part["audit"] = None if page else _audit(live.config, model, version)
+        part["first"] = number == 0
+    made = f"{live.now():%Y-%m-%d %H:%M}"
+    release = live.pickup.live.bundle.release_id if live.pickup.live else None
+    title = words(langs[0])("report.title", model=model, version=version)
+    shown = Page("report.html", title, "", {"parts": parts, "model": model, "version": version, "single": bool(page)})
+    frame = {"path": PREFIX, "release": release, "exported": made}
+    return self_contained(render(shown, langs[0], frame), packed)
+
+
+def _pages(desk: Desk, model: str, version: str) -> list[Wanted]:
+    """The card, what every head has learned, and the comparisons that were made."""
+    parts, base = {"model": model, "version": version}, f"/models/{quote(model)}/{quote(version)}"
+    heads = (desk.read(model, version, "card.json") or {}).get("heads", {})
+    told = [head for head in heads if desk.read(model, version, f"learned/{head}.json") is not None]
+    found: list[Wanted] = [(card.page, base, {}, parts)]
+    found += [(learned.page, f"{base}/learned", {"head": head}, parts) for head in told]
+    for other in desk.versions(model):
+        if desk.read(model, version, f"versus-{other}.json") is not None:
+            asked = {"first": other, "second": version}
+            found.append((compare.page, f"/models/{quote(model)}/compare", asked, {"model": model}))
+            break
+    return found
+
+
+def _single(page: str, model: str, version: str, user_id: str, decision_id: str) -> list[Wanted]:
+    parts, base = {"model": model, "version": version}, f"/models/{quote(model)}"
+    one: dict[str, Wanted] = {
+        "card": (card.page, f"{base}/{quote(version)}", {}, parts),
+        "learned": (learned.page, f"{base}/{quote(version)}/learned", {}, parts),
+        "compare": (compare.page, f"{base}/compare", {"second": version}, {"model": model}),
+        "user": (user.page, "/user", {"id": user_id, "model": model}, {}),
+        "decision": (decision.page, "/decision", {"id": decision_id}, {}),
+    }
+    if page not in one:
+        raise UseropsError(f"there is no page {page!r}", expected=PAGES, run="userops report churn --page card")
+    for name, given in (("user", user_id), ("decision", decision_id)):
+        if page == name and not given:
+            raise UseropsError(f"which {name}?", run=f"userops report {model} --page {name} --{name} ID")
+    return [one[page]]
+
+
+def _part(
+    live: Live, desk: Desk, lang: str, view: View, path: str, given: Mapping[str, str], parts: Mapping[str, str]
+) -> dict[str, Any]:
+    """One page as the console shows it; one that cannot be shown is an error that says why."""
+    query = f"?{urlencode(given)}" if given else ""
+    told: list[str] = []
+
+    def seen(asked: Asked) -> Any:
+        made = view(asked)
+        if isinstance(made, Page):
+            told.append(made.title)
+        return made
+
+    answer = page_of(seen, Asked(live, desk, words(lang), f"{PREFIX}{path}{query}", given, parts))
+    html = bytes(answer.body).decode()
+    if answer.status_code != 200:
+        raise UseropsError(f"{path}{query} cannot be shown", got=_said(html), run="userops status")
+    return {"title": told[0] if told else path, "html": html}
+
+
+def _said(html: str) -> str:
+    """What a page of ours says in its first panel, as plain words."""
+    return " ".join(Markup(content_of(html, "")).striptags().split())[:300]
+
+
+def _audit(config: Config, model: str, version: str) -> dict[str, Any]:
+    """Everything that the audit table holds about the version, and whether its chain of digests is whole."""
+    rows = entries(config.audit_uri, model, version)
+    try:
+        return {"rows": rows, "of": verify(config.audit_uri), "broken": None}
+    except UseropsError as error:
+        return {"rows": rows, "of": None, "broken": error.what}

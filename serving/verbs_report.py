@@ -1,0 +1,63 @@
+"""``userops report``: what reviewers read, as one file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from configs import Config, load
+from configs.terminal import console, showing, writable
+
+__all__ = ["reporting"]
+
+
+def reporting(rebuild: Callable[[Config, str, str], None]) -> Callable[..., None]:
+    """The verb; ``rebuild(config, model, version)`` writes what reviewers read of a version that has none of it."""
+
+    def report(
+        model: Annotated[str, typer.Argument(help="Which model.")],
+        out: Annotated[Path, typer.Option(help="The file to write, .html or .pdf.", callback=writable)],
+        version: Annotated[
+            str | None,
+            typer.Option(help="Which version.", show_default="the one in force, else the newest"),
+        ] = None,
+        page: Annotated[
+            str | None,
+            typer.Option(help="One page: card, learned, compare, user or decision.", show_default="a report of all"),
+        ] = None,
+        user: Annotated[str, typer.Option(help="Of --page user: whose.", show_default="none")] = "",
+        decision: Annotated[str, typer.Option(help="Of --page decision: which.", show_default="none")] = "",
+        lang: Annotated[str, typer.Option(help="Language: en or zh.")] = "en",
+    ) -> None:
+        """Write what reviewers read of a version as one file that needs nothing else: HTML, or PDF by a browser."""
+        from serving.console.desk import Desk
+        from serving.console.pdf import browser, write_pdf
+        from serving.console.report import opened, version_of
+        from serving.console.report import report as write
+
+        if lang not in ("en", "zh"):
+            raise typer.BadParameter(f"--lang {lang}: en or zh")
+        if out.suffix not in (".html", ".pdf"):
+            raise typer.BadParameter(f"--out {out}: a name that ends with .html or .pdf")
+        pdf = out.suffix == ".pdf"
+        if pdf:
+            browser()  # said before the work, not after
+        config = load()
+        with showing(f"report on {model}") as show, opened(config) as live:
+            number = version_of(live, model, version)
+            if page not in ("user", "decision") and Desk(config.home).read(model, number, "card.json") is None:
+                show("writing what reviewers read", 0.1)
+                rebuild(config, model, number)
+            show("rendering", 0.5)
+            html = write(live, model, number, (lang,), page, user, decision, packed=not pdf)
+            if pdf:
+                show("printing", 0.7)
+                write_pdf(html, out)
+            else:
+                out.write_text(html, encoding="utf-8")
+        console.print(f"{model} version {number}: {out} ({out.stat().st_size / 1e6:.1f} MB)", highlight=False)
+
+    return report
