@@ -1,0 +1,101 @@
+"""The pictures of one decision: factors multiplied out, all candidates by priority, the funnel, a waterfall."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from serving.console.charts import BLUE, GREY, Figure, figure, table, waterfall
+from serving.console.words import Words
+from serving.nbo.anatomy import Step
+
+__all__ = ["candidates", "factors", "funnel", "pushes"]
+
+MOST_BARS, MOST_PUSHES = 20, 10
+
+
+def factors(t: Words, steps: Sequence[Step]) -> Figure:
+    """The product after each factor, top down."""
+    labels = [t(f"decision.step.{step.name}_plain" if not at else f"decision.step.{step.name}") for at, step in
+              enumerate(steps)]  # fmt: skip
+    values = [step.product for step in steps]
+    trace = _bars(labels, values, [GREY] * (len(steps) - 1) + [BLUE], [f"{value:.4g}" for value in values])
+    said = table(
+        [t("decision.factor"), t("decision.product")], [[a, repr(b)] for a, b in zip(labels, values, strict=True)]
+    )
+    return _lying(trace, said, t("decision.product"))
+
+
+def candidates(t: Words, priced: Sequence[tuple[str, float]], ranks: Mapping[str, int]) -> Figure:
+    """The priorities of the best candidates, highest first; those shown are dark and carry their rank."""
+    best = sorted(priced, key=lambda one: (-one[1], one[0]))
+    # What the dice showed is in the picture however low it stands.
+    kept = [one for place, one in enumerate(best) if place < MOST_BARS or one[0] in ranks]
+    labels, values = [plain(name) for name, _ in kept], [value for _, value in kept]
+    colours = [BLUE if name in ranks else GREY for name, _ in kept]
+    texts = [f"{value:.3f}" + (f"  #{ranks[name]}" if name in ranks else "") for name, value in kept]
+    said = table(
+        [t("decision.offer"), t("decision.priority"), t("decision.rank")],
+        [[name, repr(value), ranks.get(name, "–")] for name, value in best],
+    )
+    return _lying(_bars(labels, values, colours, texts), said, t("decision.priority"))
+
+
+def funnel(t: Words, counts: Mapping[str, int | None], shown: int) -> Figure:
+    """How many candidates were left after each stage."""
+    left = [(name, n) for name, n in [*counts.items(), ("shown", shown)] if n is not None]
+    labels, values = [t(f"decision.funnel.{name}") for name, _ in left], [float(n) for _, n in left]
+    colours = [GREY] * (len(left) - 1) + [BLUE]
+    trace = _bars(labels, values, colours, [f"{n}" for _, n in left])
+    said = table(
+        [t("decision.stage"), t("decision.left_over")], [[label, n] for label, (_, n) in zip(labels, left, strict=True)]
+    )
+    return _lying(trace, said, "")
+
+
+def pushes(t: Words, explanation: Mapping[str, Any], labels: Mapping[str, str]) -> Figure:
+    """From the base value to the raw score: the strongest contributions, the others together, exactly added up."""
+    told = [
+        (labels[one["feature"]], one["contribution"]) for one in explanation["contributions"] if one["contribution"]
+    ]
+    first, rest = told[:MOST_PUSHES], told[MOST_PUSHES:]
+    if rest:
+        first.append((t("decision.other_features", n=len(rest)), sum(value for _, value in rest)))
+    words = (t("decision.base_value"), t("decision.raw_score"), t("decision.feature"), t("decision.contribution"))
+    return waterfall(explanation["base_value"], first, explanation["raw_score"], words)
+
+
+def plain(text: str) -> str:
+    """A text from outside as plotly may show it: it reads some HTML."""
+    return text.replace("&", "&amp;").replace("<", "&lt;")
+
+
+def height(bars: int) -> int:
+    """The class of height that so many lying bars need."""
+    return next((size for size in (160, 240, 320, 480) if bars * 24 + 60 <= size), 640)
+
+
+def _bars(
+    labels: Sequence[str], values: Sequence[float], colours: Sequence[str], texts: Sequence[str]
+) -> dict[str, Any]:
+    return {
+        "type": "bar",
+        "orientation": "h",
+        "y": list(range(len(labels))),
+        "x": list(values),
+        "text": list(texts),
+        "textposition": "outside",
+        "cliponaxis": False,
+        "customdata": list(labels),
+        "hovertemplate": "%{customdata}<br>%{x}<extra></extra>",
+        "marker": {"color": list(colours)},
+        "width": 0.66,
+    }
+
+
+def _lying(trace: dict[str, Any], said: dict[str, Any], title: str) -> Figure:
+    labels, most = trace["customdata"], max(trace["x"], default=1.0)
+    # Two offers may have the same name: places keep them apart, ticks name them. Room for the text behind the bar.
+    ticks = {"tickvals": list(range(len(labels))), "ticktext": labels, "autorange": "reversed", "showgrid": False}
+    across = {"title": {"text": title}, "range": [min(0.0, *trace["x"]), 1.18 * most or 1.0], "rangemode": "tozero"}
+    return figure([trace], said, yaxis=ticks, xaxis=across)
