@@ -62,7 +62,13 @@ def pushes(t: Words, explanation: Mapping[str, Any], labels: Mapping[str, str]) 
     if rest:
         first.append((t("decision.other_features", n=len(rest)), sum(value for _, value in rest)))
     words = (t("decision.base_value"), t("decision.raw_score"), t("decision.feature"), t("decision.contribution"))
-    return waterfall(explanation["base_value"], first, explanation["raw_score"], words)
+    drawn = waterfall(explanation["base_value"], first, explanation["raw_score"], words)
+    ends, at = [0.0, explanation["base_value"], explanation["raw_score"]], explanation["base_value"]
+    for _, value in first:
+        ends.append(at := at + value)
+    room = 0.12 * (max(ends) - min(ends))  # for the numbers beside the bars
+    drawn["layout"]["xaxis"]["range"] = [min(ends) - room, max(ends) + room]
+    return drawn
 
 
 def plain(text: str) -> str:
@@ -96,6 +102,12 @@ def _bars(
 def _lying(trace: dict[str, Any], said: dict[str, Any], title: str) -> Figure:
     labels, most = trace["customdata"], max(trace["x"], default=1.0)
     # Two offers may have the same name: places keep them apart, ticks name them. Room for the text behind the bar.
-    ticks = {"tickvals": list(range(len(labels))), "ticktext": labels, "autorange": "reversed", "showgrid": False}
+    ticks: dict[str, Any] = {
+        "tickvals": list(range(len(labels))),
+        "ticktext": labels,
+        "autorange": "reversed",
+        "showgrid": False,
+    }
+    ticks["zeroline"] = False
     across = {"title": {"text": title}, "range": [min(0.0, *trace["x"]), 1.18 * most or 1.0], "rangemode": "tozero"}
     return figure([trace], said, yaxis=ticks, xaxis=across)

@@ -55,7 +55,7 @@ def page(asked: Asked) -> Page:
             "row": row,
             "record": record,
             "response": response,
-            "context": {name: value for name, value in inputs["context"].items() if value and name != "attributes"},
+            "context": _context(asked, inputs["context"]),
             "attributes": inputs["context"].get("attributes") or {},
             "inputs": inputs,
             "at": instant_of(row.decided_at_us),
@@ -82,7 +82,7 @@ def page(asked: Asked) -> Page:
             "feedback": [_event(asked, one, row, names) for one in events],
             "replay": again(asked, row, current, trouble == "gone") if replaying else None,
             "timing": response["timing_ms"],
-            "scores": {name: value for name, value in inputs["scores"].items() if value is not None},
+            "scores": _scores(asked, inputs["scores"], _cards(response, parts)),
             "age": None if age is None else lasting(t, int(age) * 1_000_000),
             "json": to_json(record, indent=1, inf_nan_mode="null").decode(),
         },
@@ -124,6 +124,24 @@ def _cards(response: dict[str, Any], parts: Anatomy | None) -> list[dict[str, st
         for name, served in parts.release.models.items():
             found.append({"model": name, "version": str(served.model.version)})
     return found
+
+
+def _context(asked: Asked, context: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Channel, placement, scenario, store, device and locale, as far as they were named."""
+    t = asked.t
+    return [(t.or_code("decision.context", name), str(value)) for name, value in context.items()
+            if value and name != "attributes"]  # fmt: skip
+
+
+def _scores(
+    asked: Asked, scores: Mapping[str, float | None], cards: list[dict[str, str]]
+) -> list[tuple[str, str, float]]:
+    """Every score of the user that was known, in words as far as the desk has a card of the version that gave it."""
+    meanings: dict[str, str] = {}
+    for card in cards:
+        content = asked.desk.read(card["model"], card["version"], "card.json") or {}
+        meanings |= {head: asked.t.of(one.get("meaning")) for head, one in content.get("heads", {}).items()}
+    return [(meanings.get(name, ""), name, value) for name, value in scores.items() if value is not None]
 
 
 def _named(fallback: dict[str, Any] | None, names: Mapping[str, str]) -> dict[str, Any] | None:

@@ -27,8 +27,7 @@ def why(asked: Asked, offer: dict[str, Any], parts: Anatomy | None) -> dict[str,
     hows = (_propensity(t, bid, parts), _percents(t, offer["weights"], parts.run.how.weight_range, "no_weights"),
             _value(t, bid, parts), _percents(t, offer["levers"], parts.run.how.lever_range, "no_levers"))  # fmt: skip
     rows = [
-        {"name": t(f"decision.step.{step.name}", alpha=f"{alpha:g}") if step.name == "propensity"
-         else t(f"decision.step.{step.name}"), "value": repr(step.value), "product": repr(step.product), "how": how}
+        {"name": _name(t, step.name, alpha), "value": repr(step.value), "product": repr(step.product), "how": how}
         for step, how in zip(walked, hows, strict=True)
     ]  # fmt: skip
     return {
@@ -49,6 +48,12 @@ def _recorded(t: Words, offer: dict[str, Any]) -> list[dict[str, str]]:
          "product": "–", "how": t("decision.value.unknown") if name == "value" else ""}
         for name in names
     ]  # fmt: skip
+
+
+def _name(t: Words, name: str, alpha: float) -> str:
+    if name != "propensity":
+        return t(f"decision.step.{name}")
+    return t("decision.step.propensity_plain") if alpha == 1.0 else t("decision.step.propensity", alpha=f"{alpha:g}")
 
 
 def _propensity(t: Words, bid: Bid, parts: Anatomy) -> str:
