@@ -21,7 +21,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.console import card, compare, decision, decisions, learned, models, sign, user, users
+from serving.console import asked_again, card, compare, decision, decisions, learned, models, sign, user, users
 from serving.console.asked import View
 from serving.console.assets import asset
 from serving.console.frame import COOKIE, HEADERS, PREFIX, answer, problem_page
@@ -44,6 +44,7 @@ GETS: Mapping[str, View] = {
     "/models/{model}/{version}/learned": learned.page,
     "/users": users.page,
     "/user": user.page,
+    "/user/what-if": asked_again.answer,
     "/decisions": decisions.page,
     "/decision": decision.page,
 }

@@ -1,0 +1,157 @@
+"""What an answer of the API says of why, as bars: the same numbers, in words, perhaps a group of features as one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from features.catalog import USER_FEATURES
+from serving.batch import Batch
+from serving.reasons import write_number
+from serving.scoring.calibrator import Calibrator, Sigmoid
+
+if TYPE_CHECKING:
+    from serving.answer import ServedModel
+    from serving.console.words import Words
+
+__all__ = ["SHOWN", "Share", "Speaker", "Waterfall", "mapped", "waterfalls"]
+
+SHOWN = 12  # bars that stand alone; all others are one
+CATALOGUE = {feature.name: feature for feature in USER_FEATURES}
+
+
+@dataclass(frozen=True)
+class Share:
+    """One bar: a feature, or the ``members`` of a group added up. ``text`` is the reason, ``value`` has its unit."""
+
+    name: str
+    text: str
+    contribution: float
+    value: str = ""
+    meaning: str = ""
+    members: tuple[Share, ...] = ()
+
+
+@dataclass(frozen=True)
+class Waterfall:
+    """From ``base`` through ``shares``, strongest first, to ``raw``; ``part`` is ``score``, ``purchase`` or ``amount``.
+
+    ``unit`` is ``log_odds`` or ``log_amount``.
+    """
+
+    part: str
+    unit: str
+    base: float
+    raw: float
+    shares: tuple[Share, ...]
+
+    @property
+    def strongest(self) -> tuple[Share, ...]:
+        """The bars that stand alone."""
+        return self.shares[:SHOWN]
+
+    @property
+    def others(self) -> tuple[Share, ...]:
+        """Those that one bar stands for."""
+        return self.shares[SHOWN:]
+
+    @property
+    def rest(self) -> float:
+        """What all others move together, added up without loss."""
+        return math.fsum(one.contribution for one in self.singles(self.others))
+
+    @property
+    def total(self) -> float:
+        """Base and every feature's contribution added up without loss: the raw score but for its last digit."""
+        return math.fsum((self.base, *(one.contribution for one in self.singles(self.shares))))
+
+    @property
+    def off(self) -> float:
+        """What is missing from `total` to the raw score."""
+        return self.raw - self.total
+
+    def singles(self, shares: Iterable[Share]) -> list[Share]:
+        """The features behind the bars."""
+        return [single for one in shares for single in (one.members or (one,))]
+
+
+class Speaker:
+    """The words for the features of one user, who is row 0 of a batch."""
+
+    def __init__(self, served: ServedModel, batch: Batch, lang: str) -> None:
+        self._served, self._vector, self.lang = served, batch.values[0].tolist(), lang
+
+    def value(self, feature: str) -> float | None:
+        """The user's value, None where absent."""
+        place = self._served.place.get(feature)
+        return None if place is None or math.isnan(self._vector[place]) else self._vector[place]
+
+    def shown(self, feature: str, value: float | None) -> str:
+        """A value of a feature with its unit."""
+        unit = CATALOGUE[feature].unit
+        if value is None:
+            return "–"
+        text = write_number(value, unit, self.lang)
+        return text if unit != "rate" else f"{text} / 30 {'天' if self.lang == 'zh' else 'days'}"
+
+    def meaning(self, feature: str) -> str:
+        """What the feature is."""
+        return CATALOGUE[feature].meaning[self.lang]
+
+    def share(self, feature: str, contribution: float) -> Share:
+        """The bar of one feature."""
+        text = self._served.reasons.text(feature, self.lang, self.value)
+        return Share(feature, text, contribution, self.shown(feature, self.value(feature)), self.meaning(feature))
+
+
+def waterfalls(
+    score: Mapping[str, Any], speaker: Speaker, groups: Sequence[Mapping[str, Any]] = (), joined: str = " + "
+) -> list[Waterfall]:
+    """The waterfalls of one head's score as the API answered it in full: one, or of value both factors.
+
+    Parameters
+    ----------
+    groups
+        ``{"id", "features"}`` of features that go together: each becomes one bar, the sum of its members.
+    """
+    told = score["explanation"]
+    if not told:
+        return []
+    if "raw_score" in told:
+        return [_waterfall("score", "log_odds", told, speaker, groups, joined)]
+    units = {"purchase": "log_odds", "amount": "log_amount"}
+    return [_waterfall(part, unit, told[part], speaker, groups, joined) for part, unit in units.items()]
+
+
+def mapped(t: Words, calibrator: Calibrator, raw: float, p: float) -> str:
+    """How the raw score became the probability, with the numbers in it."""
+    if isinstance(calibrator, Sigmoid):
+        slope, intercept = calibrator.slope, calibrator.intercept
+        return t("user.sigmoid", slope=repr(slope), raw=repr(raw), intercept=repr(intercept), p=repr(p))
+    return t("user.isotonic", raw=repr(raw), p=repr(p))
+
+
+def _waterfall(
+    part: str,
+    unit: str,
+    told: Mapping[str, Any],
+    speaker: Speaker,
+    groups: Sequence[Mapping[str, Any]],
+    joined: str,
+) -> Waterfall:
+    bars = {one["feature"]: speaker.share(one["feature"], one["contribution"]) for one in told["contributions"]}
+    for group in groups:
+        members = [bars[name] for name in group["features"] if name in bars]
+        if len(members) < 2:
+            continue
+        members.sort(key=lambda one: -abs(one.contribution))
+        for one in members:
+            del bars[one.name]
+        text = joined.join(one.meaning for one in members)
+        bars[f"group:{group['id']}"] = Share(
+            str(group["id"]), text, math.fsum(one.contribution for one in members), members=tuple(members)
+        )
+    shares = tuple(sorted(bars.values(), key=lambda one: -abs(one.contribution)))
+    return Waterfall(part, unit, told["base_value"], told["raw_score"], shares)

@@ -1,0 +1,91 @@
+"""One user's row out of snapshot files of features: one row group is read, not the file.
+
+`features.build` writes them in the order of ``user_id``, so that the footer says which group can hold the user.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.snapshots import DIGEST_KEY
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
+
+__all__ = ["ranges", "row_of"]
+
+_KEPT_BYTES = 4_000_000  # a footer above this is of millions of users: read again rather than kept in memory
+
+
+def row_of(path: Path, user_id: str, names: Sequence[str], digest: str) -> NDArray[np.float64] | None:
+    """The user's features in the order of ``names``, float64[f], NaN where absent.
+
+    None when the user is not in the file, the file is not there, or it was built from another catalogue.
+    """
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    try:
+        footer = footer_of(path)
+    except OSError:
+        return None  # a build replaced it
+    if (footer.metadata or {}).get(DIGEST_KEY, b"").decode() != digest:
+        return None
+    place = footer.schema.names.index("user_id")
+    with pq.ParquetFile(path, metadata=footer) as file:
+        for group in range(footer.num_row_groups):
+            held = footer.row_group(group).column(place).statistics
+            if held is not None and held.has_min_max and not held.min <= user_id <= held.max:
+                continue
+            row = pc.index(file.read_row_group(group, ["user_id"], use_threads=False)["user_id"], user_id).as_py()
+            if row >= 0:
+                # Cut to the one row at once, or the whole group would stay in memory.
+                found = file.read_row_group(group, list(names), use_threads=False).slice(row, 1).to_pylist()[0]
+                return np.array([np.nan if found[name] is None else found[name] for name in names], dtype=np.float64)
+    return None
+
+
+def ranges(path: Path) -> dict[str, tuple[float, float]]:
+    """The least and the greatest value of each number among all users of a snapshot, as its footer says."""
+    try:
+        return _ranges(path, *_state(path))
+    except OSError:
+        return {}
+
+
+@lru_cache(maxsize=2)
+def _ranges(path: Path, changed_ns: int, size: int) -> dict[str, tuple[float, float]]:
+    footer, found = footer_of(path), dict[str, tuple[float, float]]()
+    for group in range(footer.num_row_groups):
+        row_group = footer.row_group(group)
+        for place in range(row_group.num_columns):
+            column = row_group.column(place)
+            held = column.statistics if column.physical_type == "DOUBLE" else None
+            if held is not None and held.has_min_max:
+                low, high = found.get(column.path_in_schema, (held.min, held.max))
+                found[column.path_in_schema] = min(low, held.min), max(high, held.max)
+    return found
+
+
+def footer_of(path: Path) -> pq.FileMetaData:
+    """What the end of the file says of it, read again only after it changed."""
+    state = _state(path)
+    return _footer(path, *state) if state[1] < 40 * _KEPT_BYTES else _footer.__wrapped__(path, *state)
+
+
+def _state(path: Path) -> tuple[int, int]:
+    state = path.stat()
+    return state.st_mtime_ns, state.st_size
+
+
+@lru_cache(maxsize=16)
+def _footer(path: Path, changed_ns: int, size: int) -> pq.FileMetaData:
+    import pyarrow.parquet as pq
+
+    return pq.read_metadata(path)

@@ -1,0 +1,54 @@
+// What-if as one moves a slider: asks the model again and draws its answer. Without it the form does the same.
+"use strict";
+(() => {
+  const form = document.getElementById("what-if-form");
+  if (!form || location.protocol === "file:") return;
+  const number = (name) => form.querySelector(`[data-number="${CSS.escape(name)}"]`);
+  const slider = (name) => form.querySelector(`[data-slider="${CSS.escape(name)}"]`);
+  let waiting = 0, asked = 0;
+  async function ask() {
+    const mine = ++asked;
+    const query = new URLSearchParams();
+    for (const [name, value] of new FormData(form)) if (value !== "" && name !== "add") query.set(name, value);
+    let told;
+    try {
+      const reply = await fetch(`${form.dataset.json}?${query}`, { headers: { accept: "application/json" } });
+      told = await reply.json();
+      if (!reply.ok) throw new Error(told.detail);
+    } catch (error) {
+      if (mine === asked) say("hint", error.message);
+      return;
+    }
+    if (mine !== asked) return; // a later question is on its way
+    for (const [name, text] of Object.entries(told.said)) say(name, text);
+    for (const [name, figure] of Object.entries(told.figures)) {
+      const place = document.querySelector(`#${name} .plot`);
+      if (place) Plotly.react(place, figure.data, figure.layout, { displayModeBar: false, responsive: true });
+    }
+    form.dataset.answered = String(mine);
+  }
+  function say(name, text) {
+    const place = document.querySelector(`[data-said="${name}"]`);
+    if (place) place.textContent = text;
+    const box = document.querySelector(`[data-said-box="${name}"]`);
+    if (box) box.hidden = !text;
+  }
+  function soon(feature) {
+    const along = form.elements.along;
+    if (feature && along) along.value = feature;
+    clearTimeout(waiting);
+    waiting = setTimeout(ask, 150);
+  }
+  for (const one of form.querySelectorAll("[data-slider]")) {
+    one.hidden = false;
+    one.addEventListener("input", () => { number(one.dataset.slider).value = one.value; soon(one.dataset.slider); });
+  }
+  for (const one of form.querySelectorAll("[data-number]")) {
+    one.addEventListener("input", () => {
+      if (one.value !== "") slider(one.dataset.number).value = one.value;
+      soon(one.dataset.number);
+    });
+  }
+  form.elements.along.addEventListener("change", () => soon(""));
+  form.elements.add.addEventListener("change", () => form.requestSubmit());
+})();

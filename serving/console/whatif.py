@@ -1,0 +1,152 @@
+"""What the model would say of this user with other values: a question to the model, not to the world.
+
+``?w.<feature>=<value>`` changes a feature; several may change at once. What the catalogue and training have not seen is
+refused with the range.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.answer import scored_users
+from serving.console.explained import CATALOGUE
+from serving.errors.problem import Problem, shown
+from serving.schemas import Explain
+from serving.scoring.value.model import ValueModel
+from serving.value import valued_users
+
+if TYPE_CHECKING:
+    from serving.answer import ServedModel
+    from serving.batch import Batch
+
+__all__ = ["PREFIX", "Range", "changed", "changes", "curve", "explained_user", "range_of", "related"]
+
+PREFIX = "w."
+POINTS = 121
+_MOST = 40
+# Parts of a source that say what an event holds; two features that need one of them need not share events.
+_ATTRIBUTES = {"channel", "category", "item", "amount", "quantity", "discount", "clock"}
+
+
+@dataclass(frozen=True)
+class Range:
+    """What a feature may be set to, both ends included (None: open), and what of that a slider and a curve span.
+
+    ``trained``: the span is what training saw; else what users have today.
+    """
+
+    low: float | None
+    high: float | None
+    span: tuple[float, float]
+    trained: bool
+
+    def holds(self, value: float) -> bool:
+        """Whether the value may be asked about.
+
+        Examples
+        --------
+        >>> one = Range(0.0, None, (0.0, 9.0), True)
+        >>> one.holds(9.5), one.holds(-0.1), one.holds(float("nan"))
+        (True, False, False)
+        """
+        return (
+            math.isfinite(value)
+            and (self.low is None or value >= self.low)
+            and (self.high is None or value <= self.high)
+        )
+
+
+def range_of(
+    feature: str, present: float | None, card: Mapping[str, Any] | None, everybody: Mapping[str, tuple[float, float]]
+) -> Range:
+    """The catalogue's range; an end that it leaves open is the greatest or least value seen, or this user's own.
+
+    Parameters
+    ----------
+    card
+        The version's ``card.json``, which says what training saw.
+    everybody
+        By feature the least and the greatest value among the users of today, for versions without a card.
+    """
+    known = CATALOGUE[feature]
+    listed = [one for one in (card or {}).get("features", []) if one.get("name") == feature and one.get("seen")]
+    seen = tuple(map(float, listed[0]["seen"])) if listed else everybody.get(feature)
+    ends = [*(seen or ()), *([] if present is None else [present])]
+    low = known.low if known.low is not None else min(ends, default=None)
+    high = known.high if known.high is not None else max(ends, default=None)
+    left = min(ends, default=low if low is not None else 0.0)
+    right = max(ends, default=high if high is not None else left + 1.0)
+    return Range(low, high, (left, right if right > left else left + 1.0), bool(listed))
+
+
+def changes(given: Mapping[str, str], served: ServedModel) -> dict[str, float]:
+    """The changed features of a query string, as numbers; what is empty changes nothing."""
+    asked = {key.removeprefix(PREFIX): text.strip() for key, text in given.items() if key.startswith(PREFIX)}
+    asked = {feature: text for feature, text in asked.items() if text}
+    if len(asked) > _MOST:
+        raise Problem(422, "too-many-changes", "too many features changed", expected=f"at most {_MOST}", got=len(asked))
+    found = {}
+    for feature, text in asked.items():
+        if feature not in served.model.features:
+            raise Problem(422, "unknown-feature", "the model reads no such feature", field="feature", got=shown(feature))
+        try:
+            found[feature] = float(text)
+        except ValueError:
+            raise Problem(422, "not-a-number", "not a number", field=feature, got=shown(text)) from None
+    return found
+
+
+def changed(batch: Batch, served: ServedModel, new: Mapping[str, float]) -> Batch:
+    """The same user with other values."""
+    values = batch.values.copy()
+    for feature, value in new.items():
+        values[0, served.place[feature]] = value
+    return replace(batch, values=values)
+
+
+def explained_user(served: ServedModel, batch: Batch, lang: str) -> dict[str, Any]:
+    """The one user of a batch as ``POST /v1/score/<model>`` answers with everything explained."""
+    answer = valued_users if isinstance(served.model, ValueModel) else scored_users
+    explain = Explain.model_validate({"level": "full", "top_n": 20, "lang": lang})
+    return answer(served, batch, explain)[0][0]
+
+
+def curve(
+    served: ServedModel, head: str, batch: Batch, feature: str, within: Range, also: list[float]
+) -> tuple[list[float], list[float | None]]:
+    """The score along a feature's whole range, everything else as in ``batch``: values rising, and a score for each.
+
+    A score is a probability, or of the value model the expected spend; None where the user would leave the cohort.
+    """
+    model = served.model
+    points = np.unique([*np.linspace(*within.span, POINTS), *also])
+    rows = np.repeat(batch.values[:1], len(points), axis=0)
+    rows[:, served.place[feature]] = points
+    x = np.ascontiguousarray(rows[:, served.columns])
+    inside, scores = model.in_cohort(x, head), np.full(len(x), np.nan)
+    if inside.any():
+        scores[inside] = _scores(model, head, x[inside])
+    return points.tolist(), [None if np.isnan(score) else score for score in scores.tolist()]
+
+
+def _scores(model: Any, head: str, x: NDArray[np.float64]) -> NDArray[np.float64]:
+    if isinstance(model, ValueModel):
+        return model.spend(x, [head])[head].expected
+    found: NDArray[np.float64] = model.probability(x, head)
+    return found
+
+
+def related(new: Mapping[str, float], served: ServedModel) -> list[str]:
+    """The features that keep their values though they are computed from the events of a changed one."""
+    kinds = {kind for feature in new for kind in CATALOGUE[feature].needs} - _ATTRIBUTES
+    return [
+        feature
+        for feature in served.model.features
+        if feature not in new and feature in CATALOGUE and kinds & set(CATALOGUE[feature].needs)
+    ]
