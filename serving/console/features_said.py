@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import re
-import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +13,7 @@ from serving.reasons import write_number
 
 __all__ = ["FeatureWords", "plain"]
 
-WIDTH = {"en": 27, "zh": 13}  # characters of a line beside a chart
+WIDTH = {"en": 14.5, "zh": 11.0}  # of a line beside a chart, in Chinese characters
 
 
 class FeatureWords:
@@ -60,21 +59,34 @@ class FeatureWords:
         >>> FeatureWords(None, words("en")).wrapped("purchase_gap_sd_days")
         'standard deviation of the<br>days between purchase days'
         """
-        meaning, width = self.meaning(name), WIDTH[self._t.lang]
-        if self._t.lang == "zh":
-            broken: list[str] = []
-            line, used = "", 0.0
-            for part in re.findall(rf"[\x21-\x7e]{{1,{2 * width}}}|[^\x21-\x7e]", meaning):
-                size = len(part) * (0.55 if part.isascii() else 1)
-                if line and used + size > width:
-                    broken, line, used = [*broken, line], "", 0.0
-                line, used = line + part, used + size
-            broken.append(line)
-        else:
-            broken = textwrap.wrap(meaning, width)
+        width = WIDTH[self._t.lang]
+        broken = _broken(self.meaning(name), width)
         if len(broken) > lines:
             broken = [*broken[: lines - 1], broken[lines - 1].rstrip()[: width - 1] + "…"]
         return "<br>".join(map(plain, broken)) + (f" [{mark}]" if mark else "")
+
+
+def _broken(text: str, width: float) -> list[str]:
+    """Lines of at most ``width``, as few as it takes and about equally long; words of Latin letters stay whole."""
+    pieces = re.findall(r"[\x21-\x7e]+ ?|[^\x21-\x7e]", text)
+    sizes = [sum(1.0 if ord(one) > 0x2E7F else 0.55 for one in piece) for piece in pieces]
+    fewest = len(_filled(pieces, sizes, width))
+    tight = sum(sizes) / max(fewest, 1)
+    while len(_filled(pieces, sizes, tight)) > fewest and tight < width:
+        tight += 0.5
+    return _filled(pieces, sizes, tight)
+
+
+def _filled(pieces: list[str], sizes: list[float], width: float) -> list[str]:
+    lines, used = [""], 0.0
+    for piece, size in zip(pieces, sizes, strict=True):
+        if lines[-1] and used + size > width:
+            lines[-1] = lines[-1].rstrip()
+            lines.append("")
+            used = 0.0
+        lines[-1] += piece
+        used += size
+    return lines
 
 
 def plain(text: str) -> str:
