@@ -21,6 +21,11 @@ class Desk:
     def __init__(self, home: Path) -> None:
         self.folder = home / "desk"
 
+    def models(self) -> list[str]:
+        """The models of which some version has a card."""
+        found = {path.parent.parent.name for path in self.folder.glob("*/*/card.json")}
+        return sorted(name for name in found if _NAME.fullmatch(name))
+
     def versions(self, model: str) -> list[str]:
         """The versions of a model that have a card, the newest first."""
         if not _NAME.fullmatch(model):

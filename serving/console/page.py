@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from serving.console.assets import address, plotly_styles
+from serving.console.measures import Measure, shown
 from serving.console.words import words
 
 __all__ = ["Page", "render"]
@@ -64,6 +65,7 @@ def _environment(lang: str) -> Environment:
     spoken = words(lang)
     made.globals.update(t=spoken, said=spoken.of, asset=address, plotly_styles=plotly_styles)
     made.filters.update(embedded=embedded, number=number, percent=percent, instant=instant)
+    made.filters.update(measured=measured, spanned=spanned)
     return made
 
 
@@ -98,3 +100,13 @@ def instant(value: str | None) -> str:
     ('2026-06-01 12:34', '–')
     """
     return "–" if not value else value[:16].replace("T", " ")
+
+
+def measured(value: float | None, one: Measure, money: bool = False) -> str:
+    """A value of a measure, with the digits that say something."""
+    return shown(one, value, money)
+
+
+def spanned(ci: list[float] | None, one: Measure, money: bool = False) -> str:
+    """An interval of a measure, nothing for none."""
+    return f"{shown(one, ci[0], money)} – {shown(one, ci[1], money)}" if ci else ""

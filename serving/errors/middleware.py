@@ -148,9 +148,16 @@ class _Answer:
         if self.started:
             return
         self.started, self.status = True, problem.status
-        # Made on the event loop: these pages are small, and the thread that makes pages may be what is stuck.
-        response = problem.response(problem.request_id) if self._page is None else self._page(scope, problem)
-        await response(scope, receive, self._send)
+        await self._response(scope, problem)(scope, receive, self._send)
+
+    def _response(self, scope: Scope, problem: Problem) -> Response:
+        if self._page is not None:
+            try:
+                # On the event loop: these pages are small, and the thread that makes pages may be what is stuck.
+                return self._page(scope, problem)
+            except Exception:
+                _log.exception("no page could be made of %s for %s", problem.status, scope["path"])
+        return problem.response(problem.request_id)
 
 
 def _page(pages: Pages, path: str) -> Callable[[Scope, Problem], Response] | None:
