@@ -89,6 +89,25 @@ def after_live_events(verb: Callable[..., None]) -> Callable[..., None]:
     return heard
 
 
+def mirrored(verb: Callable[..., None]) -> Callable[..., None]:
+    """The verb, which serves, with a process beside it that shows signatures of the console in MLflow, too."""
+
+    @functools.wraps(verb)
+    def beside(*values: object, **named: object) -> None:
+        import subprocess
+
+        from training.gate.mirror import command
+
+        process = subprocess.Popen(command())  # ends with this process, or with the service that it becomes
+        try:
+            verb(*values, **named)
+        finally:
+            process.terminate()
+            process.wait(timeout=60)
+
+    return beside
+
+
 def release(json_file: JsonFile = None) -> None:
     """Bundle champions, policy and offers for serving, and make the bundle current, atomically."""
     from training.release import release as bundle
@@ -152,7 +171,7 @@ def demo(
         config = at_the_end_of_the_data(config)
     else:
         config = whole_way(config, source, data)
-    ask_around(config, 6, keep_serving)
+    (mirrored(ask_around) if keep_serving else ask_around)(config, 6, keep_serving)
 
 
 def whole_way(config: Config, source: str, data: Path | None) -> Config:
@@ -194,7 +213,7 @@ for verb in (
     training.retrain.verbs.retraining(for_retraining),
     release,
     training.status.status,
-    serving.verbs.serve,
+    mirrored(serving.verbs.serve),
     serving.verbs.score,
     serving.verbs.explain,
     serving.verbs.tiers,

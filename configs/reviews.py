@@ -130,9 +130,9 @@ def missing_approval(
         return rejected
     approved = [row for row in words.values() if row.action == "approved"]
     current = [row for row in approved if row.evidence.get("model_json") == digest]
+    names = ", ".join(row.who for row in approved)
     if approved and not current:
-        names = ", ".join(row.who for row in approved)
-        what = {"en": "its files changed after it was approved", "zh": "批准之后模型文件又有变动"}
+        what = {"en": f"its files changed after {names} approved it", "zh": f"{names} 批准之后模型文件又有变动"}
         return [_lack(policy, what, f"approved by {names} before its files were changed")]
     if not current:
         return [_lack(policy, {"en": "nobody approved it", "zh": "尚无人批准"}, "nobody approved it")]
@@ -140,25 +140,27 @@ def missing_approval(
         return []
     if not trained_by:
         what = {"en": "nobody knows who trained it", "zh": "不知道由谁训练"}
-        return [Lack(what, "nobody knows who trained it", "a version that says so", "userops train {model}")]
+        return [Lack(what, what["en"], "a version that says so", "userops train {model}")]
     others = [row for row in current if row.who != trained_by]
-    what = {"en": "nobody but whoever trained it approved it", "zh": "除训练者本人外无人批准"}
     if not others:
-        return [_lack(policy, what, f"approved only by {trained_by}, who trained it")]
+        said = f"approved only by {trained_by}, who trained it"
+        return [_lack(policy, {"en": said, "zh": f"只有训练者 {trained_by} 本人批准"}, said)]
     # A name is whatever USEROPS_USER says. Versions of before accounts were kept are judged by names alone.
     own = [(row.who, row.evidence["account"]) for row in others if _same_account(row, trained_by_account)]
     if len(own) < len(others):
         return []
-    said = ", ".join(f"{who}, under {name}" for who, name in own)
-    return [_lack(policy, what, f"approved only by {said}, the account that trained it")]
+    said = f"approved only by {', '.join(f'{who}, under {name}' for who, name in own)}, the account that trained it"
+    zh = f"只有训练它的账户批准：{'、'.join(f'{who}（{name}）' for who, name in own)}"
+    return [_lack(policy, {"en": said, "zh": zh}, said)]
 
 
 def _rejection(row: Row) -> Lack:
+    why = brief(row.comment)
     return Lack(
-        {"en": f"{row.who} rejects it", "zh": f"{row.who} 已否决"},
-        f"rejected by {row.who}: {brief(row.comment)}",
-        "nobody who rejects it",
-        f"userops train {{model}}; or {row.who}, once it is settled: userops sign {{model}} {{version}} --approve",
+        {"en": f"{row.who} rejects it, until they approve it: {why}", "zh": f"{row.who} 已否决，直到其改为批准：{why}"},
+        f"rejected by {row.who}: {why}",
+        f"a version that nobody rejects, or approval by {row.who}",
+        "userops train {model}",
     )
 
 

@@ -76,9 +76,8 @@ def judge_promotion(config: Config, model: ModelConfig, version: str, progress: 
 def refuse(verdicts: list[Verdict], lang: str = "en") -> GateError:
     """The error that names every reason of every refused version."""
     refused = [verdict for verdict in verdicts if not verdict.allowed]
-    lines = [
-        f"{verdict.model} {verdict.version}: {_line(reason, lang)}" for verdict in refused for reason in verdict.reasons
-    ]
+    colon = "：" if lang == "zh" else ": "
+    lines = [f"{one.model} {one.version}{colon}{_line(reason, lang)}" for one in refused for reason in one.reasons]
     if lang == "zh":
         names = "、".join(f"{verdict.model} 第 {verdict.version} 版" for verdict in refused)
         return GateError("\n  - ".join([f"未能晋级：{names}；没有任何改动", *lines]))
@@ -87,9 +86,12 @@ def refuse(verdicts: list[Verdict], lang: str = "en") -> GateError:
 
 
 def _line(reason: Reason, lang: str) -> str:
+    run, what = reason.run, reason.what.get(lang, reason.what["en"])
+    if reason.code == "approval":  # its sentence says what is there and what is not
+        return f"{what}；请运行：{run}" if lang == "zh" else f"{what}; run: {run}"
     if lang == "zh":
-        return f"{reason.what['zh']}；现为 {reason.got}，应为 {reason.expected}；请运行：{reason.run}"
-    return f"{reason.what['en']}; got {reason.got}, expected {reason.expected}; run: {reason.run}"
+        return f"{what}；现为 {reason.got}，应为 {reason.expected}；请运行：{run}"
+    return f"{what}; got {reason.got}, expected {reason.expected}; run: {run}"
 
 
 def _audited(case: Case) -> Iterator[Reason]:

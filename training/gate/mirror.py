@@ -22,7 +22,7 @@ from configs.audit import Row, entries
 from configs.reviews import WORDS
 from training.version_tags import set_tags, tags_of
 
-__all__ = ["beside", "main", "mirror", "tags_of_word", "watch"]
+__all__ = ["command", "main", "mirror", "tags_of_word", "watch"]
 
 POLL_SECONDS = 2.0
 MOST_SECONDS_BETWEEN_TRIES = 60.0
@@ -31,7 +31,7 @@ AUDIT = "review.audit"
 _log = logging.getLogger("userops.mirror")
 
 
-def beside() -> list[str]:
+def command() -> list[str]:
     """How the process that brings tags up to date is started; it ends with whoever started it."""
     return [sys.executable, "-m", "training.gate.mirror"]
 

@@ -339,7 +339,7 @@ def test_a_key_issued_by_the_account_that_trained_is_named_as_missing(console, s
     monkeypatch.setattr("configs.keys.account", lambda: "trainer")
     send(key=keys.add("somebody", ["sign"])[1])
     rules = sign.rules_in_words(Asking(console, approval="other_than_trainer"), card)
-    assert any("nobody but whoever trained it approved it" in rule for rule in rules)
+    assert any("approved only by somebody, under trainer, the account that trained it" in rule for rule in rules)
 
 
 def test_the_whole_form_is_what_a_keyboard_needs(console, send, card, seen):

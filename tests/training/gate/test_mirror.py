@@ -95,10 +95,10 @@ def test_a_process_follows_the_table_and_ends_with_whoever_started_it(config):
     """Also: of MLflow it needs nothing."""
     code = (
         "import subprocess, sys\n"
-        "from training.gate.mirror import beside\n"
+        "from training.gate.mirror import command\n"
         "child = subprocess.Popen([sys.executable, '-c', 'import sys, training.gate.mirror as m, threading\\n'"
         " 'stop = threading.Event()\\nm.POLL_SECONDS = 0.05\\nm.main()'])\n"
-        "print(child.pid, beside()[2], flush=True)\n"
+        "print(child.pid, command()[2], flush=True)\n"
         "sys.stdin.read()\n"
     )
     starter = subprocess.Popen(

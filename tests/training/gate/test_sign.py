@@ -34,7 +34,7 @@ def test_what_a_word_says_of_the_trainer_does_not_outweigh_what_the_files_say(co
     digest = row.evidence["model_json"]
     assert missing_approval("other_than_trainer", {"wu": told}, digest, "lin", "another one") == []
     (lack,) = missing_approval("other_than_trainer", {"wu": told}, digest, "lin", "eve")
-    assert lack.what["zh"] == "除训练者本人外无人批准"
+    assert lack.what["zh"] == "只有训练它的账户批准：wu（eve）"
 
 
 def test_the_same_word_about_the_same_files_is_written_once(config, monkeypatch):
