@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.console.charts import BLUE, GREY, INK, RED, Figure, figure, table
-from serving.console.charts_swarm import MARGIN, categories
+from serving.console.charts_swarm import MARGIN, categories, titled
 from serving.console.features_said import FeatureWords, plain
 from serving.console.words import Words
 
@@ -18,7 +18,7 @@ __all__ = ["bars", "curve", "letters", "pairs", "segments"]
 Floats = NDArray[np.float64]
 Content = Mapping[str, Any]
 
-IN_BARS, IN_PAIRS, IN_SEGMENTS = 20, 12, 10
+IN_BARS, IN_PAIRS, IN_SEGMENTS = 20, 10, 10
 CLEAR = 0.2  # a weaker correlation of value and contribution is no direction
 ARROWS = {"up": "↑", "down": "↓", "none": "↕"}
 
@@ -28,7 +28,7 @@ def bars(content: Content, said: FeatureWords, t: Words) -> Figure:
     groups = letters(content)
     shown = content["bars"][:IN_BARS]
     ways = [_way(bar["direction"]) for bar in shown]
-    labels = [said.wrapped(bar["feature"], mark=groups.get(bar["group"])) for bar in shown]
+    labels = [said.wrapped(bar["feature"], 2, groups.get(bar["group"])) for bar in shown]
     trace = {
         "type": "bar",
         "orientation": "h",
@@ -63,7 +63,7 @@ def bars(content: Content, said: FeatureWords, t: Words) -> Figure:
         [trace],
         told,
         yaxis={**categories(labels), "autorange": "reversed"},
-        xaxis={"title": {"text": t("learned.mean_abs")}, "range": [0, most * 1.28]},
+        xaxis={"title": titled(t("learned.mean_abs")), "range": [0, most * 1.28]},
         margin=MARGIN,
         bargap=0.3,
     )
@@ -88,8 +88,8 @@ def curve(content: Content, t: Words) -> Figure:
     return figure(
         traces,
         said,
-        xaxis={"title": {"text": t("learned.axis_raw_" + content["unit"])}},
-        yaxis={"title": {"text": t("learned.answer_" + content["unit"])}, "rangemode": "tozero"},
+        xaxis={"title": titled(t("learned.axis_raw_" + content["unit"]))},
+        yaxis={"title": titled(t("learned.answer_" + content["unit"])), "rangemode": "tozero"},
         margin={"l": 10, "r": 16, "t": 8, "b": 44},
     )
 
@@ -98,7 +98,7 @@ def pairs(content: Content, said: FeatureWords, t: Words) -> Figure:
     """The strongest pairs of features: what they say together beyond what each says alone."""
     listed = sorted(content["interactions"], key=lambda one: -one["mean_abs"])
     shown = listed[:IN_PAIRS]
-    labels = [f"{said.wrapped(one['a'], 1)} ×<br>{said.wrapped(one['b'], 1)}" for one in shown]
+    labels = [f"{said.wrapped(one['a'], 2)} ×<br>{said.wrapped(one['b'], 2)}" for one in shown]
     full = [f"{said.full(one['a'])} × {said.full(one['b'])}" for one in listed]
     trace = {
         "type": "bar",
@@ -121,7 +121,7 @@ def pairs(content: Content, said: FeatureWords, t: Words) -> Figure:
         [trace],
         table([t("learned.pair"), t("learned.mean_abs"), t("learned.share_of_all")], rows),
         yaxis={**categories(labels), "autorange": "reversed"},
-        xaxis={"title": {"text": t("learned.mean_abs")}, "range": [0, most * 1.25]},
+        xaxis={"title": titled(t("learned.mean_abs")), "range": [0, most * 1.25]},
         margin=MARGIN,
         bargap=0.35,
     )

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.console.charts import GREY, INK, LINE, Figure, figure, table
+from serving.console.charts import GREY, INK, LINE, SOFT, Figure, figure, table
 from serving.console.features_said import FeatureWords, plain
 from serving.console.words import Words
 
-__all__ = ["beeswarm", "categories", "dependence", "signed"]
+__all__ = ["beeswarm", "categories", "dependence", "signed", "titled"]
 
 Floats = NDArray[np.float64]
 Content = Mapping[str, Any]
@@ -54,7 +54,7 @@ def beeswarm(content: Content, said: FeatureWords, t: Words) -> Figure:
         dots,
         told,
         yaxis={**categories(labels), "range": [len(names) - 0.5, -0.5]},
-        xaxis={"title": {"text": t("learned.axis_" + content["unit"])}, "zeroline": True},
+        xaxis={"title": titled(t("learned.axis_" + content["unit"])), "zeroline": True},
         margin=MARGIN,
     )
 
@@ -85,15 +85,12 @@ def dependence(content: Content, feature: str, partner: str | None, said: Featur
     notes = []
     if len(absent):
         note = {"x": beside, "y": 1.0, "yref": "paper", "text": t("learned.absent"), "showarrow": False}
-        notes.append({**note, "font": {"size": 11, "color": "#5c6b7a"}, "xanchor": "left", "yanchor": "bottom"})
+        notes.append({**note, "font": {"size": 11, "color": SOFT}, "xanchor": "left", "yanchor": "bottom"})
     return figure(
         traces,
         _by_value(values, phi, feature, said, t),
-        xaxis={
-            "title": {"text": said.axis(feature)},
-            **({"tickformat": ".0%"} if said.unit(feature) == "share" else {}),
-        },
-        yaxis={"title": {"text": t("learned.axis_" + content["unit"])}, "zeroline": True},
+        xaxis={"title": titled(said.axis(feature)), "tickformat": ".0%" if said.unit(feature) == "share" else ""},
+        yaxis={"title": titled(t("learned.axis_" + content["unit"])), "zeroline": True},
         annotations=notes,
         margin={"l": 10, "r": 10, "t": 18, "b": 44},
     )
@@ -103,6 +100,11 @@ def categories(labels: Sequence[str]) -> dict[str, Any]:
     """An axis of names: places keep two features with the same words apart, ticks name them."""
     ticks = {"tickvals": list(range(len(labels))), "ticktext": list(labels), "tickfont": {"size": 11.5}}
     return {**ticks, "showgrid": True, "gridcolor": LINE, "zeroline": False, "ticklabelstandoff": 6}
+
+
+def titled(text: str) -> dict[str, Any]:
+    """The title of an axis, quieter than the chart's."""
+    return {"text": text, "font": {"size": 12, "color": SOFT}, "standoff": 10}
 
 
 def signed(value: float) -> str:
@@ -150,10 +152,10 @@ def _dots(
 
 
 def _scale(t: Words) -> dict[str, Any]:
-    bar = {"title": {"text": t("learned.value"), "side": "top", "font": {"size": 12}}, "thickness": 10, "len": 0.5}
-    ticks = {"tickvals": [0, 1], "ticktext": [t("learned.low"), t("learned.high")], "outlinewidth": 0}
-    across = {"orientation": "h", "x": 1.0, "xanchor": "right", "y": 1.0, "yanchor": "bottom", "len": 0.3}
-    return {"colorscale": VALUES, "cmin": 0, "cmax": 1, "colorbar": {**bar, **ticks, **across, "lenmode": "fraction"}}
+    bar = {"orientation": "h", "x": 1.0, "xanchor": "right", "y": 1.0, "yanchor": "bottom", "xpad": 28, "ypad": 4}
+    size = {"thickness": 8, "len": 190, "lenmode": "pixels", "outlinewidth": 0}
+    ticks = {"tickvals": [0, 1], "ticktext": [t("learned.low"), t("learned.high")], "tickfont": {"size": 11.5}}
+    return {"colorscale": VALUES, "cmin": 0, "cmax": 1, "colorbar": {**bar, **size, **ticks, "ticks": ""}}
 
 
 def _by_value(values: Floats, phi: Floats, feature: str, said: FeatureWords, t: Words) -> dict[str, Any]:

@@ -62,7 +62,7 @@ class FeatureWords:
         width = WIDTH[self._t.lang]
         broken = _broken(self.meaning(name), width)
         if len(broken) > lines:
-            broken = [*broken[: lines - 1], broken[lines - 1].rstrip()[: width - 1] + "…"]
+            broken = [*broken[: lines - 1], broken[lines - 1] + " …"]
         return "<br>".join(map(plain, broken)) + (f" [{mark}]" if mark else "")
 
 
