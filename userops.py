@@ -34,6 +34,7 @@ from features.demo import at_the_end_of_the_data, demo_home
 from serving.demo import ask_around
 
 if TYPE_CHECKING:
+    from training.report import TrainReport
     from training.retrain.steps import Serving
 
 # Nothing of this project calls home, and every clock in it is UTC.
@@ -140,7 +141,21 @@ def for_retraining() -> Serving:
         finally:
             log.close()
 
-    return Serving(export, documents)
+    return Serving(export, documents, log_report)
+
+
+def log_report(config: Config, trained: TrainReport) -> None:
+    """Store what reviewers read of a version with its run, in both languages, users named by digits."""
+    from serving.console.report import opened, report
+    from training.registry import Registry
+    from training.unnamed import unnamed
+
+    with opened(config) as live:
+        html = report(live, trained.model, trained.version, ("en", "zh"), told=unnamed)
+    Registry(config).reopen(trained.run_id).text(html, "report.html")
+
+
+train = training.verbs.training(log_report)
 
 
 def rebuild(config: Config, model: str, version: str) -> None:
@@ -186,7 +201,7 @@ def whole_way(config: Config, source: str, data: Path | None) -> Config:
     features.verbs.ingest(source, data, replace_source=simulated)
     config = at_the_end_of_the_data(config)
     step(3, "train, judge and register the models")
-    training.verbs.train()
+    train()
     step(4, "promote and release them")
     training.gate.verbs.promote()
     release()
@@ -200,7 +215,7 @@ verb: Callable[..., None]
 for verb in (
     features.verbs.simulate,
     features.verbs.ingest,
-    training.verbs.train,
+    train,
     training.backtest.verbs.backtest,
     training.compare.verbs.compare,
     training.gate.verbs.promote,

@@ -37,7 +37,6 @@ class ServedModel:
     def of(cls, bundle: Bundle, name: str, names: tuple[str, ...], reasons: Reasons) -> ServedModel:
         """Model ``name`` of a bundle; ``names`` are the catalogue's features in the order of the vector."""
         model = bundle.models[name]
-        model.prepare()
         alias = bundle.meta.get("aliases", {}).get(name, bundle.meta.get("alias"))
         return cls(model, names, model.columns(names), reasons, bundle.release_id, alias)
 

@@ -50,7 +50,7 @@ _INLINE_EXPLAINED, _INLINE_SCORED = 2, 64
 
 @dataclass(frozen=True)
 class Release:
-    """A verified release, ready to answer."""
+    """A verified release; what its first answers would work out is not worked out yet."""
 
     bundle: Bundle
     models: dict[str, ServedModel]
@@ -132,6 +132,8 @@ class Live:
     def load(self, folder: Path) -> Release:
         """The release in ``folder``, verified, and warm: its first answer is as quick as the others."""
         release = Release.load(folder, self.reasons)
+        for served in release.models.values():
+            served.model.prepare()
         warm(release)
         return release
 

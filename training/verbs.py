@@ -2,60 +2,73 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from configs import load
+from configs import Config, load
 from configs.terminal import JsonFile, Models, bracket, console, print_table, showing, write_json
 
-__all__ = ["print_metrics", "train"]
+if TYPE_CHECKING:
+    from training.report import TrainReport
+
+__all__ = ["print_metrics", "training"]
 
 
-def train(
-    models: Models = None,
-    trials: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            help="First search parameters with so many trials in all, those of an interrupted search among them.",
-            show_default="0: no search",
-        ),
-    ] = 0,
-    timeout: Annotated[
-        float | None,
-        typer.Option(min=0.0, help="Seconds after which the search of a model ends.", show_default="no limit"),
-    ] = None,
-    defaults: Annotated[
-        bool,
-        typer.Option(
-            "--defaults",
-            help="Go back to the parameters of configs/models, also where the champion has better ones from a search.",
-            show_default="what the champion's search found is kept",
-        ),
-    ] = False,
-    json_file: JsonFile = None,
-) -> None:
-    """Train, judge on later periods, and register a challenger in MLflow."""
-    from training.train import train as fit
-    from training.value.report import print_spend
+def training(logged: Callable[[Config, TrainReport], None]) -> Callable[..., None]:
+    """The verb; ``logged`` stores with the run of every version that is made what reviewers read of it."""
 
-    config = load()
-    reports = []
-    for model in models or list(config.models):
-        with showing(f"training {model}") as show:
-            report = fit(config, model, show, trials, timeout, defaults=defaults)
-        for words in report.evidence.get("search", {}).get("words", {}).values():
-            console.print(f"search: {words}", markup=False, highlight=False, soft_wrap=True)
-        if report.version:
-            title = f"{model} version {report.version}, judged on what followed {report.judged_on}"
-            tell = print_spend if model == "value" else print_metrics
-            tell(title, report.metrics, report.baselines)
-        for label, reason in report.left_out.items():
-            console.print(f"left out {label}: {reason}", markup=False, highlight=False, soft_wrap=True)
-        reports.append(asdict(report))
-    write_json(json_file, reports)
+    def train(
+        models: Models = None,
+        trials: Annotated[
+            int,
+            typer.Option(
+                min=0,
+                help="First search parameters with so many trials in all, those of an interrupted search among them.",
+                show_default="0: no search",
+            ),
+        ] = 0,
+        timeout: Annotated[
+            float | None,
+            typer.Option(min=0.0, help="Seconds after which the search of a model ends.", show_default="no limit"),
+        ] = None,
+        defaults: Annotated[
+            bool,
+            typer.Option(
+                "--defaults",
+                help="Go back to the parameters of configs/models, also where the champion's come from a search.",
+                show_default="what the champion's search found is kept",
+            ),
+        ] = False,
+        json_file: JsonFile = None,
+    ) -> None:
+        """Train, judge on later periods, and register a challenger in MLflow."""
+        from training.train import train as fit
+        from training.value.report import print_spend
+
+        config = load()
+        reports = []
+        for model in models or list(config.models):
+            with showing(f"training {model}") as show:
+                report = fit(config, model, show, trials, timeout, defaults=defaults)
+            for words in report.evidence.get("search", {}).get("words", {}).values():
+                console.print(f"search: {words}", markup=False, highlight=False, soft_wrap=True)
+            if report.version:
+                title = f"{model} version {report.version}, judged on what followed {report.judged_on}"
+                tell = print_spend if model == "value" else print_metrics
+                tell(title, report.metrics, report.baselines)
+            for label, reason in report.left_out.items():
+                console.print(f"left out {label}: {reason}", markup=False, highlight=False, soft_wrap=True)
+            if report.version:
+                with showing(f"training {model}") as show:
+                    show("writing the report", 0.99)
+                    logged(config, report)
+            reports.append(asdict(report))
+        write_json(json_file, reports)
+
+    return train
 
 
 def print_metrics(title: str, metrics: dict[str, dict[str, Any]], baselines: dict[str, dict[str, Any]]) -> None:

@@ -6,8 +6,9 @@ was said and done about it. Of a single page: that page.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
@@ -39,9 +40,13 @@ Wanted = tuple[View, str, Mapping[str, str], Mapping[str, str]]
 def opened(config: Config) -> Iterator[Live]:
     """What a worker of the service holds, in this process; without a release, pages say that there is none."""
     from features.store import Store
-    from serving.live import Live
+    from serving.live import Live, Release
+    from serving.pickup import Pickup
+    from serving.scoring import current
 
     live = Live(config, Store)
+    # As a worker does it, but that nothing is made ready for quick answers, which takes seconds.
+    live.pickup = Pickup(config.home / "releases", lambda releases: Release.load(current(releases), live.reasons))
     try:
         live.pickup.start()
         yield live
@@ -73,11 +78,20 @@ def report(
     user_id: str = "",
     decision_id: str = "",
     packed: bool = True,
+    told: Callable[[Any], Any] | None = None,
 ) -> str:
-    """The report as HTML, one language after the other; ``page`` is one of `PAGES`, else a report of the version."""
-    desk = Desk(live.config.home)
+    """The report as HTML, one language after the other; ``page`` is one of `PAGES`, else a report of the version.
+
+    Parameters
+    ----------
+    told
+        What may be told of the files of the desk, which name users; everything by default.
+    packed
+        As for `self_contained`: not for print.
+    """
+    desk = Desk(live.config.home) if told is None else _Guarded(live.config.home, told)
     wanted = _single(page, model, version, user_id, decision_id) if page else _pages(desk, model, version)
-    parts = [
+    parts: list[dict[str, Any]] = [
         {"lang": lang, "t": words(lang), "pages": [_part(live, desk, lang, *one) for one in wanted]} for lang in langs
     ]
     for number, part in enumerate(parts):
@@ -92,6 +106,19 @@ def report(
     shown = Page("report.html", title, "", {"parts": parts, "model": model, "version": version, "single": bool(page)})
     frame = {"path": PREFIX, "release": release, "exported": made}
     return self_contained(render(shown, langs[0], frame), packed)
+
+
+class _Guarded(Desk):
+    """A desk whose files pass through ``told`` first."""
+
+    def __init__(self, home: Path, told: Callable[[Any], Any]) -> None:
+        super().__init__(home)
+        self._told = told
+
+    def read(self, model: str, version: str, name: str) -> dict[str, Any] | None:
+        found = super().read(model, version, name)
+        told: dict[str, Any] | None = None if found is None else self._told(found)
+        return told
 
 
 def _pages(desk: Desk, model: str, version: str) -> list[Wanted]:

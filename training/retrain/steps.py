@@ -17,6 +17,7 @@ from features.periods import now
 from serving.scoring import Bundle, current
 from serving.scoring.model import Model
 from training.registry import CHALLENGER, CHAMPION, Registry, Run, tagged
+from training.report import TrainReport
 from training.retrain.work import Step, Work
 
 __all__ = ["OUTCOMES", "Serving", "steps_of"]
@@ -34,11 +35,13 @@ class Serving:
     """What a retraining needs of the service, handed in by the command line: training never imports it.
 
     ``export(config, file, since_us, until_us)`` writes logged decisions as Parquet and says how many rows;
-    ``documents(config)`` are the checked policy and offers of a release.
+    ``documents(config)`` are the checked policy and offers of a release; ``logged(config, report)`` stores what
+    reviewers read of a version with its run.
     """
 
     export: Callable[[Config, Path, int, int], int]
     documents: Callable[[Config], Mapping[str, bytes]]
+    logged: Callable[[Config, TrainReport], None] = lambda config, report: None
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,7 @@ class _Retraining:
                 run.json(asdict(report), "train.json")
                 if not report.version:
                     return {"left_out": report.left_out, "end": "left_out"}
+                self.serving.logged(self.config, report)
                 challenger = report.version
             version = self.registry.version(self.name, challenger)
             run.tags({"version": version.version, "trained_in": version.run_id})
