@@ -47,12 +47,11 @@ def self_contained(html: str, packed: bool = True) -> str:
     page.feed(html)
     page.close()
     names = tuple(page.scripts)
-    if not names:
-        scripts, digests = "", ()
-    elif packed:
+    scripts, digests = "", tuple[str, ...]()
+    if names and packed:
         data, digests = _packed(names)
         scripts = f'<script type="text/plain" id="packed">{data}</script>\n<script>{_UNPACK}</script>\n'
-    else:
+    elif names:
         texts = [_inline(name) for name in names]
         scripts, digests = "".join(f"<script>{text}</script>\n" for text in texts), tuple(map(_digest, texts))
     policy = (
