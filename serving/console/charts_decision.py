@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from serving.console.charts import BLUE, GREY, Figure, figure, table, waterfall
+from serving.console.charts import BLUE, GREY, Figure, figure, table
+from serving.console.features_said import plain
+from serving.console.steps import Steps, steps
 from serving.console.words import Words
 from serving.nbo.anatomy import Step
 
@@ -14,12 +16,10 @@ __all__ = ["candidates", "factors", "funnel", "pushes"]
 MOST_BARS, MOST_PUSHES = 20, 10
 
 
-def factors(t: Words, steps: Sequence[Step]) -> Figure:
-    """The product after each factor, top down."""
-    labels = [t(f"decision.step.{step.name}_plain" if not at else f"decision.step.{step.name}") for at, step in
-              enumerate(steps)]  # fmt: skip
-    values = [step.product for step in steps]
-    trace = _bars(labels, values, [GREY] * (len(steps) - 1) + [BLUE], [f"{value:.4g}" for value in values])
+def factors(t: Words, named: Sequence[tuple[str, Step]]) -> Figure:
+    """The product after each factor, top down; each with what it is called."""
+    labels, values = [label for label, _ in named], [step.product for _, step in named]
+    trace = _bars(labels, values, [GREY] * (len(named) - 1) + [BLUE], [f"{value:.4g}" for value in values])
     said = table(
         [t("decision.factor"), t("decision.product")], [[a, repr(b)] for a, b in zip(labels, values, strict=True)]
     )
@@ -55,25 +55,13 @@ def funnel(t: Words, counts: Mapping[str, int | None], shown: int) -> Figure:
 
 def pushes(t: Words, explanation: Mapping[str, Any], labels: Mapping[str, str]) -> Figure:
     """From the base value to the raw score: the strongest contributions, the others together, exactly added up."""
-    told = [
+    bars = [
         (labels[one["feature"]], one["contribution"]) for one in explanation["contributions"] if one["contribution"]
     ]
-    first, rest = told[:MOST_PUSHES], told[MOST_PUSHES:]
-    if rest:
-        first.append((t("decision.other_features", n=len(rest)), sum(value for _, value in rest)))
-    words = (t("decision.base_value"), t("decision.raw_score"), t("decision.feature"), t("decision.contribution"))
-    drawn = waterfall(explanation["base_value"], first, explanation["raw_score"], words)
-    ends, at = [0.0, explanation["base_value"], explanation["raw_score"]], explanation["base_value"]
-    for _, value in first:
-        ends.append(at := at + value)
-    room = 0.12 * (max(ends) - min(ends))  # for the numbers beside the bars
-    drawn["layout"]["xaxis"]["range"] = [min(ends) - room, max(ends) + room]
-    return drawn
-
-
-def plain(text: str) -> str:
-    """A text from outside as plotly may show it: it reads some HTML."""
-    return text.replace("&", "&amp;").replace("<", "&lt;")
+    base, raw = explanation["base_value"], explanation["raw_score"]
+    rest = t("decision.other_features")
+    told = Steps(t("decision.base_value"), base, bars, t("decision.raw_score"), raw, MOST_PUSHES, rest)
+    return steps(told, (told.low, told.high), (t("decision.feature"), t("decision.contribution")))
 
 
 def height(bars: int) -> int:

@@ -34,7 +34,7 @@ def why(asked: Asked, offer: dict[str, Any], parts: Anatomy | None) -> dict[str,
         "rows": rows,
         "priority": offer["priority"],
         "product": walked[-1].product,
-        "chart": charts.factors(t, walked),
+        "chart": charts.factors(t, [(_name(t, step.name, alpha), step) for step in walked]),
         "told": _told(asked, offer, parts),
         "worth": _worth(t, bid, parts),
     }
