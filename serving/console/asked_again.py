@@ -80,7 +80,7 @@ def ask_again(asked: Asked, served: ServedModel, head: str, batch: Batch) -> Wha
     here, there = present.value(along), new.get(along)
     also = [value for value in (here, there) if value is not None]
     points, scores = whatif.curve(served, head, again, along, span, also)
-    place = {value: score for value, score in zip(points, scores, strict=True)}
+    place = dict(zip(points, scores, strict=True))
     figures["whatif-curve"] = charts_user.whole_range(
         asked.t,
         present.meaning(along),
@@ -117,8 +117,8 @@ def check(asked: Asked, feature: str, value: float, span: whatif.Range) -> None:
 
 def written(span: whatif.Range) -> str:
     """A range for reading."""
-    low = "-∞" if span.low is None else f"{span.low:g}"
-    return f"{low} – {'∞' if span.high is None else f'{span.high:g}'}"
+    low = "−∞" if span.low is None else f"{span.low:.6g}"
+    return f"{low} – {'∞' if span.high is None else f'{span.high:.6g}'}"
 
 
 def said_score(score: Mapping[str, Any]) -> str:

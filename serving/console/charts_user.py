@@ -116,12 +116,12 @@ def shares(t: Words, one: Waterfall) -> Figure:
     for _, value in bars:
         at += value
         steps.append(at)
-    room = 0.14 * (max(steps) - min(steps) or 1.0)
+    room = 0.2 * (max(steps) - min(steps) or 1.0)
     return figure(
         [trace],
         annotations=above,
         yaxis={"showticklabels": False, "showgrid": False, "zeroline": False, "range": [len(labels) - 0.4, -0.85]},
-        xaxis={"title": {"text": t(f"user.{one.unit}")}, "range": [min(steps) - room, max(steps) + room]},
+        xaxis={**_titled(t(f"user.{one.unit}")), "showgrid": False, "range": [min(steps) - room, max(steps) + room]},
         margin={"l": 4, "r": 4, "t": 4, "b": 36},
     )
 
@@ -154,7 +154,7 @@ def whole_range(
                 "x": [at[0]],
                 "y": [at[1]],
                 "text": [label],
-                "textposition": "top center",
+                "textposition": "bottom right",
                 "textfont": {"size": 12, "color": colour},
                 "marker": {"size": 12, "color": colour, "symbol": symbol, "line": {"color": "#fff", "width": 2}},
                 "cliponaxis": False,
@@ -170,10 +170,14 @@ def whole_range(
     return figure(
         traces,
         said,
-        xaxis={"title": {"text": plain(name)}, "showgrid": False},
+        xaxis={**_titled(plain(name)), "showgrid": False},
         yaxis={"rangemode": "tozero", "tickformat": ",.0f" if money else ".0%"},
         margin={"l": 10, "r": 16, "t": 26, "b": 36},
     )
+
+
+def _titled(text: str) -> dict[str, Any]:
+    return {"title": {"text": text, "font": {"size": 12.5, "color": _SOFT}, "standoff": 6}}
 
 
 def _look(place: int) -> str:

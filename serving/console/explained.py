@@ -93,6 +93,8 @@ class Speaker:
         unit = CATALOGUE[feature].unit
         if value is None:
             return "–"
+        if unit == "days" and value == 0:  # of days counted; an age would be "less than a day"
+            return "0 天" if self.lang == "zh" else "0 days"
         text = write_number(value, unit, self.lang)
         return text if unit != "rate" else f"{text} / 30 {'天' if self.lang == 'zh' else 'days'}"
 

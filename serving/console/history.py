@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,7 +37,7 @@ class History:
 
 
 def rows_of(home: Path, user_id: str, as_of: datetime) -> tuple[list[datetime], Floats]:
-    """Up to `MOST` - 1 stored rows of the user, each days before the next and before ``as_of``: instants, float64[n, f].
+    """Up to `MOST` - 1 stored rows of the user, days apart and before ``as_of``: instants, float64[n, f].
 
     Snapshots in which the user was not yet known, and those of another catalogue, are not among them.
     """
@@ -77,10 +78,13 @@ def asked_then(served: ServedModel, as_ofs: list[datetime], rows: Floats) -> His
 
 
 def _snapshots(home: Path) -> list[tuple[datetime, Path]]:
-    found = []
-    for path in (home / "features" / "user").glob("[!.]*.parquet"):
-        try:
-            found.append((datetime.strptime(path.stem, _STEM).replace(tzinfo=UTC), path))
-        except ValueError:
-            continue  # not ours
-    return sorted(found)
+    found = ((_instant(path.stem), path) for path in (home / "features" / "user").glob("[!.]*.parquet"))
+    return sorted((at, path) for at, path in found if at is not None)
+
+
+@lru_cache(maxsize=512)
+def _instant(stem: str) -> datetime | None:
+    try:
+        return datetime.strptime(stem, _STEM).replace(tzinfo=UTC)
+    except ValueError:
+        return None  # no snapshot of ours

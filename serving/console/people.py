@@ -30,11 +30,11 @@ def _checks() -> TypeAdapter[str]:
 
 
 def is_id(text: str) -> bool:
-    """Whether the API would take the text for a user id.
+    r"""Whether the API would take the text for a user id.
 
     Examples
     --------
-    >>> is_id("u000123"), is_id("a\\x00b"), is_id("x" * 129)
+    >>> is_id("u000123"), is_id("a\x00b"), is_id("x" * 129)
     (True, False, False)
     """
     try:

@@ -28,7 +28,6 @@ def row_of(path: Path, user_id: str, names: Sequence[str], digest: str) -> NDArr
 
     None when the user is not in the file, the file is not there, or it was built from another catalogue.
     """
-    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     try:
@@ -41,11 +40,12 @@ def row_of(path: Path, user_id: str, names: Sequence[str], digest: str) -> NDArr
     with pq.ParquetFile(path, metadata=footer) as file:
         for group in range(footer.num_row_groups):
             held = footer.row_group(group).column(place).statistics
-            if held is not None and held.has_min_max and not held.min <= user_id <= held.max:
+            low, high = (held.min, held.max) if held is not None and held.has_min_max else (None, None)
+            if low is not None and high is not None and not low <= user_id <= high:
                 continue
-            row = pc.index(file.read_row_group(group, ["user_id"], use_threads=False)["user_id"], user_id).as_py()
-            if row >= 0:
-                # Cut to the one row at once, or the whole group would stay in memory.
+            ids = file.read_row_group(group, ["user_id"], use_threads=False)["user_id"].to_pylist()
+            if user_id in ids:
+                row = ids.index(user_id)
                 found = file.read_row_group(group, list(names), use_threads=False).slice(row, 1).to_pylist()[0]
                 return np.array([np.nan if found[name] is None else found[name] for name in names], dtype=np.float64)
     return None
@@ -68,8 +68,9 @@ def _ranges(path: Path, changed_ns: int, size: int) -> dict[str, tuple[float, fl
             column = row_group.column(place)
             held = column.statistics if column.physical_type == "DOUBLE" else None
             if held is not None and held.has_min_max:
-                low, high = found.get(column.path_in_schema, (held.min, held.max))
-                found[column.path_in_schema] = min(low, held.min), max(high, held.max)
+                low, high = float(held.min or 0.0), float(held.max or 0.0)
+                before = found.get(column.path_in_schema, (low, high))
+                found[column.path_in_schema] = min(before[0], low), max(before[1], high)
     return found
 
 

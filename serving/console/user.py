@@ -9,13 +9,14 @@ from urllib.parse import quote, urlencode
 
 import numpy as np
 
+from features.catalog import NAMES
 from serving.batch import Batch, microseconds
 from serving.console import asked_again, charts_user
 from serving.console.asked import Asked
 from serving.console.explained import CATALOGUE, Speaker, mapped, waterfalls
 from serving.console.history import asked_then, rows_of
 from serving.console.page import Page
-from serving.console.people import cards, head_words, happened, is_id, percentile_words, probability_words
+from serving.console.people import cards, happened, head_words, is_id, percentile_words, probability_words
 from serving.console.users import nobody
 from serving.errors.problem import Problem
 from serving.schemas import Explain
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["page"]
 
 FIRST_FIELDS = 6  # features of the what-if that are offered at once: the strongest reasons
+SILENT_DAYS = 14
+_SILENT = NAMES.index("days_since_last_activity")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -54,6 +57,7 @@ def page(asked: Asked) -> Page:
     model, head = _chosen(asked, told)
     values |= {"known": True, "told": told, "cards": cards(asked.t, told, batch), "events": happened(asked, told)}
     values |= {"rows": _rows(asked, told, model, head), "model": model, "head": head, "stale": batch.is_stale(0)}
+    values["silent"] = not batch.values[0, _SILENT] < SILENT_DAYS
     values["allowed_hours"] = live.config.max_feature_age_hours
     interest = live.release.bundle.interest
     values["wants_days"] = 0.0 if interest is None else interest.horizon_days
@@ -75,28 +79,25 @@ def _chosen(asked: Asked, told: dict[str, Any]) -> tuple[str, str]:
     return model, head
 
 
-def _rows(asked: Asked, told: dict[str, Any], model: str, head: str) -> list[dict[str, Any]]:
-    """A line per head of every model."""
+def _rows(asked: Asked, told: dict[str, Any], model: str, head: str) -> list[tuple[str, str, list[dict[str, Any]]]]:
+    """Every model with its version and a line per head."""
     rows = []
     for name, block in told["scores"].items():
-        card = asked.desk.read(name, block["model"]["version"], "card.json")
-        for place, (one, score) in enumerate(block["scores"].items()):
-            rows.append(
-                {
-                    "model": name,
-                    "version": block["model"]["version"],
-                    "first": place == 0,
-                    "heads": len(block["scores"]),
-                    "head": one,
-                    "meaning": head_words(asked, card, one),
-                    "score": asked_again.said_score(score),
-                    "words": probability_words(asked.t, score),
-                    "percentile": percentile_words(asked.t, score),
-                    "why_not": _why_not(asked, score),
-                    "chosen": (name, one) == (model, head),
-                    "href": _address(asked, model=name, head=one),
-                }
-            )
+        version = block["model"]["version"]
+        card = asked.desk.read(name, version, "card.json")
+        lines = [
+            {
+                "meaning": head_words(asked, card, one),
+                "score": asked_again.said_score(score),
+                "words": probability_words(asked.t, score),
+                "percentile": percentile_words(asked.t, score),
+                "why_not": _why_not(asked, score),
+                "chosen": (name, one) == (model, head),
+                "href": _address(asked, model=name, head=one),
+            }
+            for one, score in block["scores"].items()
+        ]
+        rows.append((name, version, lines))
     return rows
 
 
@@ -205,7 +206,7 @@ def _field(asked: Asked, speaker: Speaker, name: str, span: Any) -> dict[str, An
 
 
 def _address(asked: Asked, bare: bool = False, **changed: str) -> str:
-    """This page with other parameters; an empty one goes."""
+    """The page with other parameters; an empty one goes."""
     kept = {key: asked.given[key] for key in ("id", "model", "head", "grouped") if key in asked.given}
     if "model" in changed:
         kept = {"id": asked.given["id"], **({"grouped": "1"} if kept.get("grouped") else {})}

@@ -94,7 +94,8 @@ def changes(given: Mapping[str, str], served: ServedModel) -> dict[str, float]:
     found = {}
     for feature, text in asked.items():
         if feature not in served.model.features:
-            raise Problem(422, "unknown-feature", "the model reads no such feature", field="feature", got=shown(feature))
+            detail = "the model reads no such feature"
+            raise Problem(422, "unknown-feature", detail, field="feature", got=shown(feature))
         try:
             found[feature] = float(text)
         except ValueError:

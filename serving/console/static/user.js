@@ -23,7 +23,10 @@
     for (const [name, text] of Object.entries(told.said)) say(name, text);
     for (const [name, figure] of Object.entries(told.figures)) {
       const place = document.querySelector(`#${name} .plot`);
-      if (place) Plotly.react(place, figure.data, figure.layout, { displayModeBar: false, responsive: true });
+      if (!place) continue;
+      // Should the page not have drawn it yet, it draws this one.
+      document.getElementById(place.dataset.figure).textContent = JSON.stringify(figure);
+      if (place.dataset.drawn !== undefined) Plotly.react(place, figure.data, figure.layout, { displayModeBar: false });
     }
     form.dataset.answered = String(mine);
   }
