@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 from rich.text import Text
 
 from configs.terminal import console, print_table
+from features.catalog import USER_FEATURES
+
+if TYPE_CHECKING:
+    from serving.console.explained import Waterfall
 
 __all__ = ["next_order", "print_answer", "print_explained", "print_interest", "print_offers", "print_value"]
 
@@ -90,33 +96,45 @@ def next_order(user: dict[str, Any]) -> str:
     return f"next order expected {user['expected_next_order_at'][:10]} (80 %: {low} to {until})"
 
 
-def print_explained(user: dict[str, Any]) -> None:
-    """Each score of one user from its base value to the probability; of value, both factors."""
-    for name, head in user["scores"].items():
-        if head["explanation"] is None:
-            console.print(f"{name}: {head['status_reason']}")
-        elif "amount" in head:
-            for part in ("purchase", "amount"):
-                own = [reason for reason in head["reason_codes"] if reason["part"] == part]
-                rows = waterfall(head["explanation"][part], own)
-                rows += [["calibrated probability", f"{head['p']:.4f}"]] * (part == "purchase")
-                rows += [["amount, if they buy", f"{head['amount']:,.2f}"]] * (part == "amount")
-                print_table(f"{name}: {part}", ["", "log-odds" if part == "purchase" else "log amount"], rows)
-            console.print(f"{name}: {head['p']:.4f} x {head['amount']:,.2f} = {head['expected']:,.2f} expected")
-        else:
-            rows = [
-                *waterfall(head["explanation"], head["reason_codes"]),
-                ["calibrated probability", f"{head['p']:.4f}"],
-            ]
-            print_table(name, ["", "log-odds"], rows)
+def print_explained(
+    user: dict[str, Any], lang: str, top: int, heads: Sequence[str], groups: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> None:
+    """Each score of one user from base value to probability, every number as the API wrote it; of value, both parts.
+
+    ``groups`` are by head the features that become one line.
+    """
+    from configs import configs_folder
+    from serving.console.explained import Speaker, waterfalls
+    from serving.reasons import Reasons
+
+    reasons = Reasons.load(configs_folder() / "reasons.yaml", USER_FEATURES)
+    for name in heads:
+        score = user["scores"][name]
+        if score["explanation"] is None:
+            console.print(f"{name}: {score['status_reason']}")
+            continue
+        first = score["explanation"].get("purchase", score["explanation"])
+        values = {one["feature"]: one["value"] for one in first["contributions"]}
+        for one in waterfalls(score, Speaker(reasons, values.get, lang), groups.get(name, ())):
+            rows = _sum(one, top)
+            if one.part == "amount":
+                rows.append(["amount, if they buy", repr(score["amount"])])
+            else:
+                rows.append(["calibrated probability", repr(score["p"])])
+            title = name if one.part == "score" else f"{name}: {one.part}"
+            print_table(title, ["", "log-odds" if one.unit == "log_odds" else "log amount"], rows)
+        if "expected" in score:
+            console.print(f"{name}: {score['p']!r} x {score['amount']!r} = {score['expected']!r} expected")
 
 
-def waterfall(shares: dict[str, Any], reasons: list[dict[str, Any]]) -> list[list[object]]:
+def _sum(one: Waterfall, top: int) -> list[list[object]]:
     """From the base value to the raw score, one row per reason, all other features in one."""
-    rows: list[list[object]] = [["base value", f"{shares['base_value']:+.4f}"]]
-    rows += [[reason["text"], f"{reason['contribution']:+.4f}"] for reason in reasons]
-    rest = shares["raw_score"] - shares["base_value"] - sum(reason["contribution"] for reason in reasons)
-    return [*rows, ["all other features", f"{rest:+.4f}"], ["raw score", f"{shares['raw_score']:+.4f}"]]
+    rows: list[list[object]] = [["base value", repr(one.base)]]
+    rows += [[share.text, repr(share.contribution)] for share in one.shares[:top]]
+    if one.shares[top:]:
+        rest = math.fsum(single.contribution for single in one.singles(one.shares[top:]))
+        rows.append([f"{len(one.shares) - top} others", repr(rest)])
+    return [*rows, ["raw score", repr(one.raw)]]
 
 
 def print_offers(answer: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ import typer
 from configs import Config, load
 from configs.errors import UseropsError
 from configs.terminal import JsonFile, console, print_benchmark, print_table, showing, writable, write_json
-from serving.tables import print_answer, print_explained, print_offers
+from serving.tables import print_answer, print_explained, print_interest, print_offers
 
 __all__ = [
     "benchmark_explain",
@@ -66,15 +66,31 @@ def score(
 def explain(
     user: Annotated[str, typer.Argument(help="A user id.")],
     model: Annotated[str, typer.Option(help="Which model.")] = "churn",
+    head: Annotated[str | None, typer.Option(help="Which question of it.", show_default="every one")] = None,
     lang: Lang = "en",
     top: Annotated[int, typer.Option(help="How many reasons, 20 at most.")] = 10,
+    grouped: Annotated[bool, typer.Option(help="Add up features that go together, as the desk knows them.")] = False,
     json_file: JsonFile = None,
 ) -> None:
-    """Add up one user's score: base value, every strong feature's share in log-odds, raw score, probability."""
+    """Add up one user's score, to the last digit: base value, every feature's share, raw score, probability."""
+    from serving.console.desk import Desk
     from serving.local import ask
 
-    answer = ask(load(), model, [user], {"level": "full", "top_n": top, "lang": lang})
-    print_explained(answer["users"][0])
+    config = load()
+    # What somebody wants next has no sum: it is told by what of their past says so.
+    level = "reason_codes" if model == "interest" else "full"
+    answer = ask(config, model, [user], {"level": level, "top_n": top, "lang": lang})
+    told = answer["users"][0]
+    heads = list(told.get("scores", {}))
+    if head is not None and head not in heads:
+        raise UseropsError(f"{model} has no such head", got=head, expected=heads or "no --head")
+    if model == "interest":
+        print_interest(told)
+    else:
+        version = answer["model"]["version"]
+        learned = {name: Desk(config.home).read(model, version, f"learned/{name}.json") or {} for name in heads}
+        groups = {name: one.get("groups") or [] for name, one in learned.items()} if grouped else {}
+        print_explained(told, lang, top, [head] if head else heads, groups)
     write_json(json_file, answer)
 
 

@@ -62,14 +62,14 @@ def ask_again(asked: Asked, served: ServedModel, head: str, batch: Batch) -> Wha
     """The what-if that the query string asks for; one without changes is the present."""
     new = whatif.changes(asked.given, served)
     card = asked.desk.read(served.model.name, served.model.version, "card.json")
-    present = Speaker(served, batch, asked.lang)
+    present = Speaker.of(served, batch, asked.lang)
     spans = spans_of(asked, served, present, card, [*new])
     for feature, value in new.items():
         check(asked, feature, value, spans[feature])
     again = whatif.changed(batch, served, new)
     before = whatif.explained_user(served, batch, asked.lang)["scores"][head]
     after = whatif.explained_user(served, again, asked.lang)["scores"][head] if new else before
-    falls = waterfalls(after, Speaker(served, again, asked.lang), _groups(asked, served, head))
+    falls = waterfalls(after, Speaker.of(served, again, asked.lang), _groups(asked, served, head))
     along = asked.given.get("along", "")
     if along not in served.model.features:
         along = next(iter(new), "") or (falls[0].shares[0].name if falls and not falls[0].shares[0].members else "")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from features.catalog import USER_FEATURES
 from serving.batch import Batch
-from serving.reasons import write_number
+from serving.reasons import Reasons, write_number
 from serving.scoring.calibrator import Calibrator, Sigmoid
 
 if TYPE_CHECKING:
@@ -78,15 +78,17 @@ class Waterfall:
 
 
 class Speaker:
-    """The words for the features of one user, who is row 0 of a batch."""
+    """The words for the features of one user; ``value`` gives the user's value of a feature, None where absent."""
 
-    def __init__(self, served: ServedModel, batch: Batch, lang: str) -> None:
-        self._served, self._vector, self.lang = served, batch.values[0].tolist(), lang
+    def __init__(self, reasons: Reasons, value: Callable[[str], float | None], lang: str) -> None:
+        self._reasons, self.value, self.lang = reasons, value, lang
 
-    def value(self, feature: str) -> float | None:
-        """The user's value, None where absent."""
-        place = self._served.place.get(feature)
-        return None if place is None or math.isnan(self._vector[place]) else self._vector[place]
+    @classmethod
+    def of(cls, served: ServedModel, batch: Batch, lang: str) -> Speaker:
+        """The words for the user in row 0 of a batch."""
+        vector = dict(zip(served.names, batch.values[0].tolist(), strict=True))
+        known = {feature: value for feature, value in vector.items() if not math.isnan(value)}
+        return cls(served.reasons, known.get, lang)
 
     def shown(self, feature: str, value: float | None) -> str:
         """A value of a feature with its unit."""
@@ -104,7 +106,7 @@ class Speaker:
 
     def share(self, feature: str, contribution: float) -> Share:
         """The bar of one feature."""
-        text = self._served.reasons.text(feature, self.lang, self.value)
+        text = self._reasons.text(feature, self.lang, self.value)
         return Share(feature, text, contribution, self.shown(feature, self.value(feature)), self.meaning(feature))
 
 

@@ -114,7 +114,7 @@ def _one(asked: Asked, told: dict[str, Any], batch: Batch, model: str, head: str
     score, grouped = told["scores"][model]["scores"][head], asked.given.get("grouped") == "1"
     learned = asked.desk.read(model, served.model.version, f"learned/{head}.json") or {}
     groups = learned.get("groups") or []
-    speaker = Speaker(served, batch, asked.lang)
+    speaker = Speaker.of(served, batch, asked.lang)
     falls = waterfalls(score, speaker, groups if grouped else ())
     names = {one: head_words(asked, card, one) for one in served.model.heads}
     money = isinstance(served.model, ValueModel)
