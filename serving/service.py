@@ -18,7 +18,7 @@ from starlette.types import Scope
 
 import configs
 from serving import lean, schemas
-from serving.console.app import PREFIX, problem_response
+from serving.console.app import PREFIX, problem_response, warm
 from serving.encode import json_response
 from serving.endpoints.body import parse, plain_json
 from serving.errors.middleware import ProblemMiddleware
@@ -69,6 +69,8 @@ class UserOps:
         self._live: Live = Live(CONFIG, open_reader)
         self._live.start()
         _rest.state.live = self._live
+        if lean.is_server():
+            warm()
         self._watch: asyncio.Task[None] | None = None
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import importlib
 import os
 import threading
 from collections.abc import Callable, Mapping
@@ -23,15 +24,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.console import asked_again, card, compare, decision, decisions, learned, models, sign, user, users
 from serving.console.asked import View
-from serving.console.assets import asset
+from serving.console.assets import asset, files, plotly_styles
 from serving.console.frame import COOKIE, HEADERS, PREFIX, answer, problem_page
+from serving.console.page import compiled
 from serving.console.words import LANGUAGES
 from serving.errors.problem import Problem, from_status
 
 if TYPE_CHECKING:
     from serving.live import Live
 
-__all__ = ["PREFIX", "console_app", "problem_response"]
+__all__ = ["PREFIX", "console_app", "problem_response", "warm"]
 
 YEAR_S = 365 * 86_400
 NICENESS = 10
@@ -97,6 +99,19 @@ def console_app(live_of: Callable[[], Live]) -> Starlette:
         exception_handlers={HTTPException: not_here},
         middleware=[Middleware(_Headers)],
     )
+
+
+def warm() -> None:
+    """Load what the first page would otherwise wait for: words, templates, the scripts packed, the audit table's door.
+
+    The first reader would wait a second, most of it for SQLAlchemy.
+    """
+    for lang in LANGUAGES:
+        compiled(lang)
+    for name in files():
+        asset(name)
+    plotly_styles()
+    importlib.import_module("sqlalchemy.dialects.sqlite")
 
 
 def problem_response(live: Live, scope: Scope, problem: Problem) -> Response:

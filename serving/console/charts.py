@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["BLUE", "GREY", "ORANGE", "RED", "Figure", "figure", "table", "waterfall"]
+__all__ = ["BLUE", "GREY", "ORANGE", "RED", "Figure", "figure", "plain", "table", "waterfall"]
 
 #: ``{"data": [...], "layout": {...}, "table": {...} or None}``
 Figure = dict[str, Any]
@@ -39,6 +39,17 @@ def figure(data: Sequence[dict[str, Any]], said: dict[str, Any] | None = None, *
     for name in ("xaxis", "yaxis", *(key for key in layout if key.startswith(("xaxis", "yaxis")))):
         style[name] = {**axis, **layout.get(name, {})}
     return {"data": list(data), "layout": style, "table": said}
+
+
+def plain(text: str) -> str:
+    """A text from outside as plotly shows it letter by letter: it would take ``<b>`` and ``<a href>`` for its own.
+
+    Examples
+    --------
+    >>> plain("<b>bold</b> & co")
+    '&lt;b>bold&lt;/b> &amp; co'
+    """
+    return text.replace("&", "&amp;").replace("<", "&lt;")
 
 
 def waterfall(base: float, bars: Sequence[tuple[str, float]], raw: float, words: tuple[str, str, str, str]) -> Figure:

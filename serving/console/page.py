@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -16,7 +17,7 @@ from serving.console.assets import address, plotly_styles
 from serving.console.measures import Measure, shown
 from serving.console.words import words
 
-__all__ = ["Page", "render"]
+__all__ = ["Page", "compiled", "render"]
 
 FOLDER = Path(__file__).parent
 
@@ -36,6 +37,12 @@ def render(page: Page, lang: str, frame: Mapping[str, Any]) -> str:
     """The page as HTML; ``frame`` is what every template knows: ``path``, ``release``, ``exported``."""
     template = _environment(lang).get_template(page.template)
     return template.render(**frame, page=page, lang=lang, **page.values)
+
+
+def compiled(lang: str) -> int:
+    """How many templates there are, all of them ready to be filled in for that language."""
+    environment = _environment(lang)
+    return len([environment.get_template(name) for name in environment.list_templates()])
 
 
 def embedded(value: object) -> Markup:
@@ -65,7 +72,7 @@ def _environment(lang: str) -> Environment:
     spoken = words(lang)
     made.globals.update(t=spoken, said=spoken.of, asset=address, plotly_styles=plotly_styles)
     made.filters.update(embedded=embedded, number=number, percent=percent, instant=instant)
-    made.filters.update(measured=measured, spanned=spanned)
+    made.filters.update(measured=measured, spanned=spanned, span=span, range=bounds, legible=legible)
     return made
 
 
@@ -110,3 +117,47 @@ def measured(value: float | None, one: Measure, money: bool = False) -> str:
 def spanned(ci: list[float] | None, one: Measure, money: bool = False) -> str:
     """An interval of a measure, nothing for none."""
     return f"{shown(one, ci[0], money)} – {shown(one, ci[1], money)}" if ci else ""
+
+
+def span(ends: list[float] | None) -> str:
+    """The two ends of what was seen, with as many digits as tell them apart.
+
+    Examples
+    --------
+    >>> span([0.0, 397.4058]), span([0.01, 0.973]), span(None)
+    ('0 – 397', '0.01 – 0.97', '–')
+    """
+    return f"{_brief(ends[0])} – {_brief(ends[1])}" if ends else "–"
+
+
+def bounds(one: Mapping[str, Any], low: str, high: str) -> str:
+    """The valid range between two entries, either of which may be open.
+
+    Examples
+    --------
+    >>> bounds({"a": 0.0, "b": None}, "a", "b"), bounds({"a": None, "b": 1.0}, "a", "b"), bounds({}, "a", "b")
+    ('≥ 0', '≤ 1', '–')
+    """
+    least, most = one.get(low), one.get(high)
+    if least is not None and most is not None:
+        return span([least, most])
+    return f"≥ {_brief(least)}" if least is not None else f"≤ {_brief(most)}" if most is not None else "–"
+
+
+def legible(value: object) -> str:
+    """JSON for people: short lists on one line.
+
+    Examples
+    --------
+    >>> print(legible({"users": 3, "ci": [0.1, 0.2]}))
+    {
+      "users": 3,
+      "ci": [0.1, 0.2]
+    }
+    """
+    text = json.dumps(value, ensure_ascii=False, indent=2, default=str)
+    return re.sub(r"\[\s+([^\[\]{}]{1,80}?)\s+\]", lambda found: f"[{' '.join(found[1].split())}]", text)
+
+
+def _brief(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}" if abs(value) >= 1 else f"{value:.2g}"

@@ -16,7 +16,7 @@ from configs.reviews import WORDS
 from serving.console.asked import Asked
 from serving.errors.problem import Problem
 
-__all__ = ["Review", "Standing", "Version", "card_of", "standing", "standings", "version_of"]
+__all__ = ["Review", "Standing", "Version", "card_of", "standing", "standings", "version_at", "version_of"]
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,7 @@ class Standing:
     since: str | None = None  # when the champion came into force
     numbers: Sequence[str] = ()
     purpose: Mapping[str, str] = field(default_factory=dict)
+    rows: Sequence[Row] = ()
 
 
 def standings(asked: Asked) -> tuple[list[Standing], bool]:
@@ -122,6 +123,15 @@ def card_of(asked: Asked, model: str, version: str) -> dict[str, Any]:
     return card
 
 
+def version_at(asked: Asked, known: Standing, card: Mapping[str, Any]) -> Version:
+    """The version of a card, in the role that it has; ``known`` is the standing of its model."""
+    number = str(card["version"])
+    for one in (known.champion, known.challenger):
+        if one is not None and one.number == number:
+            return one
+    return _version(asked, known.model, number, "", list(known.rows), None)
+
+
 def _no_version(asked: Asked, model: str, version: str) -> Problem:
     known = standing(asked, model)
     there = {one.number for one in (known.champion, known.challenger) if one is not None} | set(known.numbers)
@@ -149,6 +159,7 @@ def _standing(asked: Asked, name: str, meta: Mapping[str, Any] | None, rows: lis
         _since(rows, in_force),
         numbers,
         (meta or {}).get("purpose") or (configured.purpose if configured else {}),
+        rows,
     )
 
 
