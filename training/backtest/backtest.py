@@ -5,7 +5,6 @@ Whatever was forecast at an origin stays in a file of the home: after a kill the
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -28,6 +27,7 @@ from training.labels import MONTH_HORIZON
 from training.pictures import calibration_figure, gain_figure
 from training.registry import Registry, Run
 from training.splits import origins_before
+from training.unnamed import digits_of
 
 __all__ = ["Backtest", "backtest", "unnamed"]
 
@@ -160,16 +160,14 @@ def _logged(config: Config, model: ModelConfig, found: Forecasts, report: Backte
 
 
 def unnamed(frame: pd.DataFrame) -> pd.DataFrame:
-    """``frame`` with 16 hexadecimal digits of SHA-256 for each user: MLflow may be a server that others read.
-
-    Whoever has the ids can work the digits out again and join; nobody reads a name or a number of a telephone in them.
+    """``frame`` with `digits_of` each user: MLflow may be a server that others read.
 
     Examples
     --------
     >>> unnamed(pd.DataFrame({"user_id": ["u1", "u2", "u1"], "p": [0.1, 0.2, 0.3]}))["user_id"].tolist()
     ['bb82030dbc2bcaba', '6ca202c88e549dff', 'bb82030dbc2bcaba']
     """
-    users = {one: hashlib.sha256(str(one).encode()).hexdigest()[:16] for one in frame["user_id"].unique()}
+    users = {one: digits_of(one) for one in frame["user_id"].unique()}
     return frame.assign(user_id=frame["user_id"].map(users))
 
 

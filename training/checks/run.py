@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,7 +19,9 @@ from serving.scoring import verified
 from training.checks.catalogue import CHECKS
 from training.checks.outcome import STATUSES, Check, Found, Outcome
 from training.checks.subject import Subject
+from training.desk.files import write
 from training.registry import CHAMPION, Registry, Version
+from training.search.touched import note_of
 
 __all__ = ["FILE", "check_of", "look_at", "run_checks", "seal_of", "stored_checks", "stored_outcomes"]
 
@@ -27,6 +30,8 @@ __all__ = ["FILE", "check_of", "look_at", "run_checks", "seal_of", "stored_check
 FILE = "checks.json"
 #: The tag of a version that says how many checks ended how.
 TAG = "checks"
+#: The checks that judge by past origins, which a search of the parameters may have seen.
+BY_ORIGINS = ("P004", "P008")
 SEAL = ("data_hash", "catalogue_digest", "model_json")
 
 Progress = Callable[[str, float], None]
@@ -108,7 +113,7 @@ def look_at(subject: Subject, check: Check) -> Outcome:
         reason = check.otherwise or {"en": "The question has no meaning here.", "zh": "该检查对此模型没有意义。"}
         return check.outcome(Found("not_applicable", reason, {"kind": subject.kind}))
     try:
-        outcome = check.outcome(check.look(subject))
+        outcome = _noted(check.outcome(check.look(subject)), subject)
     except UseropsError as error:
         said = str(error).replace("\n ", ";")
         words = {"en": f"Could not be asked now: {said}", "zh": f"目前无法检查：{said}"}
@@ -117,6 +122,15 @@ def look_at(subject: Subject, check: Check) -> Outcome:
         return check.outcome(Found("skipped", words, {"error": error.what}, step))
     accepted = subject.model.ignored_checks.get(check.code)
     return outcome if accepted is None else outcome.ignored(accepted)
+
+
+def _noted(outcome: Outcome, subject: Subject) -> Outcome:
+    """The outcome of a check that judges by past origins says which of them a search has seen."""
+    note = note_of(subject.meta, subject.origins) if outcome.code in BY_ORIGINS else None
+    if note is None:
+        return outcome
+    joined = {"en": f"{outcome.explanation['en']} {note['en']}", "zh": f"{outcome.explanation['zh']}{note['zh']}"}
+    return replace(outcome, explanation=joined)
 
 
 def check_of(code: str) -> Check:
@@ -152,6 +166,8 @@ def _store(
     }
     run = registry.reopen(version.run_id)
     run.json(content, FILE)
+    # Reviewers read it there; MLflow's server need not be within reach of the console.
+    write(subject.config.home, version.model, version.version, FILE, content)
     for name, text in subject.files.items():
         run.text(text, name)
     tags = {f"check.{one.code}": one.status for one in outcomes}

@@ -7,7 +7,7 @@ moves and what an answer costs is asked of the very files, of the users of today
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,16 +19,20 @@ import pandas as pd
 from configs import Config, ModelConfig
 from configs.errors import TrainingError
 from features.catalog import NAMES
+from serving.scoring.interest.model import InterestModel
 from serving.scoring.model import Model
 from training.compare.disagree import parts_apart, users_apart
 from training.compare.paired import Pair, against_baselines, paired, same_rows
 from training.compare.sides import REFITTED, Side, foreseen, refitted
 from training.compare.today import cost, moves, weights
 from training.dataset import assemble
+from training.desk.sample import sample_of, sample_of_users
+from training.desk.versus import versus_of
 from training.evaluate import calibration_curve
 from training.forecasts import known_until, past_origins
 from training.registry import CHALLENGER, CHAMPION, Registry, Version
 from training.resample import Interval
+from training.unnamed import unnamed
 
 __all__ = ["BASELINE", "Comparison", "compare"]
 
@@ -47,8 +51,8 @@ class Comparison:
 
     ``heads[head][metric]`` is a `Pair`; ``heads_of_first`` are those that the first answers. ``calibration``,
     ``users``, ``parts``, ``weights``, ``moves`` and ``cost`` are JSON, empty where the models are of a kind that cannot
-    be asked, or only a brief answer was wanted. Where nobody serves yet, the first is the strongest baseline of each
-    head, and its ``version`` is ``baseline``.
+    be asked, or only a brief answer was wanted; ``desk`` is what reviewers read of the two (`versus_of`). Where nobody
+    serves yet, the first is the strongest baseline of each head, and its ``version`` is ``baseline``.
     """
 
     model: str
@@ -65,6 +69,7 @@ class Comparison:
     weights: list[dict[str, Any]] = field(default_factory=list)
     moves: dict[str, dict[str, Any]] = field(default_factory=dict)
     cost: dict[str, dict[str, float]] = field(default_factory=dict)
+    desk: dict[str, Any] = field(default_factory=dict, repr=False)
     notes: list[dict[str, str]] = field(default_factory=list)
 
     @property
@@ -89,10 +94,19 @@ class Comparison:
             return None
         return Interval(-pair.better.value, -pair.better.high, -pair.better.low)
 
+    def unnamed(self) -> Comparison:
+        """The same with digits in place of the ids of users: what MLflow may hold (`training.unnamed`)."""
+        return replace(self, users=unnamed(self.users), moves=unnamed(self.moves), desk=unnamed(self.desk))
+
     def as_json(self) -> dict[str, Any]:
-        """The comparison as JSON."""
-        pairs = {head: {name: pair.as_json() for name, pair in found.items()} for head, found in self.heads.items()}
-        return {**asdict(self), "heads": pairs}
+        """The comparison as JSON, but for what goes to the desk."""
+        told = {name: value for name, value in asdict(self).items() if name != "desk"}
+        return {**told, "heads": self.paired}
+
+    @property
+    def paired(self) -> dict[str, dict[str, Any]]:
+        """Every metric of both, and the difference, as JSON."""
+        return {head: {name: pair.as_json() for name, pair in found.items()} for head, found in self.heads.items()}
 
 
 def compare(
@@ -243,7 +257,11 @@ def _more(config: Config, sides: Sequence[Side], rows: pd.DataFrame, kind: str, 
     }
     names = ("first", "second")[-len(sides) :]
     if not all(isinstance(side.model, Model) and side.model.features == NAMES for side in sides):
-        return {**found, "cost": {name: cost(side, NOBODY) for name, side in zip(names, sides, strict=True)}}
+        found["cost"] = {name: cost(side, NOBODY) for name, side in zip(names, sides, strict=True)}
+        if len(sides) == 2 and all(isinstance(side.model, InterestModel) for side in sides):
+            show("who moves", 0.95)
+            found["desk"] = versus_of(sides[0].model, sides[1].model, sample_of(config, sides[1].model))
+        return found
     show("what weighs in each", 0.95)
     frame = assemble(config, [known_until(config)]).frame
     x = frame[list(NAMES)].to_numpy(np.float64)
@@ -252,4 +270,6 @@ def _more(config: Config, sides: Sequence[Side], rows: pd.DataFrame, kind: str, 
     if len(sides) == 1:
         return found
     both = sides[0], sides[1]
+    assert isinstance(both[1].model, Model)
+    found["desk"] = versus_of(both[0].model, both[1].model, sample_of_users(both[1].model, frame, known_until(config)))
     return {**found, "weights": weights(both, some), "moves": moves(both, x, frame["user_id"].to_numpy(object))}

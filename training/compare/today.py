@@ -85,9 +85,10 @@ def moved_by(first: Placed, second: Placed) -> dict[str, float]:
 
     Examples
     --------
-    >>> one = Placed(np.array([0.1, 0.2]), np.array([10.0, 90.0]))
-    >>> moved_by(one, Placed(one.p, np.array([30.0, 90.0])))
-    {'mean_move': 10.0, 'far': 0.5, 'rank_correlation': 1.0}
+    >>> one, p = np.array([10.0, 90.0]), np.array([0.1, 0.2])
+    >>> found = moved_by(Placed(p, one), Placed(p, one + [20, 0]))
+    >>> found["mean_move"], found["far"], round(found["rank_correlation"], 6)
+    (10.0, 0.5, 1.0)
     """
     moved = np.abs(second.percentile - first.percentile)
     orders = pd.Series(first.percentile), pd.Series(second.percentile)

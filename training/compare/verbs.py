@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from configs import load, model_of
-from configs.terminal import JsonFile, console, print_table, showing, writable, write_json
+from configs.errors import TrainingError
+from configs.terminal import JsonFile, console, showing, writable, write_json
 
 if TYPE_CHECKING:
-    from training.compare.comparison import Comparison
+    from training.registry import Registry
 
 __all__ = ["compare"]
+
+WRITTEN = {
+    "desk": {"en": "for reviewers:", "zh": "供评审查看："},
+    "page": {"en": "page:", "zh": "页面："},
+    "run": {"en": "in MLflow, run", "zh": "已写入 MLflow，运行"},
+}
 
 
 def compare(
@@ -26,75 +34,61 @@ def compare(
     html: Annotated[
         Path | None, typer.Option(help="Also write the page to this file.", show_default="no file", callback=writable)
     ] = None,
+    lang: Annotated[str, typer.Option(help="The language of the words, en or zh.")] = "en",
     json_file: JsonFile = None,
 ) -> None:
-    """Compare two versions on the same users and past origins: every difference with its interval; logged to MLflow."""
-    from training.compare.comparison import compare as put_beside
-    from training.compare.report import comparison_page
-    from training.registry import Registry
+    """Compare two versions on the same users and past origins: every difference with its interval; logged to MLflow.
 
+    What reviewers read of the two is written to the desk of the second.
+    """
+    from training.compare.comparison import BASELINE
+    from training.compare.comparison import compare as put_beside
+    from training.compare.report import comparison_page, spoken_verdict
+    from training.compare.tables import print_comparison
+    from training.desk.files import FOLDER
+    from training.desk.versus import write_versus
+    from training.registry import Registry
+    from training.unnamed import unnamed
+
+    if lang not in ("en", "zh"):
+        raise typer.BadParameter("en or zh", param_hint="--lang")
     config = load()
-    about = model_of(config, model)
+    about, registry = model_of(config, model), Registry(config)
+    _not_the_same(registry, model, first, second)
     with showing(f"comparing {model}") as show:
         found = put_beside(config, about, first, second, show, origins)
     page = comparison_page(found, about.gate.decides)
-    run = Registry(config).reopen(found.second["run_id"])
     name = f"comparison_with_{found.first['version']}"
-    run.text(page, f"{name}.html")
-    run.json(found.as_json(), f"{name}.json")
+    run, hidden = registry.reopen(found.second["run_id"]), found.unnamed()
+    run.text(comparison_page(hidden, about.gate.decides), f"{name}.html")
+    run.json(hidden.as_json(), f"{name}.json")
+    written = [f"{name}.html", f"{name}.json"]
     if html is not None:
         html.write_text(page, encoding="utf-8")
-    print_comparison(found, about.gate.decides)
+    print_comparison(found, about.gate.decides, lang)
+    if found.desk and found.first["version"] != BASELINE:
+        content = {**found.desk, "paired": found.paired, "verdict": spoken_verdict(found, about.gate.decides)}
+        path = write_versus(config, content)
+        run.json(unnamed(json.loads(path.read_text(encoding="utf-8"))), f"{FOLDER}/{path.name}")
+        written.append(f"{FOLDER}/{path.name}")
+        console.print(f"{WRITTEN['desk'][lang]} {path}", markup=False, highlight=False, soft_wrap=True)
+    if html is not None:
+        console.print(f"{WRITTEN['page'][lang]} {html}", markup=False, highlight=False, soft_wrap=True)
+    said = f"{WRITTEN['run'][lang]} {run.run_id}: {', '.join(written)}"
+    console.print(said, markup=False, highlight=False, soft_wrap=True)
     write_json(json_file, found.as_json())
 
 
-def print_comparison(found: Comparison, decides: str) -> None:
-    """The tables of a comparison: metrics, where they disagree, what weighs, who moves, what it costs."""
-    from training.compare.report import HOW, spoken_verdict, words
-
-    titles = found.titles
-    rows: list[list[object]] = []
-    for head, pairs in found.heads.items():
-        for metric, pair in pairs.items():
-            d = pair.better
-            cells = [f"{i.value:.4f} [{i.low:.4f}, {i.high:.4f}]" for i in (pair.first, pair.second)]
-            better = f"{d.value:+.4f} [{d.low:+.4f}, {d.high:+.4f}]"
-            rows.append([f"{head} {metric}", *cells, better, words(pair.verdict)["en"]])
-    title = f"{found.model}: {found.rows:,} forecasts at {', '.join(origin[:10] for origin in found.origins)}"
-    print_table(title, ["", *titles, "better by [95 %]", "the second is"], rows)
-    for side, one in zip(titles, (found.first, found.second), strict=True):
-        how = sorted({HOW[name]["en"] for name in one["how"].values()})
-        console.print(f"{side}: {'; '.join(how)}", highlight=False)
-    parts: list[list[object]] = [
-        [f"{one['head']} {one['segment']}={one['part']}", one["rows"], *one["mean"], one["truth"], *one["loss"]]
-        for one in found.parts[:6]
-    ]
-    if parts:
-        columns = ["where they disagree", "rows", "first", "second", "truth", "loss first", "loss second"]
-        print_table("", columns, parts)
-    users: list[list[object]] = [
-        [one["user_id"], one.get("item", one["head"]), one["as_of"][:10], *one["p"], one["y"]]
-        for one in found.users[:6]
-    ]
-    if users:
-        print_table("", ["users apart", "head", "as of", "first", "second", "what followed"], users)
-    weights: list[list[object]] = [
-        [one["feature"], *(f"{100 * one[name]:.1f} %" for name in ("first", "second", "change"))]
-        for one in found.weights[:8]
-    ]
-    if weights:
-        print_table("", ["share in mean |SHAP|", *titles, "change"], weights)
-    moves: list[list[object]] = [
-        [head, one["users"], one["mean_move"], f"{100 * one['far']:.1f} %", one["rank_correlation"]]
-        for head, one in found.moves.items()
-    ]
-    if moves:
-        print_table("", ["percentiles today", "users", "mean move", "by more than 10", "rank correlation"], moves)
-    if found.cost:
-        costs: list[list[object]] = [
-            [name, *(f"{one[name]:,.0f}" for one in found.cost.values())] for name in found.cost["second"]
-        ]
-        print_table("", ["cost", *titles[-len(found.cost) :]], costs)
-    for one in found.notes:
-        console.print(one["en"], highlight=False)
-    console.print(spoken_verdict(found, decides)["en"], highlight=False)
+def _not_the_same(registry: Registry, model: str, first: str, second: str) -> None:
+    """A version is not compared with itself: that takes minutes and says nothing."""
+    numbers = [name if name.isdigit() else registry.aliased(model, name) for name in (first, second)]
+    if numbers[0] is None or numbers[0] != numbers[1]:
+        return
+    asked = first if first == second else f"{first} and {second}"
+    raise TrainingError(
+        f"{model}: {asked} is the same version, {numbers[0]}",
+        got=f"{first} {second}",
+        expected="two versions",
+        because="every difference would be 0",
+        run=f"userops train {model}",
+    )

@@ -14,19 +14,15 @@ import pandas as pd
 
 from configs import Config, model_of
 from configs.errors import UseropsError
-from features.events import content_hash, span
-from features.periods import as_utc, midnight
-from serving.scoring.interest.model import InterestModel
+from features.events import content_hash
+from features.periods import as_utc
 from training.checks.run import FILE as CHECKS
-from training.dataset import assemble
 from training.desk.desk import CARD, Told, weights_of, write_card, write_reasons
 from training.desk.files import FOLDER, desk_folder, log_desk, write
-from training.desk.sample import Sample, sample_of_pairs, sample_of_users
+from training.desk.sample import Sample, sample_of
 from training.desk.segments import segments_of
 from training.explain import Scorer
 from training.forecasts import Recipe, forecasts
-from training.interest.histories import read_histories
-from training.interest.train import learner_of
 from training.monitor.reference import FILE as REFERENCE
 from training.registry import Registry, Version
 
@@ -82,18 +78,9 @@ class Source:
 
     @cached_property
     def sample(self) -> Sample:
-        """Whom its training asked: by today's events, if some that came late have joined them."""
+        """Whom its training asked."""
         self._show("features")
-        model, config = self.scorer, self._config
-        until = as_utc(model.meta["known_until"])
-        if not isinstance(model, InterestModel):
-            return sample_of_users(model, assemble(config, [midnight(until)]).frame, midnight(until))
-        histories = read_histories(config, until)
-        learner = learner_of(
-            config, model_of(config, model.name), histories, span(config)[0], lambda message, fraction: None
-        )
-        at = learner.grid_before(midnight(until))
-        return sample_of_pairs({head: learner.asked(at, head, sample=False) for head in model.heads}, histories, at)
+        return sample_of(self._config, self.scorer)
 
     @cached_property
     def told(self) -> Told:

@@ -10,11 +10,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from configs import Config, model_of
+from features.events import span
+from features.periods import as_utc, midnight
+from serving.scoring.interest.model import InterestModel
 from serving.scoring.model import Model
+from training.dataset import assemble
+from training.explain import Scorer
 from training.interest.examples import Asked
-from training.interest.histories import Histories
+from training.interest.histories import Histories, read_histories
 
-__all__ = ["Sample", "sample_of_pairs", "sample_of_users"]
+__all__ = ["Sample", "sample_of", "sample_of_pairs", "sample_of_users"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,22 @@ class Sample:
     x: Mapping[str, NDArray[np.float64]] = field(repr=False)
     users: Mapping[str, NDArray[np.object_]] = field(repr=False)
     items: Mapping[str, NDArray[np.object_]] = field(repr=False, default_factory=dict)
+
+
+def sample_of(config: Config, model: Scorer) -> Sample:
+    """Whom the training of a registered version asked: by today's events, if some that came late have joined them."""
+    # It reads this module.
+    from training.interest.train import learner_of
+
+    until = as_utc(model.meta["known_until"])
+    if not isinstance(model, InterestModel):
+        return sample_of_users(model, assemble(config, [midnight(until)]).frame, midnight(until))
+    histories = read_histories(config, until)
+    learner = learner_of(
+        config, model_of(config, model.name), histories, span(config)[0], lambda message, fraction: None
+    )
+    at = learner.grid_before(midnight(until))
+    return sample_of_pairs({head: learner.asked(at, head, sample=False) for head in model.heads}, histories, at)
 
 
 def sample_of_users(model: Model, frame: pd.DataFrame, as_of: datetime) -> Sample:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,9 +42,9 @@ def file_of(first: str) -> str:
     return f"versus-{first}.json"
 
 
-def write_versus(config: Config, content: Mapping[str, Any]) -> None:
+def write_versus(config: Config, content: Mapping[str, Any]) -> Path:
     """Write what `versus_of` says to the desk of the second version."""
-    write(config.home, content["model"], content["second"], file_of(content["first"]), content)
+    return write(config.home, content["model"], content["second"], file_of(content["first"]), content)
 
 
 def versus_of(

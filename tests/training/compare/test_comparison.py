@@ -15,7 +15,7 @@ from serving.scoring import write_model
 from training.compare.comparison import _notes, compare
 from training.compare.report import HOW, comparison_page, spoken_verdict
 from training.compare.sides import FILES, REFITTED
-from training.compare.verbs import print_comparison
+from training.compare.tables import print_comparison
 from training.forecasts import Forecasts
 from training.registry import CHALLENGER, CHAMPION, Registry
 
@@ -191,9 +191,9 @@ def test_the_page_speaks_both_languages_and_runs_nothing(found):
 def test_the_tables_name_what_matters(found, capsys, monkeypatch):
     from rich.console import Console
 
-    for name in ("configs.terminal.console", "training.compare.verbs.console"):
+    for name in ("configs.terminal.console", "training.compare.tables.console"):
         monkeypatch.setattr(name, Console(width=200))
     print_comparison(found, "log_loss")
     said = capsys.readouterr().out
-    for part in ("better by [95 %]", "version 1", "users apart", "share in mean |SHAP|", "us_per_score"):
+    for part in ("better by [95 %]", "version 1", "users apart", "share in mean |SHAP|", "µs per user"):
         assert part in said
