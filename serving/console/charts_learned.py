@@ -63,7 +63,7 @@ def bars(content: Content, said: FeatureWords, t: Words) -> Figure:
         [trace],
         told,
         yaxis={**categories(labels), "autorange": "reversed"},
-        xaxis={"title": titled(t("learned.mean_abs")), "range": [0, most * 1.28]},
+        xaxis={"title": titled(t("learned.mean_abs")), "range": [0, most * 1.4]},
         margin=MARGIN,
         bargap=0.3,
     )
@@ -121,7 +121,7 @@ def pairs(content: Content, said: FeatureWords, t: Words) -> Figure:
         [trace],
         table([t("learned.pair"), t("learned.mean_abs"), t("learned.share_of_all")], rows),
         yaxis={**categories(labels), "autorange": "reversed"},
-        xaxis={"title": titled(t("learned.mean_abs")), "range": [0, most * 1.25]},
+        xaxis={"title": titled(t("learned.mean_abs")), "range": [0, most * 1.35]},
         margin=MARGIN,
         bargap=0.35,
     )

@@ -22,6 +22,7 @@ __all__ = ["page"]
 Content = Mapping[str, Any]
 
 AMOUNT = "amount"
+LEAST_SHARE = 0.01  # lighter groups are folded away
 STEP = 0.5  # log-odds: what a contribution of this size does to the answer is told in words
 
 
@@ -70,6 +71,7 @@ def page(asked: Asked) -> Page:
         "kept": kept,
         "parts": [(one, _at({**kept, "by": one}) + "#parts") for one, parts in content["by_segment"].items() if parts],
         "letters": letters(content),
+        "groups": _apart(content["groups"]),
         "effect": _effect(content, t),
         "stability": _stability(content, said),
         "flips": content["flips"],
@@ -126,6 +128,12 @@ def _partner(content: Content, feature: str) -> str | None:
             if other in content["values"] and (best is None or one["mean_abs"] > best[0]):
                 best = (one["mean_abs"], other)
     return None if best is None else best[1]
+
+
+def _apart(groups: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The groups that weigh something, and the rest; the heaviest always counts."""
+    heavy = [group for place, group in enumerate(groups) if place == 0 or group["share"] >= LEAST_SHARE]
+    return heavy, groups[len(heavy) :]
 
 
 def _effect(content: Content, t: Words) -> str | None:

@@ -20,8 +20,8 @@ TOP, OF_FEATURES = 3, 10
 
 NOT_MEASURED = {
     "amount": {
-        "en": "Not measured for the amount: its trees follow a smooth forecast that no seed changes.",
-        "zh": "金额部分未测量：其树模型跟随一个不受随机种子影响的平滑预测。",
+        "en": "Not measured for the amount: only the model of purchases is grown again from another seed.",
+        "zh": "金额部分未测量：只有购买部分用另一随机种子重新拟合。",
     },
     "later": {
         "en": "Not measured: these files were written after the training, which alone can grow the model again.",
