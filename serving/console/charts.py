@@ -38,6 +38,8 @@ def figure(data: Sequence[dict[str, Any]], said: dict[str, Any] | None = None, *
     style |= layout
     for name in ("xaxis", "yaxis", *(key for key in layout if key.startswith(("xaxis", "yaxis")))):
         style[name] = {**axis, **layout.get(name, {})}
+        if title := style[name].get("title"):
+            style[name]["title"] = {"font": {"size": 13, "color": SOFT}, "standoff": 8, **title}
     return {"data": list(data), "layout": style, "table": said}
 
 
