@@ -18,6 +18,8 @@ STATUSES = ("issue", "tip", "skipped", "ignored", "not_applicable", "passed")
 TINTS = {"issue": "warn", "tip": "mute", "passed": "good"}
 DIGITS = 4
 MANY = 40
+#: How the desk says that a feature is there for everybody.
+NEVER = {"en": "never absent", "zh": "不会缺失"}
 
 
 def page(asked: Asked) -> Page:
@@ -42,6 +44,7 @@ def page(asked: Asked) -> Page:
         "head": head,
         "chosen": head_values(asked, card, head),
         "checks": _checks(asked, version),
+        "never": NEVER,
         "features": [Lenient(one) for one in _features(card, head)],
         "rows": list(reversed(version.rows)),
         "form": sign.form(asked, card),

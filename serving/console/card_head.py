@@ -40,8 +40,9 @@ def head_values(asked: Asked, card: Mapping[str, Any], name: str) -> dict[str, A
         "parts": parts,
         "part_measures": _part_measures(parts, decides),
         "unparted": t.of(unparted),
-        "parts_chart": _parts_chart(t, parts, decides, money),
+        "parts_chart": _parts_chart(t, parts, decides),
         "parts_height": 320 if len(parts) <= MANY else 640,
+        "ece_note": t("card.ece_note") if _outside(metrics.get("ece")) else "",
         "unjudged": t.of(head.get("judged")) if not metrics else "",
     }
 
@@ -121,9 +122,14 @@ def _part_measures(parts: Sequence[Mapping[str, Any]], decides: str) -> list[Mea
     return listed(list(codes), decides)
 
 
-def _parts_chart(t: Words, parts: Sequence[Mapping[str, Any]], decides: str, money: bool) -> Any:
+def _parts_chart(t: Words, parts: Sequence[Mapping[str, Any]], decides: str) -> Any:
     code = decides if any(decides in row.get("metrics", {}) for row in parts) else None
     if code is None:
         return None
     labels = [f"{row['by_words']}: {row['part_words']}" for row in parts]
-    return charts_card.segments(t, parts, labels, code, money)
+    return charts_card.segments(t, parts, labels, code)
+
+
+def _outside(told: Mapping[str, Any] | None) -> bool:
+    ci = told.get("ci") if told else None
+    return told is not None and bool(ci) and not ci[0] <= told["value"] <= ci[1]

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from serving.console.charts import BLUE, GREY, ORANGE, Figure, figure, plain, table
-from serving.console.measures import in_words, measure, shown
+from serving.console.charts import BLUE, GREY, Figure, figure, plain, table
+from serving.console.measures import in_words, measure
 from serving.console.page import number
 from serving.console.words import Words
 
@@ -79,10 +79,10 @@ def scores(t: Words, spread: Mapping[str, Sequence[float]], money: bool) -> Figu
     edges = spread["edges"]
     middles = [(a + b) / 2 for a, b in pairwise(edges)]
     widths = [0.94 * (b - a) for a, b in pairwise(edges)]
-    pairs = (("without", t("card.did_not"), GREY, ""), ("with", t("card.did"), ORANGE, "/"))
+    pairs = (("without", t("card.did_not"), GREY, ""), ("with", t("card.did"), BLUE, "/"))
     data = [
         {"type": "bar", "x": middles, "y": list(spread[key]), "width": widths, "name": name,
-         "marker": {"color": colour, "pattern": {"shape": shape, "size": 5, "solidity": 0.25}},
+         "marker": {"color": colour, "pattern": {"shape": shape, "size": 5, "solidity": 0.55}},
          "hovertemplate": "%{x:,.1f}<br>%{y:,}" if money else "%{x:.1%}<br>%{y:,}"}
         for key, name, colour, shape in pairs
     ]  # fmt: skip
@@ -97,8 +97,8 @@ def scores(t: Words, spread: Mapping[str, Sequence[float]], money: bool) -> Figu
     return figure(data, told, xaxis=x, yaxis=y, **style)
 
 
-def segments(t: Words, rows: Sequence[Mapping[str, Any]], labels: Sequence[str], code: str, money: bool) -> Figure:
-    """A measure of each part of the users with its interval, one line each."""
+def segments(t: Words, rows: Sequence[Mapping[str, Any]], labels: Sequence[str], code: str) -> Figure:
+    """A measure of each part of the users with its interval, one line each; the page has the table that says more."""
     one = measure(code)
     there = [(row, label) for row, label in zip(rows, labels, strict=True) if code in row.get("metrics", {})]
     values = [row["metrics"][code]["value"] for row, _ in there]
@@ -113,20 +113,14 @@ def segments(t: Words, rows: Sequence[Mapping[str, Any]], labels: Sequence[str],
                      "arrayminus": [value - low for (low, _), value in zip(spans, values, strict=True)],
                      "symmetric": False, "color": BLUE, "thickness": 1.5, "width": 0}}
     ]  # fmt: skip
-    told = table(
-        [t("card.part"), in_words(t, one), t("card.interval")],
-        [
-            [label, shown(one, value, money), f"{shown(one, low, money)} – {shown(one, high, money)}"]
-            for label, value, (low, high) in zip(words, values, spans, strict=True)
-        ],
-    )
     ticks = {
         "tickvals": places,
         "ticktext": [plain(word) for word in words],
         "range": [len(places) - 0.4, -0.6],
         "showgrid": False,
+        "zeroline": False,
     }
-    return figure(data, told, yaxis=ticks, xaxis={"title": {"text": in_words(t, one)}}, margin=_margin())
+    return figure(data, None, yaxis=ticks, xaxis={"title": {"text": in_words(t, one)}}, margin=_margin())
 
 
 def _line(share: Sequence[float], caught: Sequence[float], name: str, line: Mapping[str, Any]) -> dict[str, Any]:
