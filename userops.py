@@ -175,13 +175,15 @@ def demo(
     ] = False,
 ) -> None:
     """Go the whole way: events, features, models, registry, release, service, one customer's scores with reasons."""
+    from features.store import Store
+
     if data is None and source != "shop":
         raise UseropsError(
             f"demo needs the data of source {source!r}", run=f"userops demo --source {source} --data FILE"
         )
     config = demo_home(load(), source)
     os.environ["USEROPS_HOME"] = str(config.home)
-    if keep_serving and (config.home / "releases" / "current").exists() and (config.home / "online.db").exists():
+    if keep_serving and (config.home / "releases" / "current").exists() and Store(config).is_published():
         console.print(f"{config.home} holds a release and published features: serving them")
         config = at_the_end_of_the_data(config)
     else:

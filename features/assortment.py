@@ -3,13 +3,12 @@
 An item is in it when a source's ``items`` name it, when it has ever occurred in an event, or when a store carries it;
 what nobody says of it is null. Its price is the source's, or else the mean of the last 90 days' sales, or of all sales.
 A store carries what the entity ``store_items`` says; a store that this does not name carries what it sold in the last
-90 days. Online it is three small tables of ``online.db``, written in the transaction of the publication.
+90 days. It goes online with the publication, all of it at once.
 """
 
 from __future__ import annotations
 
 import hashlib
-import sqlite3
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -20,16 +19,9 @@ from configs import Config
 from features import online, snapshots
 from features.shelf import Assortment, Shelf
 
-__all__ = ["Assortment", "Offered", "assortment_stamp", "load_assortment", "read_assortment", "write_assortment"]
+__all__ = ["Assortment", "Offered", "load_assortment", "read_assortment", "write_assortment"]
 
 SOLD_DAYS = 90
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS assortment (only INTEGER PRIMARY KEY CHECK (only = 1), stamp TEXT, as_of INTEGER);
-CREATE TABLE IF NOT EXISTS assortment_items (
-    place INTEGER PRIMARY KEY, item_id TEXT, category_id TEXT, name TEXT, price REAL, margin REAL, stock REAL,
-    is_slow_moving INTEGER, valid_from INTEGER, valid_to INTEGER);
-CREATE TABLE IF NOT EXISTS assortment_stores (store_id TEXT PRIMARY KEY, places BLOB, stock BLOB);
-"""
 _ATTRIBUTES = {
     "category_id": "string", "name": "string", "price": "float64", "margin": "float64", "stock": "float64",
     "is_slow_moving": "boolean", "valid_from": "timestamp('UTC', 6)", "valid_to": "timestamp('UTC', 6)",
@@ -38,7 +30,7 @@ _ATTRIBUTES = {
 
 @dataclass(frozen=True)
 class Offered:
-    """What a publication will write: rows of ``assortment_items`` and of ``assortment_stores``."""
+    """What a publication will write: one row per item, and per store the places of its items and their stock."""
 
     items: list[tuple[Any, ...]]
     stores: list[tuple[str, bytes, bytes | None]]
@@ -140,47 +132,13 @@ def _stores(carried: Any, item_ids: list[str]) -> list[tuple[str, bytes, bytes |
     return sorted(made)
 
 
-def write_assortment(connection: sqlite3.Connection, offered: Offered, as_of: int) -> bool:
-    """Whether it was written, inside the caller's transaction: it never gives way to an older one."""
-    for statement in _SCHEMA.split(";"):
-        connection.execute(statement)  # executescript would end the transaction
-    before = connection.execute("SELECT stamp, as_of FROM assortment").fetchone()
-    if before is not None and before[1] > as_of:
-        return False
-    stamp = offered.stamp
-    connection.execute("REPLACE INTO assortment VALUES (1, ?, ?)", (stamp, as_of))
-    if before is not None and before[0] == stamp:
-        return True
-    for table, width, rows in (("assortment_items", 10, offered.items), ("assortment_stores", 3, offered.stores)):
-        connection.execute(f"DELETE FROM {table}")
-        connection.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * width)})", rows)
-    return True
+def write_assortment(writer: online.Writer, offered: Offered, as_of: int) -> bool:
+    """Whether it was written: it never gives way to an older one."""
+    return writer.write_assortment((offered.stamp, as_of, offered.items, offered.stores))
 
 
-def assortment_stamp(reader: online.OnlineReader) -> str | None:
-    """See `features.store.Store.assortment_stamp`."""
-    try:
-        row = reader.connection.execute("SELECT stamp FROM assortment").fetchone()
-    except sqlite3.OperationalError as error:
-        if "no such table" in str(error):
-            return None
-        raise
-    return None if row is None else str(row[0])
-
-
-def load_assortment(reader: online.OnlineReader) -> Assortment:
+def load_assortment(store: online.OnlineStore) -> Assortment:
     """See `features.store.Store.assortment`."""
-    connection = reader.connection
-    connection.execute("BEGIN")
-    try:
-        stamp, as_of = connection.execute("SELECT stamp, as_of FROM assortment").fetchone()
-        items = connection.execute("SELECT * FROM assortment_items ORDER BY place").fetchall()
-        stores = connection.execute("SELECT * FROM assortment_stores").fetchall()
-    except sqlite3.OperationalError as error:
-        if "no such table" in str(error):
-            raise reader.nothing(str(error)) from None
-        raise
-    finally:
-        connection.execute("COMMIT")
+    stamp, as_of, items, stores = store.assortment()
     shelves = {store_id: Shelf.of(places, stock) for store_id, places, stock in stores}
     return Assortment.of(stamp, as_of * 1_000_000, items, shelves)

@@ -1,13 +1,12 @@
 """How fast our two stores are beside Feast's own, each pair measured in alternation in one process.
 
 `benchmark_pit`: historical retrieval, our ASOF store and Feast's DuckDB store, both through Feast, both compared with
-an oracle that is neither. `benchmark_publish`: a snapshot into SQLite, and one user out of it again.
+an oracle that is neither. What `features.benchmark_publish` needs too is here.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import platform
 import resource
@@ -28,12 +27,22 @@ import pyarrow.parquet as pq
 
 from configs import Config
 from configs.errors import FeatureError
-from features import online
-from features.publish import write_vectors
 
-__all__ = ["benchmark_pit", "benchmark_publish"]
+__all__ = [
+    "START",
+    "Progress",
+    "Values",
+    "benchmark_pit",
+    "clock",
+    "feast_store",
+    "ids_of",
+    "report",
+    "scratch",
+    "silence",
+    "spread",
+    "write_history",
+]
 
-READS = 200
 START = datetime(2024, 1, 1, tzinfo=UTC)
 Progress = Callable[[str, float], None]
 Values = npt.NDArray[np.float64]
@@ -57,25 +66,25 @@ def benchmark_pit(
     """
     started = time.monotonic()
     random = np.random.default_rng(config.seed)
-    with _scratch(config) as folder:
+    with scratch(config) as folder:
         values = random.normal(size=(days, entities, features))
         path = folder / "history.parquet"
-        _write_history(path, values)
+        write_history(path, values)
         who, seconds = random.integers(entities, size=labels), random.integers(days * 86_400, size=labels)
-        asked = pd.DataFrame({"user_id": _ids(entities)[who], "event_timestamp": _instants(seconds)})
+        asked = pd.DataFrame({"user_id": ids_of(entities)[who], "event_timestamp": _instants(seconds)})
         asked["row"] = np.arange(labels)
         oracle = values[seconds // 86_400, who]
         stores: dict[str, dict[str, Any]] = {
             "ours": {"type": "features.asof_store.AsofOfflineStore", "threads": config.threads},
             "feast_duckdb": {"type": "duckdb"},
         }
-        contestants = {name: _feast(folder, name, path, features, offline) for name, offline in stores.items()}
+        contestants = {name: feast_store(folder, name, path, features, offline) for name, offline in stores.items()}
         refs = [f"behaviour:f{number}" for number in range(features)]
         taken: dict[str, list[float]] = {name: [] for name in stores}
         equal, ordered = dict.fromkeys(stores, True), dict.fromkeys(stores, True)
         for turn in range(repeats):
             for name, feast in contestants.items():
-                with _silence(), _clock(taken[name]):
+                with silence(), clock(taken[name]):
                     answer = feast.get_historical_features(entity_df=asked, features=refs).to_df()
                 ordered[name] &= bool(answer["row"].is_monotonic_increasing)
                 columns = [f"f{number}" for number in range(features)]
@@ -84,9 +93,9 @@ def benchmark_pit(
                 progress("pit", (turn + 1) / repeats)
     if not (equal["ours"] and ordered["ours"]):
         raise FeatureError("our join does not give the oracle's answer", got="other values", expected="equal values")
-    return _report(
+    return report(
         "pit",
-        {"seconds": _spread(taken["ours"]), "equal_to_oracle": _spread([float(equal["ours"])])},
+        {"seconds": spread(taken["ours"]), "equal_to_oracle": spread([float(equal["ours"])])},
         {
             "feast_duckdb": {
                 "seconds": statistics.median(taken["feast_duckdb"]),
@@ -100,81 +109,12 @@ def benchmark_pit(
     )
 
 
-def benchmark_publish(
-    config: Config, users: int = 10_000, features: int = 60, repeats: int = 3, progress: Progress | None = None
-) -> dict[str, Any]:
-    """Users a second into the online store, and microseconds to read one back, ours and Feast's scalar views.
-
-    Raises
-    ------
-    FeatureError
-        When a value read back is not the value published.
-    """
-    started = time.monotonic()
-    random = np.random.default_rng(config.seed)
-    names = tuple(f"f{number}" for number in range(features))
-    catalogue = "sha256:" + hashlib.sha256(",".join(names).encode()).hexdigest()
-    with _scratch(config) as folder:
-        values = random.normal(size=(1, users, features))
-        path = folder / "snapshot.parquet"
-        _write_history(path, values)
-        ids = list(_ids(users))
-        feast = _feast(folder, "feast", path, features, {"type": "duckdb"})
-        written: dict[str, list[float]] = {"ours": [], "feast_materialize": []}
-        for turn in range(repeats):
-            home = folder / f"ours-{turn}"
-            with _clock(written["ours"]), online.publication(online.path_of(home)) as connection:
-                write_vectors(config, connection, path, names, catalogue)
-            feast = _feast(folder, f"feast-{turn}", path, features, {"type": "duckdb"})
-            with _silence(), _clock(written["feast_materialize"]):
-                feast.materialize(START - timedelta(days=1), START + timedelta(days=1))
-            if progress:
-                progress("publish", (turn + 1) / repeats)
-        reader = online.OnlineReader(online.path_of(home))
-        refs = [f"behaviour:{name}" for name in names]
-
-        def ours(user: str) -> Values:
-            found: Values = online.read_vectors(reader, [user], features, catalogue).values[0]
-            return found
-
-        def stock(user: str) -> Values:
-            answer = feast.get_online_features(features=refs, entity_rows=[{"user_id": user}]).to_dict()
-            return np.array([answer[name][0] for name in names])
-
-        readers = {"ours": ours, "feast_scalar_views": stock}
-        read: dict[str, list[float]] = {name: [] for name in readers}
-        for number in random.integers(users, size=READS):
-            for name, one in readers.items():
-                with _clock(read[name]):
-                    answer = one(ids[number])
-                if not np.array_equal(answer, values[0, number]):
-                    raise FeatureError(f"{name}: another value came back than was published", got=ids[number])
-    rate = {name: [users / seconds for seconds in taken] for name, taken in written.items()}
-    return _report(
-        "publish",
-        {
-            "users_per_second": _spread(rate["ours"]),
-            "read_microseconds": _spread([1e6 * seconds for seconds in read["ours"]]),
-        },
-        {
-            "feast_materialize": {"users_per_second": statistics.median(rate["feast_materialize"])},
-            "feast_scalar_views": {"read_microseconds": 1e6 * statistics.median(read["feast_scalar_views"])},
-        },
-        {
-            "ours_vs_feast_materialize": statistics.median(rate["ours"]) / statistics.median(rate["feast_materialize"]),
-            "ours_vs_feast_read": statistics.median(read["feast_scalar_views"]) / statistics.median(read["ours"]),
-        },
-        {"users": users, "features": features, "repeats": repeats, "reads": READS},
-        started,
-    )
-
-
-def _write_history(path: Path, values: Values) -> None:
+def write_history(path: Path, values: Values) -> None:
     """``values[day, entity, feature]`` as Parquet: one row per entity at each midnight, written an hour later."""
     days, entities, features = values.shape
     as_of = _instants(np.repeat(np.arange(days) * 86_400, entities))
     columns: dict[str, Any] = {
-        "user_id": np.tile(_ids(entities), days),
+        "user_id": np.tile(ids_of(entities), days),
         "as_of": as_of,
         "built_at": as_of + pd.Timedelta(hours=1),
         **{f"f{number}": values[:, :, number].ravel() for number in range(features)},
@@ -185,19 +125,26 @@ def _write_history(path: Path, values: Values) -> None:
     pq.write_table(table, path)
 
 
-def _feast(folder: Path, name: str, path: Path, features: int, offline_store: dict[str, Any]) -> Any:
+def feast_store(
+    folder: Path,
+    name: str,
+    path: Path,
+    features: int,
+    offline_store: dict[str, Any],
+    online_store: dict[str, Any] | None = None,
+) -> Any:
     """A Feast store of its own over one file, its view registered; everything but ``offline_store`` is Feast's."""
     from feast import Entity, FeatureStore, FeatureView, Field, FileSource, RepoConfig, ValueType
     from feast.types import Float64, String
 
     home = folder / name
-    home.mkdir()
+    home.mkdir(exist_ok=True)
     config = RepoConfig(
         project="benchmark",
         provider="local",
         registry={"registry_type": "sql", "path": f"sqlite:///{home / 'registry.db'}"},
         offline_store=offline_store,
-        online_store={"type": "sqlite", "path": str(home / "online.db")},
+        online_store=online_store or {"type": "sqlite", "path": str(home / "online.db")},
         materialization={"pull_latest_features": True, "online_write_batch_size": 10_000},
         entity_key_serialization_version=3,
         repo_path=folder,
@@ -211,12 +158,13 @@ def _feast(folder: Path, name: str, path: Path, features: int, offline_store: di
         source=FileSource(path=str(path), timestamp_field="as_of", created_timestamp_column="built_at"),
     )
     store = FeatureStore(config=config)
-    with _silence():
+    with silence():
         store.apply([user, view])
     return store
 
 
-def _ids(count: int) -> npt.NDArray[np.str_]:
+def ids_of(count: int) -> npt.NDArray[np.str_]:
+    """Names of so many users."""
     return np.array([f"user-{number:06d}" for number in range(count)])
 
 
@@ -225,32 +173,35 @@ def _instants(seconds: npt.NDArray[np.int64]) -> pd.DatetimeIndex:
 
 
 @contextlib.contextmanager
-def _clock(seconds: list[float]) -> Iterator[None]:
+def clock(seconds: list[float]) -> Iterator[None]:
+    """The seconds that the block takes, at the end of the list."""
     started = time.perf_counter()
     yield
     seconds.append(time.perf_counter() - started)
 
 
 @contextlib.contextmanager
-def _silence() -> Iterator[None]:
+def silence() -> Iterator[None]:
+    """Nothing that the block prints is seen."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         yield
 
 
 @contextlib.contextmanager
-def _scratch(config: Config) -> Iterator[Path]:
+def scratch(config: Config) -> Iterator[Path]:
+    """A folder for the block, in the home."""
     (config.home / "tmp").mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="benchmark-", dir=config.home / "tmp") as folder:
         yield Path(folder)
 
 
-def _spread(values: list[float]) -> dict[str, Any]:
+def spread(values: list[float]) -> dict[str, Any]:
     """The median of the runs, and the range of nine tenths of them (all, when they are few)."""
     low, high = np.quantile(values, [0.05, 0.95]) if len(values) >= 20 else (min(values), max(values))
     return {"value": statistics.median(values), "ci": [float(low), float(high)]}
 
 
-def _report(
+def report(
     name: str,
     metrics: dict[str, Any],
     baselines: dict[str, Any],
@@ -258,6 +209,7 @@ def _report(
     settings: dict[str, Any],
     started: float,
 ) -> dict[str, Any]:
+    """The agreed shape of a benchmark."""
     return {
         "benchmark": name,
         "metrics": metrics,

@@ -22,7 +22,7 @@ from configs import load
 from configs.history import COLUMNS, HISTORY_LINES, WIDTH
 from features.asof_store import PACKED_TAG
 from features.catalog import NAMES, USER_FEATURES, digest
-from features.online import HISTORY, HISTORY_VIEW, PROFILE, PROFILE_VIEW, PROJECT, VECTOR, VECTOR_VIEW
+from features.online import HISTORY, PROFILE, PROJECT, VECTOR
 
 __all__ = ["BEHAVIOUR_VIEW", "TTL", "Declarations", "declare"]
 
@@ -61,7 +61,7 @@ def declare(home: Path, models: Iterable[str]) -> Declarations:
         name="user", join_keys=["user_id"], value_type=ValueType.STRING, description="a person, by the one resolved key"
     )
     key = Field(name="user_id", dtype=String)
-    packed = {PACKED_TAG + VECTOR: "|".join([digest(), ",".join(NAMES)])}
+    packed = {PACKED_TAG + VECTOR.feature: "|".join([digest(), ",".join(NAMES)])}
     user_behaviour = FeatureView(
         name=BEHAVIOUR_VIEW,
         entities=[user],
@@ -73,27 +73,27 @@ def declare(home: Path, models: Iterable[str]) -> Declarations:
         tags={"catalogue": digest()},
     )
     user_vector = FeatureView(
-        name=VECTOR_VIEW,
+        name=VECTOR.view,
         entities=[user],
         ttl=TTL,
-        schema=[key, Field(name=VECTOR, dtype=Array(Float64))],
+        schema=[key, Field(name=VECTOR.feature, dtype=Array(Float64))],
         source=_source("user_vectors", home / "features" / "user", packed),
         description="the number of the catalogue, then its features in order; NaN where absent",
         tags={"catalogue": digest()},
     )
     user_profile = FeatureView(
-        name=PROFILE_VIEW,
+        name=PROFILE.view,
         entities=[user],
         ttl=TTL,
-        schema=[key, Field(name=PROFILE, dtype=String)],
+        schema=[key, Field(name=PROFILE.feature, dtype=String)],
         source=_source("user_profiles", home / "features" / "profile"),
         description="lifecycle state, last events, top categories, value: JSON",
     )
     user_history = FeatureView(
-        name=HISTORY_VIEW,
+        name=HISTORY.view,
         entities=[user],
         ttl=TTL,
-        schema=[key, Field(name=HISTORY, dtype=Array(Float64))],
+        schema=[key, Field(name=HISTORY.feature, dtype=Array(Float64))],
         source=_source("user_histories", home / "features" / "history"),
         description=f"the newest {HISTORY_LINES} lines, {WIDTH} numbers each ({', '.join(COLUMNS)}), oldest first",
     )

@@ -54,6 +54,7 @@ class Refresher:
         self.config = config
         self.by_user = ByUser(config)
         self.digest = digest()
+        self.published = online.open_store(config.online_uri)
         self._judge = Judge()
         self._live: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)  # user_id, event_id: event
         self._few: FewUsers | None = None
@@ -184,17 +185,17 @@ class Refresher:
         lists = [np.asarray(one, "<f8").tobytes() for one in rows.history["history"].to_pylist()]
         texts: list[Any] = rows.profile["profile"].to_pylist()
         content = (
-            (online.VECTOR_VIEW, online.VECTOR, user, vectors.pack(matrix, self.digest)),
-            (online.PROFILE_VIEW, online.PROFILE, rows.profile, [vectors.pack_text(text) for text in texts]),
-            (online.HISTORY_VIEW, online.HISTORY, rows.history, [vectors.pack_list(one) for one in lists]),
+            (online.VECTOR, user, vectors.pack(matrix, self.digest)),
+            (online.PROFILE, rows.profile, [vectors.pack_text(text) for text in texts]),
+            (online.HISTORY, rows.history, [vectors.pack_list(one) for one in lists]),
         )
-        with online.publication(online.path_of(self.config.home)) as connection:
-            online.check_publication(connection, self.digest)
-            written = 0
-            for view, feature, table, values in content:
-                ids: list[Any] = table["user_id"].to_pylist()
-                keys = vectors.entity_keys(ids)
-                online.create(connection, online.table_of(view))
-                new = [(key, feature, value, at, made) for key, value in zip(keys, values, strict=True)]
-                written += online.upsert(connection, online.table_of(view), new)
-        return written
+        new = {}
+        for cell, table, values in content:
+            ids: list[Any] = table["user_id"].to_pylist()
+            keys = vectors.entity_keys(ids)
+            new[cell] = [(key, value, at, made) for key, value in zip(keys, values, strict=True)]
+        with self.published.publication() as writer:
+            online.check_publication(writer, self.digest)
+            for cell in new:
+                writer.create(cell.view)
+            return sum(writer.write(new).values())

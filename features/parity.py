@@ -93,9 +93,9 @@ def parity(store: Store, users: int) -> Parity:
     served = store.online(sample)
     offline = _offline(store, sample, [at.item().replace(tzinfo=UTC) for at in served.as_of])
     answer = store.feast().get_online_features(
-        features=[f"{online.VECTOR_VIEW}:{online.VECTOR}"], entity_rows=[{"user_id": one} for one in sample]
+        features=[":".join(online.VECTOR)], entity_rows=[{"user_id": one} for one in sample]
     )
-    through_feast = np.array([vector[1:] for vector in answer.to_dict()[online.VECTOR]])
+    through_feast = np.array([vector[1:] for vector in answer.to_dict()[online.VECTOR.feature]])
     differing = {*_differing(sample, offline, served.values), *_differing(sample, served.values, through_feast)}
     return Parity(len(sample), tuple(sorted(differing)))
 

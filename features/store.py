@@ -5,7 +5,6 @@ Reading online needs neither Feast nor pandas (`features.online` reads the bytes
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from datetime import datetime
@@ -18,7 +17,7 @@ import numpy as np
 from configs import Config, read_yaml
 from configs.errors import FeatureError
 from features import online, snapshots, vectors
-from features.assortment import Assortment, assortment_stamp, load_assortment
+from features.assortment import Assortment, load_assortment
 from features.catalog import NAMES, digest
 from features.decision_row import DecisionRow, read_decision_row
 from features.online import OnlineVectors
@@ -39,7 +38,7 @@ class Store:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.digest = digest()
-        self.reader = online.OnlineReader(online.path_of(config.home))
+        self.published = online.open_store(config.online_uri)
 
     # ── online ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -51,32 +50,37 @@ class Store:
         CatalogueMismatch
             When they were published from another catalogue: never a shuffled column.
         """
-        return online.read_vectors(self.reader, user_ids, len(NAMES), self.digest)
+        return online.read_vectors(self.published, user_ids, len(NAMES), self.digest)
 
     def profiles(self, user_ids: Sequence[str]) -> list[dict[str, Any] | None]:
         """The published profiles of ``user_ids``, in their order; None for the unknown."""
-        keys = vectors.entity_keys(user_ids)
-        rows = self.reader.read(online.table_of(online.PROFILE_VIEW), keys, online.PROFILE)
-        found = {key: json.loads(vectors.unpack_text(value)) for key, _, value, _ in rows}
-        return [found.get(key) for key in keys]
+        rows = self.published.read(vectors.entity_keys(user_ids), (online.PROFILE,))
+        return [None if found is None else vectors.unpack_json(found[0]) for (found,) in rows]
 
     def decision_row(self, user_id: str) -> DecisionRow:
-        """Everything published of one user, in one statement: vector, history and profile of one state of the store.
+        """Everything published of one user, in one question: vector, history and profile of one state of the store.
 
         Raises
         ------
         CatalogueMismatch
             When the vector was published from another catalogue.
         """
-        return read_decision_row(self.reader, user_id, len(NAMES), self.digest)
+        return read_decision_row(self.published, user_id, len(NAMES), self.digest)
 
     def assortment(self) -> Assortment:
         """The published items, and what each store carries, in compact arrays; raises when nothing is published."""
-        return load_assortment(self.reader)
+        return load_assortment(self.published)
 
     def assortment_stamp(self) -> str | None:
         """The `Assortment.stamp` of what is published now: one indexed read; None before the first publication."""
-        return assortment_stamp(self.reader)
+        return self.published.assortment_stamp()
+
+    def is_published(self) -> bool:
+        """Whether anything was ever published; a store that cannot be reached holds nothing."""
+        try:
+            return self.published.last_publication(online.VECTOR.view) is not None
+        except FeatureError:
+            return False
 
     # ── publication ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -89,8 +93,8 @@ class Store:
 
         published = publish(self.config, as_of or periods.now(self.config), progress)
         if published.rows_written:
-            wrote = {online.PROFILE_VIEW: published.profiles, online.HISTORY_VIEW: published.histories}
-            self._tell_feast(published.as_of, [online.VECTOR_VIEW, *(view for view, rows in wrote.items() if rows)])
+            wrote = {online.PROFILE.view: published.profiles, online.HISTORY.view: published.histories}
+            self._tell_feast(published.as_of, [online.VECTOR.view, *(view for view, rows in wrote.items() if rows)])
         return published
 
     # ── Feast ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -105,7 +109,8 @@ class Store:
         home = self.config.home
         home.mkdir(parents=True, exist_ok=True)
         content["registry"] = {**content["registry"], "path": f"sqlite:///{home / 'registry.db'}"}
-        content["online_store"] = {**content["online_store"], "path": str(self.reader.path)}
+        if isinstance(self.published, online.SqliteStore):
+            content["online_store"] = {**content["online_store"], "path": str(self.published.path)}
         content["offline_store"] = {
             **content["offline_store"],
             "known_at": known_at,
@@ -140,7 +145,7 @@ class Store:
         """Register the definitions unless those of this catalogue, and all views of it, are registered."""
         views = {view.name: view for view in self._feast.registry.list_feature_views(online.PROJECT)}
         view = views.get("user_behaviour")
-        if view is None or view.tags.get("catalogue") != self.digest or online.HISTORY_VIEW not in views:
+        if view is None or view.tags.get("catalogue") != self.digest or online.HISTORY.view not in views:
             self.apply()
 
     def historical(

@@ -7,8 +7,10 @@ doubles, so a matrix of users becomes their values in one copy (and back).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +27,7 @@ __all__ = [
     "packed_sql",
     "prefix",
     "unpack",
+    "unpack_json",
     "unpack_list",
     "unpack_one",
     "unpack_text",
@@ -127,11 +130,11 @@ def pack_list(doubles: bytes) -> bytes:
 
 
 def unpack_list(value: bytes) -> npt.NDArray[np.float64]:
-    """The doubles of a serialised ``Array(Float64)``: a view of its bytes."""
-    start = _end_of_varint(value, 1)
+    """The doubles of a serialised ``Array(Float64)``: a view of its bytes; refuses bytes that are none."""
+    start = _content(value, DOUBLE_LIST)
     if start == len(value):
         return np.empty(0)
-    return np.frombuffer(value, "<f8", offset=_end_of_varint(value, start + 1))
+    return np.frombuffer(value, "<f8", offset=_content(value, DOUBLES, start))
 
 
 def unpack_one(value: bytes, features: int, digest: str) -> npt.NDArray[np.float64]:
@@ -179,11 +182,41 @@ def pack_text(text: str) -> bytes:
 
 
 def unpack_text(value: bytes) -> str:
-    """The text of a serialised ``String``."""
-    return value[_end_of_varint(value, 1) :].decode()
+    """The text of a serialised ``String``; refuses bytes that are none."""
+    try:
+        return value[_content(value, STRING) :].decode()
+    except UnicodeDecodeError:
+        raise _no_value(value) from None
 
 
-def _end_of_varint(value: bytes, start: int) -> int:
-    while value[start] & 0x80:
-        start += 1
-    return start + 1
+def unpack_json(value: bytes) -> dict[str, Any]:
+    """The mapping that a serialised ``String`` holds as JSON."""
+    try:
+        content = json.loads(unpack_text(value))
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        raise _no_value(value)
+    return content
+
+
+def _content(value: bytes, tag: bytes, start: int = 0) -> int:
+    """Where the content of the field at ``start`` begins, which must reach to the end of ``value``."""
+    place, length, shift = start + 1, 0, 0
+    if value[start:place] == tag:
+        for byte in value[place : place + 5]:
+            place, length, shift = place + 1, length | (byte & 0x7F) << shift, shift + 7
+            if byte < 0x80:
+                if length == len(value) - place and (tag != DOUBLES or length % 8 == 0):
+                    return place
+                break
+    raise _no_value(value)
+
+
+def _no_value(value: bytes) -> FeatureError:
+    return FeatureError(
+        "the online store holds a value that no publication wrote",
+        got=f"{len(value)} bytes that begin with {value[:8].hex() or 'nothing'}",
+        because="it was cut off, or another program writes there",
+        run="userops features publish",
+    )

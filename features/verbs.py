@@ -160,7 +160,7 @@ def benchmark_pit(json_file: JsonFile = None) -> None:
 
 
 def benchmark_publish(json_file: JsonFile = None) -> None:
-    """Measure publication and the one-user read beside Feast's own."""
-    from features.benchmark_store import benchmark_publish as run
+    """Measure publication and the one-user read beside Feast's own, in SQLite and in Redis."""
+    from features.benchmark_publish import benchmark_publish as run
 
     print_benchmark(run(load()), json_file)

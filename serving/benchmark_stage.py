@@ -69,6 +69,8 @@ def lay_home(source: Path, home: Path) -> None:
     (home / "releases").mkdir(parents=True)
     shutil.copytree(released, home / "releases" / released.name)
     make_current(home / "releases", released.name)
+    if not online.path_of(source).exists():
+        return  # a Redis, which both homes read
     with (
         contextlib.closing(sqlite3.connect(f"{online.path_of(source).as_uri()}?mode=ro", uri=True)) as published,
         contextlib.closing(sqlite3.connect(online.path_of(home))) as copy,

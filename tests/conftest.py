@@ -1,4 +1,4 @@
-"""A home in which the whole way has been walked once, by the commands a user would type; a PostgreSQL server."""
+"""A home in which the whole way has been walked once, by the commands a user would type; PostgreSQL and Redis."""
 
 import dataclasses
 import gc
@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import psycopg
 import pytest
 
 from configs import Config
+from features.redis_server import RedisServer, is_installed, redis_server
 from training.registry import Registry
 
 # LightGBM reads it when it is loaded; `make test` sets it too.
@@ -200,3 +202,44 @@ def server() -> Iterator[str]:
                 running.kill()
                 running.wait()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def redis_program() -> None:
+    """Skips where no ``redis-server`` can be started."""
+    if not is_installed():
+        pytest.skip("Redis is not installed (apt-get install redis-server)")
+
+
+@pytest.fixture(scope="session")
+def redis(redis_program: None) -> Iterator[RedisServer]:
+    """A Redis of our own on a free loopback port, with a password that no error may tell."""
+    with redis_server("p4ssword-of-tests") as server:
+        yield server
+
+
+class OnlineKind:
+    """Which online store the tests of a module run with at the moment."""
+
+    databases = count()
+
+    def __init__(self, redis: RedisServer | None) -> None:
+        self.redis = redis
+
+    def fresh(self, patch: pytest.MonkeyPatch) -> str | None:
+        """From now on homes have an empty store of their own; its address if it is a Redis."""
+        if self.redis is None:
+            patch.delenv("USEROPS_ONLINE", raising=False)
+            return None
+        uri = self.redis.uri(next(OnlineKind.databases))
+        patch.setenv("USEROPS_ONLINE", uri)
+        return uri
+
+
+@pytest.fixture(scope="module", params=["sqlite", "redis"])
+def online_store(request: pytest.FixtureRequest) -> Iterator[OnlineKind]:
+    """The tests of a module that ask for it run twice: with the embedded online store and with a Redis."""
+    kind = OnlineKind(request.getfixturevalue("redis") if request.param == "redis" else None)
+    with pytest.MonkeyPatch.context() as patch:
+        kind.fresh(patch)
+        yield kind

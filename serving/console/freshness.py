@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
+from configs.errors import FeatureError
 from features import online
 from serving.errors.problem import Problem
 
@@ -40,12 +39,8 @@ def freshness(live: Live) -> Freshness:
 
 
 def _published(live: Live) -> datetime | None:
-    path = online.path_of(live.config.home)
-    if not path.exists():  # another store, which keeps no such note
-        return None
     try:
-        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=1.0)) as connection:
-            noted = online.last_publication(connection, online.VECTOR_VIEW)
-    except sqlite3.Error:
+        noted = online.open_store(live.config.online_uri).last_publication(online.VECTOR.view)
+    except (FeatureError, sqlite3.Error):
         return None
     return None if noted is None else datetime.fromtimestamp(int(noted["as_of"]), UTC)

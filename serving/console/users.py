@@ -55,7 +55,7 @@ def _page(
 
 
 def _beginning(asked: Asked, start: str, most: int) -> list[str]:
-    return ids_beginning(online.path_of(asked.live.config.home), start, most)
+    return ids_beginning(online.open_store(asked.live.config.online_uri), start, most)
 
 
 def _cold(asked: Asked, told: Mapping[str, Any]) -> list[tuple[str, str, str]]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from configs.history import unpack
 from features.catalog import NAMES, digest
 from features.everybody import Part, everybody
-from features.online import OnlineReader, path_of
+from features.online import open_store
 from serving.answer import ServedModel, scored_users
 from serving.batch import microseconds, read_batch
 from serving.decision.result import Target
@@ -63,7 +63,7 @@ def build(live: Live, asked: AudienceRequest) -> Audience:
     ids: list[str] = []
     p: list[Floats] = []
     percentile: list[Floats] = []
-    for part in everybody(OnlineReader(path_of(live.config.home)), len(NAMES), digest(), _PART):
+    for part in everybody(open_store(live.config.online_uri), len(NAMES), digest(), _PART):
         scores, percentiles = goal.score(part)
         ids += part.user_ids
         p.append(scores)

@@ -7,8 +7,10 @@ import pytest
 
 from configs import load
 from configs.errors import FeatureError
-from features import benchmark_store
-from features.benchmark_store import benchmark_pit, benchmark_publish
+from features import online
+from features.benchmark_publish import benchmark_publish
+from features.benchmark_store import benchmark_pit
+from features.redis_server import is_installed
 
 SHAPE = {"benchmark", "metrics", "baselines", "ratios", "settings", "versions", "seconds", "peak_mb"}
 
@@ -36,17 +38,18 @@ def test_pit(tmp_path, capsys):
 
 def test_publish(tmp_path, capsys):
     report = benchmark_publish(load(tmp_path), users=50, features=4, repeats=1)
-    check(report, {"ours_vs_feast_materialize", "ours_vs_feast_read"})
+    ratios = {"ours_vs_feast_materialize", "ours_vs_feast_read"}
+    check(report, ratios | {f"redis_{name}" for name in ratios if is_installed()})
     assert capsys.readouterr() == ("", "")
 
 
 def test_a_wrong_value_fails_the_benchmark(tmp_path, monkeypatch):
-    read = benchmark_store.online.read_vectors
+    read = online.read_vectors
 
     def wrong(*arguments):
         served = read(*arguments)
         return type(served)(served.values + 1, served.found, served.as_of)
 
-    monkeypatch.setattr(benchmark_store.online, "read_vectors", wrong)
+    monkeypatch.setattr(online, "read_vectors", wrong)
     with pytest.raises(FeatureError, match="another value came back"):
         benchmark_publish(load(tmp_path), users=20, features=2, repeats=1)

@@ -81,8 +81,15 @@ def shop_of(home, rows, now=NOW):
     return config
 
 
+@pytest.fixture(autouse=True)
+def own_online_store(online_store, request, monkeypatch):
+    """With either store; a test that makes its own home finds nothing published."""
+    if "shop" not in request.fixturenames:
+        online_store.fresh(monkeypatch)
+
+
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory):
+def shop(tmp_path_factory, online_store):
     """A home whose last snapshot is online; no test may ingest into it."""
     config = shop_of(tmp_path_factory.mktemp("home"), history(RANDOM_SEED, 1500))
     build(config, [NOW - DAY], tables=("user", "history"))
@@ -202,7 +209,7 @@ def test_online_after_a_push_equals_a_build_at_that_instant(shop, oracle, events
         )
         for number, (user, kind, before, item, category, order, quantity, amount, channel) in enumerate(pushes)
     ]  # fmt: skip
-    (shop.home / "online.db").unlink(missing_ok=True)
+    Store(shop).published.erase()
     refresher = Refresher(shop)
     users = sorted({one.user_id for one in lines} | {USERS[0]})
     size = -(-len(lines) // turns)
@@ -306,16 +313,13 @@ def test_a_row_never_gives_way_to_an_older_one(shop):
 
 
 def test_nothing_is_written_beside_another_catalogue(shop):
-    with online.publication(online.path_of(shop.home)) as connection:
-        before = online.last_publication(connection, online.VECTOR_VIEW)
-        online.record(connection, online.VECTOR_VIEW, "sha256:" + "f" * 64, 0, 0, 1)
+    store = Store(shop)
+    with store.published.publication() as writer:
+        writer.record(online.VECTOR.view, "sha256:" + "f" * 64, 0, 0, 1)
     with pytest.raises(CatalogueMismatch):
         Refresher(shop).refresh([USERS[0]])
-    with online.publication(online.path_of(shop.home)) as connection:
-        if before is None:
-            connection.execute("DELETE FROM publications")
-        else:
-            online.record(connection, online.VECTOR_VIEW, before["digest"], 0, 0, 1)
+    with store.published.publication() as writer:
+        writer.record(online.VECTOR.view, store.digest, 0, 0, 1)
 
 
 def test_a_home_without_events_begins_with_the_first_one(tmp_path):

@@ -57,8 +57,15 @@ def build_home(home):
     return Store(load(home, now=NOW))
 
 
+@pytest.fixture(autouse=True)
+def own_online_store(online_store, request, monkeypatch):
+    """With either store; a test that makes its own home finds nothing published."""
+    if "store" not in request.fixturenames:
+        online_store.fresh(monkeypatch)
+
+
 @pytest.fixture(scope="module")
-def store(tmp_path_factory):
+def store(tmp_path_factory, online_store):
     """Two snapshots, both published; no test may change it."""
     store = build_home(tmp_path_factory.mktemp("home"))
     store.publish()
@@ -66,7 +73,7 @@ def store(tmp_path_factory):
 
 
 @pytest.fixture
-def quick(tmp_path, monkeypatch):
+def quick(tmp_path, monkeypatch, own_online_store):
     """A store of its own whose publications do not wait for Feast's registry."""
     monkeypatch.setattr(Store, "_tell_feast", lambda *_, **__: None)
     return build_home(tmp_path)
@@ -180,8 +187,8 @@ def test_a_publication_states_what_it_wrote(tmp_path):
     assert published.digest == digest()
     assert progress == [("vectors", 1.0), ("profiles", 1.0)]
     # Feast's users see it as the materialization that it is.
-    for view in (online.VECTOR_VIEW, online.PROFILE_VIEW):
-        assert store.feast().get_feature_view(view).most_recent_end_time == FIRST
+    for cell in (online.VECTOR, online.PROFILE):
+        assert store.feast().get_feature_view(cell.view).most_recent_end_time == FIRST
 
 
 def test_online_equals_the_newest_snapshot(store):
@@ -234,6 +241,26 @@ def test_publication_goes_in_chunks(quick, monkeypatch):
     assert np.array_equal(quick.online(USERS).values, values_of(SECOND), equal_nan=True)
 
 
+def test_all_of_a_user_comes_at_once_whatever_the_tables_hold(quick, monkeypatch):
+    """Histories of some, profiles of others, chunks of several sizes: no turn splits a user."""
+    for column, some in (("history", USERS[::3]), ("profile", USERS[5:])):
+        path = quick.config.home / "features" / column / f"{SECOND:%Y-%m-%dT%H%M%S}Z.parquet"
+        path.parent.mkdir(exist_ok=True)
+        stamps = {name: pa.array([SECOND] * len(some), pa.timestamp("us", "UTC")) for name in ("as_of", "built_at")}
+        content = [[1.0] * 6 if column == "history" else "{}"] * len(some)
+        pq.write_table(pa.table({"user_id": some, **stamps, column: content}), path)
+    monkeypatch.setattr(publish, "CHUNK", 7)
+    monkeypatch.setattr(publish, "_BESIDE", tuple((*one[:4], 2 + place) for place, one in enumerate(publish._BESIDE)))
+    calls, together = [], publish._together
+    monkeypatch.setattr(publish, "_together", lambda columns: calls.extend(turns := list(together(columns))) or turns)
+    quick.publish(SECOND)
+    seen = [{user for part in turn if part is not None for user in part.ids} for turn in calls]
+    assert len(seen) > 10
+    assert sum(len(turn) for turn in seen) == len(set().union(*seen)) == len(USERS)
+    assert quick.profiles(USERS) == [None] * 5 + [{}] * (len(USERS) - 5)
+    assert [quick.decision_row(user).history.size for user in USERS] == [6 * (n % 3 == 0) for n in range(len(USERS))]
+
+
 def test_nothing_at_or_before_the_instant_is_refused(quick):
     with pytest.raises(FeatureError, match="no snapshot of user features") as refusal:
         quick.publish(FIRST - DAY)
@@ -279,14 +306,14 @@ def test_a_reader_of_another_catalogue_gets_no_vector(quick):
 
 
 def test_publishing_a_new_catalogue_leaves_none_of_the_old(quick):
-    table, old = online.table_of(online.VECTOR_VIEW), "sha256:" + "f" * 64
-    with online.publication(quick.reader.path) as connection:
-        online.create(connection, table)
+    old = "sha256:" + "f" * 64
+    with quick.published.publication() as writer:
+        writer.create(online.VECTOR.view)
         packed = vectors.pack(np.ones((2, len(NAMES))), old)
         ids = vectors.entity_keys([USERS[0], "gone"])
-        rows = [(key, online.VECTOR, value, int(NOW.timestamp()), 0) for key, value in zip(ids, packed, strict=True)]
-        online.upsert(connection, table, rows)
-        online.record(connection, online.VECTOR_VIEW, old, 0, 0, 2)
+        rows = [(key, value, int(NOW.timestamp()), 0) for key, value in zip(ids, packed, strict=True)]
+        writer.write({online.VECTOR: rows})
+        writer.record(online.VECTOR.view, old, 0, 0, 2)
     assert quick.publish().skipped_older == 0
     served = quick.online([USERS[0], "gone"])
     assert served.found.tolist() == [True, False]

@@ -27,7 +27,7 @@ HISTORIES = [[float(number) for number in range(2 * WIDTH)], []]
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
+def home(tmp_path_factory, online_store):
     home = tmp_path_factory.mktemp("home")
     stamps = {name: pa.array([AS_OF] * 2, pa.timestamp("us", "UTC")) for name in ("as_of", "built_at")}
     columns = {name: [float(number), None] for number, name in enumerate(NAMES)}
@@ -76,15 +76,12 @@ def test_apply_and_materialize_from_the_command_line(home):
     # What Feast materialised is, to the byte, what we publish.
     store = Store(load(home, now=AS_OF))
     keys = vectors.entity_keys(["a", "b"])
-    table, reader = online.table_of(online.VECTOR_VIEW), online.OnlineReader(online.path_of(home))
-    by_feast = sorted(reader.read(table, keys))
+    by_feast = store.published.read(keys, (online.VECTOR, online.HISTORY))
     expected = np.array([np.arange(len(NAMES), dtype=float), np.full(len(NAMES), np.nan)])
-    assert [value for _, _, value, _ in by_feast] == vectors.pack(expected, digest())
-    lists = sorted(reader.read(online.table_of(online.HISTORY_VIEW), keys))
-    assert [value for _, _, value, _ in lists] == [vectors.pack_list(np.array(one).tobytes()) for one in HISTORIES]
+    assert [vector[0] for vector, _ in by_feast] == vectors.pack(expected, digest())
+    assert [lines[0] for _, lines in by_feast] == [vectors.pack_list(np.array(one).tobytes()) for one in HISTORIES]
     assert store.publish().rows_written == 6
-    assert sorted(reader.read(table, keys)) == by_feast
-    assert sorted(reader.read(online.table_of(online.HISTORY_VIEW), keys)) == lists
+    assert store.published.read(keys, (online.VECTOR, online.HISTORY)) == by_feast
     assert store.profiles(["a"]) == [{}]
     assert store.decision_row("a").history.tolist() == HISTORIES[0]
 

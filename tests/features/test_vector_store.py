@@ -2,6 +2,7 @@
 
 import logging
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import DoubleList, Value
 from feast.types import Array, Float64, String
 
+from configs import load
+from configs.errors import FeatureError
 from features import online, vectors
 from features.vector_store import VectorOnlineStore
 
@@ -18,16 +21,38 @@ DIGEST = "sha256:" + "0123456789abcdef" * 4
 AT = datetime(2024, 3, 1, 5, 6, 7, tzinfo=UTC)
 IDS = ["a", "用户", "", "d" * 300]
 VALUES = np.array([[1.5, np.nan], [0.1, -1e300], [3, 4], [5, 6]])
-TABLE = online.table_of(online.VECTOR_VIEW)
+OURS = "features.vector_store.VectorOnlineStore"
 
 
-def feast(folder, kind):
+@pytest.fixture(autouse=True)
+def own_online_store(online_store, monkeypatch, tmp_path):
+    """With either store, in the home that Feast finds by itself."""
+    monkeypatch.setenv("USEROPS_HOME", str(tmp_path))
+    online_store.fresh(monkeypatch)
+
+
+def opened():
+    return online.open_store(load().online_uri)
+
+
+def stock(folder):
+    """The block of Feast's own store over what is published."""
+    uri = urlsplit(load().online_uri)
+    if uri.scheme == "sqlite":
+        return {"type": "sqlite", "path": str(folder / "online.db")}
+    return {
+        "type": "redis",
+        "connection_string": f"{uri.hostname}:{uri.port},db={uri.path[1:]},password={uri.password}",
+    }
+
+
+def feast(folder, kind=OURS):
     config = RepoConfig(
         project=online.PROJECT,
         provider="local",
         registry={"registry_type": "sql", "path": f"sqlite:///{folder}/registry.db"},
         offline_store={"type": "duckdb"},
-        online_store={"type": kind, "path": str(folder / "online.db")},
+        online_store={"type": OURS} if kind == OURS else stock(folder),
         entity_key_serialization_version=3,
         repo_path=folder,
     )
@@ -39,13 +64,13 @@ def declared(folder):
     source = FileSource(name="nowhere", path=str(folder / "nowhere.parquet"), timestamp_field="as_of")
     key = Field(name="user_id", dtype=String)
     view = FeatureView(
-        name=online.VECTOR_VIEW,
+        name=online.VECTOR.view,
         entities=[user],
         schema=[key, Field(name="vector", dtype=Array(Float64))],
         source=source,
     )
     profile = FeatureView(
-        name=online.PROFILE_VIEW, entities=[user], schema=[key, Field(name="profile", dtype=String)], source=source
+        name=online.PROFILE.view, entities=[user], schema=[key, Field(name="profile", dtype=String)], source=source
     )
     return [user, view, profile]
 
@@ -53,20 +78,19 @@ def declared(folder):
 @pytest.fixture
 def published(tmp_path, caplog):
     with caplog.at_level(logging.ERROR):
-        feast(tmp_path, "features.vector_store.VectorOnlineStore").apply(declared(tmp_path))
+        feast(tmp_path).apply(declared(tmp_path))
     packed, at = vectors.pack(VALUES, DIGEST), int(AT.timestamp())
-    with online.publication(tmp_path / "online.db") as connection:
+    with opened().publication() as writer:
         rows = zip(vectors.entity_keys(IDS), packed, strict=True)
-        online.upsert(connection, TABLE, [(key, "vector", value, at, None) for key, value in rows])
-        texts = [(key, "profile", vectors.pack_text("{}"), at, None) for key in vectors.entity_keys(IDS)]
-        online.upsert(connection, online.table_of(online.PROFILE_VIEW), texts)
+        texts = [(key, vectors.pack_text("{}"), at, None) for key in vectors.entity_keys(IDS)]
+        writer.write({online.VECTOR: [(key, value, at, None) for key, value in rows], online.PROFILE: texts})
     return tmp_path
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "features.vector_store.VectorOnlineStore"])
+@pytest.mark.parametrize("kind", ["stock", OURS])
 def test_stock_get_online_features_reads_what_we_published(published, kind):
     answer = feast(published, kind).get_online_features(
-        features=[f"{online.VECTOR_VIEW}:vector", f"{online.PROFILE_VIEW}:profile"],
+        features=[":".join(online.VECTOR), ":".join(online.PROFILE)],
         entity_rows=[{"user_id": one} for one in [*IDS, "nobody"]],
     )
     found = answer.to_dict()
@@ -80,8 +104,8 @@ def test_instants_are_the_same_in_every_zone(published, monkeypatch):
     """Feast's own SQLite store keeps them in the local time of whoever writes."""
     import time
 
-    store = feast(published, "features.vector_store.VectorOnlineStore")
-    view = store.get_feature_view(online.VECTOR_VIEW)
+    store = feast(published)
+    view = store.get_feature_view(online.VECTOR.view)
     key = EntityKey(join_keys=["user_id"], entity_values=[Value(string_val="a")])
     for zone in ("Asia/Tokyo", "America/New_York", "UTC"):
         monkeypatch.setenv("TZ", zone)
@@ -94,20 +118,20 @@ def test_instants_are_the_same_in_every_zone(published, monkeypatch):
     try:
         write_through_feast(published, [7, 8], (AT + timedelta(hours=1)).replace(tzinfo=None))  # Feast's naive is UTC
     finally:
-        monkeypatch.undo()
+        monkeypatch.setenv("TZ", "UTC")
         time.tzset()
     ((at, _),) = VectorOnlineStore().online_read(store.config, view, [key])
     assert at == AT + timedelta(hours=1)
 
 
 def write_through_feast(folder, value, at, made=None):
-    store = feast(folder, "features.vector_store.VectorOnlineStore")
+    store = feast(folder)
     key = EntityKey(join_keys=["user_id"], entity_values=[Value(string_val="a")])
     vector = Value(double_list_val=DoubleList(val=[vectors.catalogue_number(DIGEST), *value]))
     counted = []
     VectorOnlineStore().online_write_batch(
         store.config,
-        store.get_feature_view(online.VECTOR_VIEW),
+        store.get_feature_view(online.VECTOR.view),
         [(key, {"vector": vector}, at, made)],
         counted.append,
     )
@@ -115,33 +139,59 @@ def write_through_feast(folder, value, at, made=None):
 
 
 def test_what_feast_writes_we_read_and_an_older_row_is_not_written(published):
-    reader = online.OnlineReader(published / "online.db")
+    store = opened()
     write_through_feast(published, [7, 8], AT.replace(tzinfo=None) + timedelta(hours=1))  # Feast's naive means UTC
-    served = online.read_vectors(reader, ["a"], 2, DIGEST)
+    served = online.read_vectors(store, ["a"], 2, DIGEST)
     assert served.values.tolist() == [[7, 8]]
     assert served.as_of[0].item().replace(tzinfo=UTC) == AT + timedelta(hours=1)
     write_through_feast(published, [9, 9], AT, AT)
-    assert online.read_vectors(reader, ["a"], 2, DIGEST).values.tolist() == [[7, 8]]
+    assert online.read_vectors(store, ["a"], 2, DIGEST).values.tolist() == [[7, 8]]
 
 
 def test_a_view_that_is_gone_loses_its_table(published):
-    store = feast(published, "features.vector_store.VectorOnlineStore")
-    view = store.get_feature_view(online.PROFILE_VIEW)
+    store, keys = feast(published), vectors.entity_keys(IDS)
+    view = store.get_feature_view(online.PROFILE.view)
     store.apply([], objects_to_delete=[view], partial=False)
-    with online.publication(published / "online.db") as connection:
-        tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    assert TABLE in tables
-    assert online.table_of(online.PROFILE_VIEW) not in tables
+    assert None not in opened().read(keys, (online.VECTOR,))
+    with pytest.raises(FeatureError, match="nothing is published"):
+        opened().read(keys, (online.PROFILE,))
 
 
-def test_teardown_leaves_no_file(published):
-    feast(published, "features.vector_store.VectorOnlineStore").teardown()
+def test_teardown_leaves_nothing(published):
+    feast(published).teardown()
     assert not list(published.glob("online.db*"))
+    with pytest.raises(FeatureError, match="nothing is published"):
+        opened().read(vectors.entity_keys(IDS), (online.VECTOR,))
+
+
+def test_what_stock_feast_writes_we_read_and_replace(published):
+    """Feast's own store in its own way: whole values, an instant beside them, and nothing about who made them when."""
+    store = feast(published, "stock")
+    view, key = store.get_feature_view(online.VECTOR.view), EntityKey(join_keys=["user_id"])
+    key.entity_values.append(Value(string_val="new"))
+    vector = Value(double_list_val=DoubleList(val=[vectors.catalogue_number(DIGEST), 7.0, 8.0]))
+    provider = store._get_provider()
+    at = AT.replace(tzinfo=None)
+    provider.online_write_batch(store.config, view, [(key, {"vector": vector}, at, None)], None)
+    if isinstance(opened(), online.SqliteStore):
+        return  # Feast's SQLite store keeps local time as text, which ours never does: see the test of zones
+    served = online.read_vectors(opened(), ["new"], 2, DIGEST)
+    assert served.values.tolist() == [[7, 8]]
+    assert served.as_of[0].item() == at
+    packed = vectors.pack(np.full((1, 2), 9.0), DIGEST)[0]
+    with opened().publication() as writer:
+        row = (vectors.entity_keys(["new"])[0], packed)
+        assert writer.write({online.VECTOR: [(*row, int(AT.timestamp()) - 1, None)]}) == {online.VECTOR: 0}
+        assert writer.write({online.VECTOR: [(*row, int(AT.timestamp()), None)]}) == {online.VECTOR: 1}
+
+
+def test_no_password_is_in_feasts_configuration(published):
+    password = urlsplit(load().online_uri).password
+    assert password is None or password not in repr(feast(published).config)
 
 
 def test_a_relative_path_lies_in_the_home(tmp_path, monkeypatch):
     monkeypatch.setenv("USEROPS_HOME", str(tmp_path))
-    config = feast(tmp_path, "features.vector_store.VectorOnlineStore").config
-    config.online_store.path = "online.db"
+    config = feast(tmp_path).config
     assert VectorOnlineStore._get_db_path(config) == str(tmp_path / "online.db")
     assert issubclass(VectorOnlineStore, SqliteOnlineStore)

@@ -437,15 +437,12 @@ def publish(home: Path, users: Published, digest: str) -> None:
     keys = vectors.entity_keys(ids)
     at = [int(instant) for instant in users.as_of.astype("datetime64[s]").astype(np.int64)]
     profile = vectors.pack_text(json.dumps({"lifecycle_state": "at_risk", "last_events": []}))
-    with online.publication(online.path_of(home)) as connection:
-        for view, feature, values in (
-            (online.VECTOR_VIEW, online.VECTOR, vectors.pack(users.values, digest)),
-            (online.PROFILE_VIEW, online.PROFILE, [profile] * len(ids)),
-        ):
-            online.create(connection, online.table_of(view))
-            rows = [(key, feature, value, then, then) for key, value, then in zip(keys, values, at, strict=True)]
-            online.upsert(connection, online.table_of(view), rows)
-        online.record(connection, online.VECTOR_VIEW, digest, max(at), max(at), len(ids))
+    cells = {online.VECTOR: vectors.pack(users.values, digest), online.PROFILE: [profile] * len(ids)}
+    with online.SqliteStore(online.path_of(home)).publication() as writer:
+        for cell, values in cells.items():
+            writer.create(cell.view)
+            writer.write({cell: [(key, one, then, then) for key, one, then in zip(keys, values, at, strict=True)]})
+        writer.record(online.VECTOR.view, digest, max(at), max(at), len(ids))
 
 
 @pytest.fixture(scope="session")

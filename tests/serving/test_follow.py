@@ -164,7 +164,7 @@ def test_errors_are_said_and_tried_again(config, queue, monkeypatch, caplog):
 
 def test_a_publication_at_the_same_time_delays_and_loses_nothing(config, queue):
     with Following(config, queue, drain_every=None):
-        with online.publication(online.path_of(config.home)):
+        with online.open_store(config.online_uri).publication():
             queue.events([cart("a", "u1")], at_us=NOW_US)
             time.sleep(0.3)
             assert not refreshed(queue)

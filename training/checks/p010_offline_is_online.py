@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from features import online, vectors
+from features import vectors
 from features.catalog import NAMES
 from features.fresh import Refresher
 from features.periods import now
@@ -43,7 +43,7 @@ def look(subject: Subject) -> Found:
     live = vectors.unpack(vectors.pack(fresh, store.digest), len(NAMES), store.digest)
     differing = {("live path", user, name) for user, name in _differing(users, _matrix(table, users), live)}
     evidence: dict[str, Any] = {"users": len(users), "as_of": as_of.isoformat(), "published": False}
-    if online.path_of(config.home).exists() and store.online(users).found.any():
+    if store.is_published() and store.online(users).found.any():
         parity = store.parity(USERS)
         evidence |= {"published": True, "published_users": parity.users}
         differing |= {("published", user, name) for user, name in parity.differing}

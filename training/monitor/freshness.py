@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from configs import Config
+from configs.errors import FeatureError
 from features import online, snapshots
 from features.events import span
 from features.periods import now
@@ -51,16 +50,8 @@ def freshness(config: Config) -> Freshness:
 
 
 def _published(config: Config) -> datetime | None:
-    path = online.path_of(config.home)
-    if not path.exists():
-        return None
-    table = online.table_of(online.VECTOR_VIEW)
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
-        try:
-            count = connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
-            middle = connection.execute(
-                f"SELECT event_ts FROM {table} ORDER BY event_ts LIMIT 1 OFFSET ?", (count // 2,)
-            ).fetchone()
-        except sqlite3.OperationalError:
-            return None  # nothing was published yet
-    return None if middle is None else datetime.fromtimestamp(middle[0], UTC)
+    try:
+        middle = online.open_store(config.online_uri).middle(online.VECTOR)
+    except FeatureError:
+        return None  # nothing was published yet
+    return None if middle is None else datetime.fromtimestamp(middle, UTC)

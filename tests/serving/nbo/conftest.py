@@ -164,22 +164,22 @@ def publish(home: Path, shop: Histories, values: np.ndarray) -> None:
     events = [{"event_type": "purchase", "event_at": "2026-11-20T00:00:00Z", "item_id": "tea_0", "category_id": "tea"}]
     profile = vectors.pack_text(json.dumps({"lifecycle_state": "active", "last_events": events}))
     histories = [vectors.pack_list(pack(one).astype("<f8").tobytes()) for one in shop.at(us(AS_OF))]
-    with online.publication(online.path_of(home)) as connection:
-        for view, feature, packed in (
-            (online.VECTOR_VIEW, online.VECTOR, vectors.pack(values, digest())),
-            (online.HISTORY_VIEW, online.HISTORY, histories),
-            (online.PROFILE_VIEW, online.PROFILE, [profile] * len(ids)),
-        ):
-            online.create(connection, online.table_of(view))
-            rows = [(key, feature, value, at, at) for key, value in zip(keys, packed, strict=True)]
-            online.upsert(connection, online.table_of(view), rows)
-        online.record(connection, online.VECTOR_VIEW, digest(), at, at, len(ids))
+    cells = (
+        (online.VECTOR, vectors.pack(values, digest())),
+        (online.HISTORY, histories),
+        (online.PROFILE, [profile] * len(ids)),
+    )
+    with online.SqliteStore(online.path_of(home)).publication() as writer:
+        for cell, packed in cells:
+            writer.create(cell.view)
+            writer.write({cell: [(key, value, at, at) for key, value in zip(keys, packed, strict=True)]})
+        writer.record(online.VECTOR.view, digest(), at, at, len(ids))
         items = [
             (k, item, item.rpartition("_")[0], None, 10.0, 0.4, 0.0 if item == "toys_0" else 5.0, 0, None, None)
             for k, item in enumerate(sorted(ITEMS))
         ]
         stocked = np.array([k for k, row in enumerate(items) if row[2] in ("tea", "soap")], "<i4").tobytes()
-        assortment.write_assortment(connection, assortment.Offered(items, [("s1", stocked, None)]), at)
+        assortment.write_assortment(writer, assortment.Offered(items, [("s1", stocked, None)]), at)
 
 
 @dataclass(frozen=True)

@@ -83,9 +83,9 @@ def test_a_published_vector_that_differs_blocks(published):
     vector[0, NAMES.index("orders_life")] += 1
     reader = published.store.online([user])
     at = int(reader.as_of[0].astype("datetime64[s]").astype(int))
-    with online.publication(online.path_of(published.config.home)) as connection:
+    with online.open_store(published.config.online_uri).publication() as writer:
         key, value = vectors.entity_keys([user])[0], vectors.pack(vector, digest())[0]
-        online.upsert(connection, online.table_of(online.VECTOR_VIEW), [(key, online.VECTOR, value, at, at + 10**9)])
+        writer.write({online.VECTOR: [(key, value, at, at + 10**9)]})
     outcome = look_at(published, CHECK)
     assert outcome.blocks
     assert {name for _, _, name in outcome.evidence["differing"]} == {"orders_life"}

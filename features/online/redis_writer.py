@@ -1,0 +1,124 @@
+"""What a publication does in Redis, while it holds the lock: every step says whose it is, and a lost lock ends it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from features.online import redis_scripts
+from features.online.contract import Assorted, Cell, Row
+from features.online.redis_scripts import ASSORTMENT, EVERYBODY, LOCK, LOCK_MS, SUFFIX, VIEWS, field_of, stamp_of
+
+__all__ = ["RedisWriter"]
+
+USERS = 200  # of one script: Redis answers nobody meanwhile, about a millisecond
+SCRIPTS = 25  # on their way at once
+NONE = (b"", b"", b"0")
+
+
+class RedisWriter:
+    """See `features.online.contract.Writer`."""
+
+    def __init__(self, client: Any, token: str, address: str) -> None:
+        self._client, self._token, self.address = client, token, address
+        self._only: dict[Cell, bytes] = {}
+
+    def create(self, view: str) -> None:
+        """The view is known from now on."""
+        self._client.eval(redis_scripts.NOTE, 2, LOCK, VIEWS, self._token, LOCK_MS, view, "", "1")
+
+    def drop(self, view: str, features: Sequence[str]) -> None:
+        """Its fields go from everybody."""
+        self._sweep([(Cell(view, feature), b"", "") for feature in features])
+        self._client.hdel(VIEWS, view)
+
+    def only(self, cell: Cell, prefix: bytes) -> None:
+        """They stay until they are replaced; whoever misses somebody meanwhile is told why."""
+        self._only[cell] = prefix
+        told = {"digest": "another one, which is being published"}
+        self._client.eval(redis_scripts.NOTE, 2, LOCK, VIEWS, self._token, LOCK_MS, cell.view, json.dumps(told), "")
+
+    def write(self, rows: Mapping[Cell, Sequence[Row]]) -> dict[Cell, int]:
+        """In scripts of `USERS` users, each with all that comes of him."""
+        cells = list(rows)
+        if not any(rows.values()):
+            return dict.fromkeys(cells, 0)
+        spec: list[Any] = [self._token, LOCK_MS, len(cells)]
+        for cell in cells:
+            spec += [*field_of(cell), self._only.get(cell, b"")]
+        written, pipe, waiting = [0] * len(cells), self._client.pipeline(transaction=False), 0
+        for keys, values in _batches([rows[cell] for cell in cells]):
+            pipe.execute_command("EVAL", redis_scripts.WRITE, 1 + len(keys), LOCK, *keys, *spec, *values)
+            waiting += 1
+            if waiting == SCRIPTS:
+                written, waiting = _sum(written, pipe.execute()), 0
+        if waiting:
+            written = _sum(written, pipe.execute())
+        return dict(zip(cells, written, strict=True))
+
+    def drop_older(self, than: Mapping[Cell, int]) -> None:
+        """One walk over everybody for all cells."""
+        self._sweep([(cell, self._only.get(cell, b""), str(event_ts)) for cell, event_ts in than.items()])
+
+    def _sweep(self, cells: Sequence[tuple[Cell, bytes, str]]) -> None:
+        spec: list[Any] = [self._token, LOCK_MS, len(cells)]
+        for cell, prefix, oldest in cells:
+            spec += [*field_of(cell), prefix, oldest]
+        cursor = -1
+        while cursor:
+            cursor, keys = self._client.scan(max(cursor, 0), match=EVERYBODY, count=4 * USERS)
+            pipe = self._client.pipeline(transaction=False)
+            for start in range(0, len(keys), USERS):
+                part = keys[start : start + USERS]
+                pipe.execute_command("EVAL", redis_scripts.SWEEP, 1 + len(part), LOCK, *part, *spec)
+            pipe.execute()
+
+    def record(self, view: str, digest: str, as_of: int, published_at: int, rows: int) -> None:
+        """Note which catalogue's rows this publication wrote."""
+        names = ("view", "digest", "as_of", "published_at", "rows_written")
+        told = json.dumps(dict(zip(names, (view, digest, as_of, published_at, rows), strict=True)))
+        self._client.eval(redis_scripts.NOTE, 2, LOCK, VIEWS, self._token, LOCK_MS, view, told, "")
+
+    def last_publication(self, view: str) -> dict[str, Any] | None:
+        """What was recorded last about a view."""
+        return redis_scripts.record_of(self._client.hget(VIEWS, view))
+
+    def write_assortment(self, assorted: Assorted) -> bool:
+        """Whether it was written; all of it at once."""
+        before = self._client.hget(ASSORTMENT, "as_of")
+        if before is not None and int(before) > assorted[1]:
+            return False
+        fields = [part for field in redis_scripts.packed(assorted).items() for part in field]
+        self._client.eval(redis_scripts.REPLACE, 2, LOCK, ASSORTMENT, self._token, LOCK_MS, *fields)
+        return True
+
+
+def _batches(rows: Sequence[Sequence[Row]]) -> Iterator[tuple[list[bytes], list[bytes]]]:
+    """Keys of Redis and what the script takes of each: three values per cell."""
+    if len(rows) == 1:
+        for start in range(0, len(rows[0]), USERS):
+            part = rows[0][start : start + USERS]
+            yield [row[0] + SUFFIX for row in part], [one for row in part for one in _three(row)]
+        return
+    users: list[tuple[bytes, list[Row | None]]] = []
+    place: dict[bytes, list[Row | None]] = {}
+    for cell, those in enumerate(rows):
+        for row in those:
+            own = place.get(row[0])
+            if own is None or own[cell] is not None:
+                own = place[row[0]] = [None] * len(rows)
+                users.append((row[0], own))
+            own[cell] = row
+    for start in range(0, len(users), USERS):
+        batch = users[start : start + USERS]
+        values = [one for _, own in batch for row in own for one in (NONE if row is None else _three(row))]
+        yield [key + SUFFIX for key, _ in batch], values
+
+
+def _three(row: Row) -> tuple[bytes, bytes, bytes]:
+    return row[1], stamp_of(row[2]), b"%d" % (row[3] or 0)
+
+
+def _sum(written: list[int], replies: Sequence[Sequence[int]]) -> list[int]:
+    return [sum(counts) for counts in zip(written, *replies, strict=True)]
