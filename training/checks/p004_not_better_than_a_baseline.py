@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,9 +29,12 @@ def look(subject: Subject) -> Found:
     order. Proven worse than any baseline, corrected for all of them, and worse at every single origin, blocks: one
     season alone may surprise any model. Better means better than every baseline for certain, so that needs no
     correction. A model must not be behind in AUROC either, nor in the distance of the total from the truth by a
-    quarter. A head that no baseline answers has not passed.
+    quarter. A head that no baseline answers has not passed. Origins that a search of the parameters has seen do not
+    count, as long as there are others.
     """
-    forecasts = subject.forecasts
+    forecasts, old = subject.forecasts, subject.seen
+    if old and len(old) < len(subject.origins):
+        forecasts = replace(forecasts, frame=forecasts.frame[~forecasts.frame["as_of"].isin(old)])
     decides = deciding(subject.model.gate.decides)
     compared = [
         one
@@ -41,7 +45,7 @@ def look(subject: Subject) -> Found:
     second = "bias" if spend else "auroc"
     named = {one["head"] for one in compared}
     alone = [head for head in _heads(subject) if head not in named]
-    evidence: dict[str, Any] = {"not_compared": alone}
+    evidence: dict[str, Any] = {"not_compared": alone, "seen_by_search": [f"{at:%Y-%m-%d}" for at in old]}
     if not compared:
         words = {"en": "No baseline answers any head.", "zh": "没有可比较的基线。"}
         return Found("not_applicable", words, {**evidence, "heads": []})

@@ -25,6 +25,7 @@ from training.forecasts import Forecasts, Recipe, forecasts, kept, known_until, 
 from training.judge import horizons_of
 from training.monitor.reference import chosen
 from training.registry import Registry, Version
+from training.search.touched import seen
 from training.splits import origins_before
 from training.stack import Family, Rows, families, stack
 
@@ -85,6 +86,11 @@ class Subject:
         """Where the procedure is judged, oldest first: the origins of the gate, or those of them that were before."""
         every = past_origins(self.config, self.model, self.model.gate.origins)
         return every if self.thorough else kept(self.config, self.model, self.recipe, every) or every[-1:]
+
+    @property
+    def seen(self) -> list[datetime]:
+        """Those of `origins` whose labels the search of the version's parameters may have known."""
+        return seen(self.meta, self.origins)
 
     @property
     def judged_at(self) -> datetime:

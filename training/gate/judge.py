@@ -15,7 +15,7 @@ from typing import Any
 
 from configs import Config, ModelConfig
 from configs.audit import verify
-from configs.errors import AuditError, GateError, UseropsError
+from configs.errors import AuditError, UseropsError
 from configs.reviews import last_words, missing_approval
 from features.catalog import digest
 from serving.scoring import verified
@@ -23,11 +23,13 @@ from serving.scoring.folder import read_folder
 from training.checks import BLOCKERS, Outcome
 from training.checks.run import run_checks, seal_of, stored_checks
 from training.compare.comparison import Comparison, compare
+from training.forecasts import past_origins
 from training.gate.case import Case, Progress, Reason
 from training.gate.files import own_files
 from training.registry import Registry
+from training.search.touched import touched_until, untouched_count
 
-__all__ = ["Reason", "Verdict", "judge_promotion", "refuse"]
+__all__ = ["Reason", "Verdict", "judge_promotion"]
 
 PARITY, SEVERAL_ORIGINS = "P010", "P008"
 
@@ -71,27 +73,6 @@ def judge_promotion(config: Config, model: ModelConfig, version: str, progress: 
             for reason in look(case)
         ]
         return Verdict(model.name, candidate.version, candidate.run_id, case.before, reasons, case.evidence)
-
-
-def refuse(verdicts: list[Verdict], lang: str = "en") -> GateError:
-    """The error that names every reason of every refused version."""
-    refused = [verdict for verdict in verdicts if not verdict.allowed]
-    colon = "：" if lang == "zh" else ": "
-    lines = [f"{one.model} {one.version}{colon}{_line(reason, lang)}" for one in refused for reason in one.reasons]
-    if lang == "zh":
-        names = "、".join(f"{verdict.model} 第 {verdict.version} 版" for verdict in refused)
-        return GateError("\n  - ".join([f"未能晋级：{names}；没有任何改动", *lines]))
-    names = ", ".join(f"{verdict.model} version {verdict.version}" for verdict in refused)
-    return GateError("\n  - ".join([f"the gate refuses {names}; nothing was promoted", *lines]))
-
-
-def _line(reason: Reason, lang: str) -> str:
-    run, what = reason.run, reason.what.get(lang, reason.what["en"])
-    if reason.code == "approval":  # its sentence says what is there and what is not
-        return f"{what}；请运行：{run}" if lang == "zh" else f"{what}; run: {run}"
-    if lang == "zh":
-        return f"{what}；现为 {reason.got}，应为 {reason.expected}；请运行：{run}"
-    return f"{what}; got {reason.got}, expected {reason.expected}; run: {run}"
 
 
 def _audited(case: Case) -> Iterator[Reason]:
@@ -219,10 +200,22 @@ def _not_worse(case: Case) -> Iterator[Reason]:
     if case.before == case.candidate.version:
         return
     try:
+        origins = untouched_count(case.meta, gate.origins, lambda count: past_origins(case.config, case.model, count))
+        if origins < gate.origins:
+            case.evidence["touched"] = {"until": str(touched_until(case.meta)), "origins_left": origins}
+        if not origins:
+            until = f"{touched_until(case.meta):%Y-%m-%d}"
+            what = "the search of its parameters has seen every origin that the gate judges by"
+            zh, run = (
+                "参数搜索已见过晋级评审所用的全部时点",
+                "userops train {model} --defaults, or wait for newer labels",
+            )
+            yield case.reason("comparison", what, zh, f"labels until {until} used", "an origin after that", run)
+            return
         found = compare(
             *(case.config, case.model, case.before, case.candidate.version),
             progress=lambda message, fraction: case.show(message, 0.5 + 0.5 * fraction),
-            origins=gate.origins,
+            origins=origins,
             in_brief=True,
         )
     except UseropsError as error:

@@ -9,8 +9,9 @@ from configs import Config, model_of
 from configs.audit import Row
 from training.aliases import aliases_of
 from training.gate.journal import Move, carry_out, settle
-from training.gate.judge import Verdict, judge_promotion, refuse
+from training.gate.judge import Verdict, judge_promotion
 from training.gate.mirror import mirror
+from training.gate.refusal import refuse
 from training.registry import CHALLENGER, CHAMPION, Registry
 
 __all__ = ["Promotion", "promote", "trained"]

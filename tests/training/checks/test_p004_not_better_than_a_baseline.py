@@ -159,3 +159,25 @@ def test_nobody_buys_at_all_is_no_comparison(subject):
     frame.loc[frame["as_of"] == frame["as_of"].min(), "y"] = 0.0
     outcome = look_at(subject, CHECK)
     assert outcome.status == "passed", outcome.explanation["en"]
+
+
+def test_what_a_search_has_seen_does_not_count(subject, moved):
+    """Good where the search looked, bad at the one origin that it never saw: the average would have been good."""
+    frame = subject.forecasts.frame
+    last = frame["as_of"] == frame["as_of"].max()
+    frame.loc[last, "p"] = moved(frame.loc[last, "p"], 4.0)
+    assert not look_at(subject, CHECK).blocks
+    subject.meta["training"]["search"] = {"touched_until": subject.origins[-1].isoformat()}
+    outcome = look_at(subject, CHECK)
+    assert outcome.blocks
+    assert outcome.evidence["seen_by_search"] == ["2026-03-30", "2026-04-13"]
+    assert {one["origins"] for one in outcome.evidence["heads"]} == {1}
+    assert "it has seen 2026-03-30, 2026-04-13" in outcome.explanation["en"]
+    assert "偏乐观" in outcome.explanation["zh"]
+
+
+def test_a_search_that_has_seen_every_origin_is_said(subject):
+    subject.meta["training"]["search"] = {"touched_until": "2026-05-31T00:00:00+00:00"}
+    outcome = look_at(subject, CHECK)
+    assert {one["origins"] for one in outcome.evidence["heads"]} == {3}
+    assert "it has seen 2026-03-30, 2026-04-13, 2026-04-27" in outcome.explanation["en"]

@@ -48,3 +48,9 @@ def test_one_origin_is_nothing_to_compare(subject):
     outcome = look_at(subject, CHECK)
     assert outcome.status == "skipped"
     assert "userops backtest churn" in outcome.next_step["en"]
+
+
+def test_origins_that_a_search_has_seen_are_named(subject):
+    assert "search" not in look_at(subject, CHECK).explanation["en"]
+    subject.meta["training"]["search"] = {"touched_until": "2026-04-13T00:00:00+00:00"}
+    assert "it has seen 2026-03-30: what is measured there is too good" in look_at(subject, CHECK).explanation["en"]

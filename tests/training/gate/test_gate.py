@@ -10,6 +10,7 @@ import pytest
 from configs.audit import Entry, append, entries, verify
 from configs.errors import GateError, TrainingError
 from configs.keys import Keys
+from features.periods import as_utc
 from serving.console import sign as console_sign
 from serving.console.asked import Asked
 from serving.console.desk import Desk
@@ -94,10 +95,12 @@ def difference(monkeypatch):
     said = dict.fromkeys(HEADS, 0.0)
 
     def compare(config, model, first, second, progress, origins, in_brief):
-        assert (origins, in_brief) == (model.gate.origins, True)
+        assert (origins, in_brief) == (said.get("origins", model.gate.origins), True)
         if "error" in said:
             raise TrainingError(said["error"])
-        heads = {head: {"log_loss": _pair(value)} for head, value in said.items() if value is not None}
+        heads = {
+            head: {"log_loss": _pair(value)} for head, value in said.items() if head in HEADS and value is not None
+        }
         return Comparison("churn", "probability", {"version": first}, {"version": second}, [], 100, heads, list(HEADS))
 
     monkeypatch.setattr("training.gate.judge.compare", compare)
@@ -482,3 +485,18 @@ def test_a_refusal_reads_well_in_both_languages(judged, config):
         "未能晋级：churn 第 2 版；没有任何改动",
         "  - churn 2：wu 已否决，直到其改为批准：amounts look odd；请运行：userops train churn",
     ]
+
+
+def test_the_comparison_leaves_out_what_a_search_has_seen(judged, config, difference, monkeypatch):
+    days = [as_utc(day) for day in ("2026-03-30", "2026-04-13", "2026-04-27")]
+    monkeypatch.setattr("training.gate.judge.past_origins", lambda config, model, count: days[-count:])
+    for until, left in (("2026-03-30", 3), ("2026-04-01", 2), ("2026-04-27", 1)):
+        _change_meta(config, "2", training={"search": {"touched_until": f"{until}T00:00:00+00:00"}})
+        difference["origins"] = left
+        verdict = judged()
+        assert verdict.allowed
+        assert verdict.evidence.get("touched", {}).get("origins_left", 3) == left
+    _change_meta(config, "2", training={"search": {"touched_until": "2026-05-31T00:00:00+00:00"}})
+    (reason,) = judged().reasons
+    assert reason.what["en"] == "the search of its parameters has seen every origin that the gate judges by"
+    assert reason.got == "labels until 2026-05-31 used"
