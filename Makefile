@@ -7,8 +7,11 @@ export OMP_WAIT_POLICY := passive
 
 PYTHON ?= python3
 BIN := .venv/bin
+SERVICES := $(wildcard tests/features/test_online*.py) tests/features/test_vector_store.py tests/features/test_store.py \
+    tests/features/test_decision_row.py tests/features/test_assortment.py tests/features/test_fresh.py \
+    tests/serving/test_online_down.py tests/serving/log tests/configs/test_audit.py tests/training/gate/test_journal.py
 
-.PHONY: help setup demo serve notebooks test browser test-browser screenshots check lock clean
+.PHONY: help setup demo serve notebooks test services test-services browser test-browser screenshots check lock clean
 
 help:  ## these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  \1\t/' | expand -t 16
@@ -36,6 +39,16 @@ notebooks: setup  ## run all notebooks on the home that `make demo` made; nothin
 
 test: setup  ## all tests, one process per core
 	$(BIN)/python -m pytest -n auto --dist loadfile
+
+services:  ## PostgreSQL and Redis, where root may install them; else says what is missing
+	@if ! ls /usr/lib/postgresql/*/bin/initdb > /dev/null 2>&1 || ! command -v redis-server > /dev/null; then \
+	    if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
+	        apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+	            postgresql redis-server; \
+	    else echo "some tests want PostgreSQL and Redis: apt-get install postgresql redis-server"; fi; fi
+
+test-services: setup services  ## what holds for the embedded stores, held by PostgreSQL and Redis; they are started and ended
+	$(BIN)/python -m pytest -ra $(SERVICES)
 
 browser:  ## Chromium and a Chinese font, where root may install them; else says what is missing
 	@if ! { command -v chromium || command -v chromium-browser || command -v google-chrome; } > /dev/null \
