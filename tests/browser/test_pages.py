@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 NAMES = ("models", "card-churn", "card-interest", "card-repurchase", "card-value", "challenger", "compare", "users",
-         "learned-churn", "learned-interest", "learned-repurchase", "learned-value", "user-churn", "user-interest",
+         "learned-churn", "learned-interest", "learned-repurchase", "learned-value", "user-churn",
          "user-repurchase", "user-value", "decisions", "decision", "replay")  # fmt: skip
 CHARTED = ("card", "learned", "compare", "user-")
 
