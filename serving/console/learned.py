@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 import numpy as np
 
 from serving.console.asked import Asked
+from serving.console.charts import Figure
 from serving.console.charts_learned import bars, curve, letters, pairs, segments
 from serving.console.charts_swarm import beeswarm, dependence
 from serving.console.features_said import FeatureWords
@@ -45,7 +46,8 @@ def page(asked: Asked) -> Page:
     feature = _chosen(asked, "feature", content["features"])
     by = _chosen(asked, "by", [one for one, parts in content["by_segment"].items() if parts])
     partner = None if feature is None else _partner(content, feature)
-    charts = {"swarm": beeswarm(content, said, t), "bars": bars(content, said, t)}
+    charts: dict[str, Figure | None] = dict.fromkeys(("curve", "dependence", "pairs", "segments"))
+    charts |= {"swarm": beeswarm(content, said, t), "bars": bars(content, said, t)}
     if content.get("curve"):
         charts["curve"] = curve(content, t)
     if feature is not None:
@@ -63,6 +65,7 @@ def page(asked: Asked) -> Page:
         "halves": _halves(asked, model, version, head, of_amount),
         "content": content,
         "unit": content["unit"],
+        "of_pairs": (card or {}).get("kind") == "interest",
         "said_of": said,
         "charts": charts,
         "feature": feature,
