@@ -10,7 +10,7 @@ from serving.console.features_said import plain
 
 __all__ = ["Steps", "steps"]
 
-LONGEST, LABEL_PX, ROOM = 52, 15, 0.16
+LONGEST, LABEL_PX, ROOM = 52, 17, 0.16
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def steps(of: Steps, scale: tuple[float, float], columns: tuple[str, str]) -> Fi
         "y": places,
         "base": begins,
         "x": lengths,
-        "width": 0.42,
+        "width": 0.38,
         "text": [f"{value:+.3f}" for value in values],
         "textposition": "outside",
         "textfont": {"size": 12, "color": "#566472"},
