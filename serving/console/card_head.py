@@ -131,5 +131,7 @@ def _parts_chart(t: Words, parts: Sequence[Mapping[str, Any]], decides: str) -> 
 
 
 def _outside(told: Mapping[str, Any] | None) -> bool:
-    ci = told.get("ci") if told else None
-    return told is not None and bool(ci) and not ci[0] <= told["value"] <= ci[1]
+    if not told or not told.get("ci"):
+        return False
+    low, high = told["ci"]
+    return not low <= told["value"] <= high
