@@ -47,7 +47,9 @@ def answer(asked: Asked) -> Response:
         head = asked.need("head")
         if head not in served.model.heads:
             raise Problem(404, "unknown-head", "the model has no such head", expected=list(served.model.heads))
-        batch = asked.live.read([user_id], strict=True)
+        batch = asked.live.read([user_id])
+        if not batch.found[0]:
+            raise Problem(404, "unknown-user", asked.t("users.unknown"), field="id")
         found = ask_again(asked, served, head, batch)
     except Problem as problem:
         return problem.response()

@@ -65,7 +65,7 @@ class Range:
 def range_of(
     feature: str, present: float | None, card: Mapping[str, Any] | None, everybody: Mapping[str, tuple[float, float]]
 ) -> Range:
-    """The catalogue's range; an end that it leaves open is the greatest or least value seen, or this user's own.
+    """The catalogue's range; an end that it leaves open is the last value seen, or this user's own beyond it.
 
     Parameters
     ----------
@@ -77,11 +77,14 @@ def range_of(
     known = CATALOGUE[feature]
     listed = [one for one in (card or {}).get("features", []) if one.get("name") == feature and one.get("seen")]
     seen = tuple(map(float, listed[0]["seen"])) if listed else everybody.get(feature)
-    ends = [*(seen or ()), *([] if present is None else [present])]
-    low = known.low if known.low is not None else min(ends, default=None)
-    high = known.high if known.high is not None else max(ends, default=None)
-    left = min(ends, default=low if low is not None else 0.0)
-    right = max(ends, default=high if high is not None else left + 1.0)
+    own = [] if present is None else [present]
+    if seen is None:  # nothing to go by but the catalogue: what it leaves open stays open
+        left = known.low if known.low is not None else min([0.0, *own])
+        right = known.high if known.high is not None else max([left + 1.0, *(2 * one for one in own)])
+        return Range(known.low, known.high, (left, right), False)
+    left, right = min([seen[0], *own]), max([seen[1], *own])
+    low = known.low if known.low is not None else left
+    high = known.high if known.high is not None else right
     return Range(low, high, (left, right if right > left else left + 1.0), bool(listed))
 
 

@@ -134,7 +134,8 @@ class _Answer:
         if message["type"] == "http.response.start":
             headers = message.get("headers", [])
             media_type = next((value for key, value in headers if key.lower() == b"content-type"), b"")
-            allowed = b"text/html" if self._page else MEDIA_TYPE.encode()
+            # A script of a page asks for JSON.
+            allowed = (MEDIA_TYPE.encode(), *((b"text/html",) if self._page else ()))
             if message["status"] >= 400 and not media_type.startswith(allowed):
                 kept = {key.decode(): value.decode("latin-1") for key, value in headers if key.lower() in _KEPT}
                 self.replaced = from_status(message["status"], kept)
