@@ -52,37 +52,24 @@ STUDENT_TREES = 150
 
 
 def learn_labels(
-    x: Floats,
-    y: Floats,
-    offset: Floats,
-    names: Sequence[str],
-    direction: int,
-    params: Mapping[str, Any],
-    seeds: Sequence[int] = (),
-) -> list[lgb.Booster]:
-    """Boosters of the labels ``y``: by the seed of ``params``, and by each of ``seeds``.
+    x: Floats, y: Floats, offset: Floats, names: Sequence[str], direction: int, params: Mapping[str, Any]
+) -> lgb.Booster:
+    """A booster of the labels ``y``; each row starts from ``offset``, in log-odds, which the booster does not contain.
 
-    Each row starts from ``offset``, in log-odds, which the booster does not contain. ``direction`` is the sign in which
-    the raw score may move with the last column; 0 when it is free. ``params`` are LightGBM's, and ``trees`` in the
-    place of `TREES`.
+    ``direction`` is the sign in which the raw score may move with the last column; 0 when it is free. ``params`` are
+    LightGBM's, and ``trees`` in the place of `TREES`.
     """
     data = lgb.Dataset(x, y, init_score=offset, feature_name=list(names))
-    return _grown(data, _constrained(params, names, direction), int(params.get("trees", TREES)), seeds)
+    return lgb.train(_constrained(params, names, direction), data, num_boost_round=int(params.get("trees", TREES)))
 
 
 def learn_margin(
-    x: Floats,
-    margin: Floats,
-    offset: Floats,
-    names: Sequence[str],
-    direction: int,
-    params: Mapping[str, Any],
-    seeds: Sequence[int] = (),
-) -> list[lgb.Booster]:
-    """Boosters of a teacher's ``margin`` in log-odds, without its ``offset``; constants are left to the calibrator."""
+    x: Floats, margin: Floats, offset: Floats, names: Sequence[str], direction: int, params: Mapping[str, Any]
+) -> lgb.Booster:
+    """A booster of a teacher's ``margin`` in log-odds, without its ``offset``; constants are left to the calibrator."""
     p = np.clip(expit(margin), 1e-6, 1 - 1e-6)
     data = lgb.Dataset(x, p, init_score=offset + float(logit(p.mean())), feature_name=list(names))
-    return _grown(data, _constrained({**params, **STUDENT}, names, direction), STUDENT_TREES, seeds)
+    return lgb.train(_constrained({**params, **STUDENT}, names, direction), data, num_boost_round=STUDENT_TREES)
 
 
 def merge(boosters: Sequence[lgb.Booster], weights: Sequence[float]) -> lgb.Booster:
@@ -115,12 +102,6 @@ def merge(boosters: Sequence[lgb.Booster], weights: Sequence[float]) -> lgb.Boos
 def raw_scores(booster: lgb.Booster, x: Floats) -> Floats:
     """The booster's margins in log-odds."""
     return np.asarray(booster.predict(x, raw_score=True), dtype=np.float64)
-
-
-def _grown(data: lgb.Dataset, params: Mapping[str, Any], trees: int, seeds: Sequence[int]) -> list[lgb.Booster]:
-    """By the parameters' own seed, then by ``seeds``: bins are made once."""
-    own = lgb.train(dict(params), data, num_boost_round=trees)
-    return [own, *(lgb.train({**params, "seed": seed}, data, num_boost_round=trees) for seed in seeds)]
 
 
 def _constrained(params: Mapping[str, Any], names: Sequence[str], direction: int) -> dict[str, Any]:

@@ -26,7 +26,7 @@ def rows():
 def both(rows):
     x, y, margin = rows
     flat = np.zeros(len(y))
-    return learn_labels(x, y, flat, NAMES, 1, PARAMS)[0], learn_margin(x, margin, flat, NAMES, 1, PARAMS)[0]
+    return learn_labels(x, y, flat, NAMES, 1, PARAMS), learn_margin(x, margin, flat, NAMES, 1, PARAMS)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_a_merged_booster_keeps_the_order_of_horizons(rows, direction):
     flat = np.zeros(len(y))
     # A teacher that says the opposite: the constraint holds all the same.
     lessons = ((learn_labels, y), (learn_margin, -margin))
-    pair = [learn(x, goal, flat, NAMES, direction, PARAMS)[0] for learn, goal in lessons]
+    pair = [learn(x, goal, flat, NAMES, direction, PARAMS) for learn, goal in lessons]
     one = merge(pair, WEIGHTS)
     scores = [raw_scores(one, np.column_stack([x[:500, :5], np.full(500, h)])) for h in (7.0, 30.0, 90.0)]
     assert (direction * np.diff(scores, axis=0) >= 0).all()

@@ -1,4 +1,4 @@
-"""How much of a model's reasons is chance: the same fit grown from another seed, asked about the same people."""
+"""How much of a model's reasons is chance: grown again from another seed on other rows, asked about the same people."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["NOT_MEASURED", "TOP", "other_seeds", "stability_of"]
 
 Floats = NDArray[np.float64]
 
-#: Growing the boosters once more is a tenth of a training; more seeds would tell the same more surely.
+#: Each costs some hundredths of a training; more would tell the same more surely.
 AGAIN = 1
 TOP, OF_FEATURES = 3, 10
 

@@ -26,6 +26,7 @@ Floats = NDArray[np.float64]
 # drawing other users changes.
 SIZE: dict[str, Any] = {"trees": 120, "num_leaves": 15, "learning_rate": 0.06, "min_data_in_leaf": 100}
 LEAST_POSITIVES = 30
+AGAIN_ROWS = 20_000
 # A head is right on average; by how much it may be off is measured in so many groups of equal numbers of buyers.
 GROUPS, RESAMPLES = 8, 200
 
@@ -59,7 +60,7 @@ def fit_head(
 ) -> FittedHead:
     """Learn from ``learn``, calibrate on ``later``, whose origin lies after every label that was learned.
 
-    From ``seeds`` the booster is grown again, and left uncalibrated.
+    From each of ``seeds`` the booster is grown again on `AGAIN_ROWS` other rows, and left uncalibrated.
 
     Raises
     ------
@@ -77,9 +78,8 @@ def fit_head(
     params = {**PARAMETERS, **SIZE, **(overrides or {}), "force_row_wise": True}
     # A negative stands for those that were dropped: the booster learns the odds of all pairs.
     weight = np.where(learn.y > 0, 1.0, np.exp(learn.offset))
-    asked = (seed, *seeds)
-    ranker = fit_ranker(learn.x, learn.y > 0, weight, FEATURES, seeds=asked, threads=threads, overrides=params)
-    booster, *others = ranker.boosters
+    ranker = fit_ranker(learn.x, learn.y > 0, weight, FEATURES, seeds=(seed,), threads=threads, overrides=params)
+    booster = ranker.boosters[0]
     raw = np.asarray(booster.predict(later.x, raw_score=True), dtype=np.float64)
     calibrator = _platt(raw, later.y)
     log = {
@@ -91,8 +91,19 @@ def fit_head(
         "slope": calibrator.slope,
         "params": params,
     }
-    again = dict(zip(seeds, others, strict=True))
+    grown = {other: _again(learn, weight, other, threads, params) for other in seeds}
+    again = {other: one for other, one in grown.items() if one is not None}
     return FittedHead(learn.head, booster, calibrator, _interval(raw, calibrator, later, seed), log, again)
+
+
+def _again(learn: Asked, weight: Floats, seed: int, threads: int, params: Mapping[str, Any]) -> lgb.Booster | None:
+    """The booster from another seed, on pairs that the seed draws; None when nobody bought any of them."""
+    some = np.random.default_rng(seed).random(len(learn)) < AGAIN_ROWS / len(learn)
+    x, bought = learn.x[some], learn.y[some] > 0
+    if not bought.any() or bought.all():
+        return None
+    ranker = fit_ranker(x, bought, weight[some], FEATURES, seeds=(seed,), threads=threads, overrides=params)
+    return ranker.boosters[0]
 
 
 def _platt(raw: Floats, y: Floats) -> Sigmoid:
