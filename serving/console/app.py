@@ -179,4 +179,4 @@ def _ours(address: str) -> bool:
         return False
     steps = unquote(parts.path).split("/")
     plain = address.isprintable() and "\\" not in unquote(parts.path) and not parts.scheme and not parts.netloc
-    return plain and parts.path.startswith(f"{PREFIX}/") and not {".", ".."} & set(steps)
+    return plain and address.startswith(f"{PREFIX}/") and not {".", ".."} & set(steps)

@@ -148,4 +148,4 @@ def _wilson(rate: float, rows: float, z: float = 1.959964) -> tuple[float, float
         return 0.0, 1.0
     middle = (rate + z * z / (2 * rows)) / (1 + z * z / rows)
     half = z / (1 + z * z / rows) * math.sqrt(rate * (1 - rate) / rows + z * z / (4 * rows * rows))
-    return min(middle - half, rate), max(middle + half, rate)
+    return max(min(middle - half, rate), 0.0), min(max(middle + half, rate), 1.0)

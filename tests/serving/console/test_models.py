@@ -1,0 +1,85 @@
+"""The page of all models: champion beside challenger, who put it there, what was said of it and of which files."""
+
+from __future__ import annotations
+
+import configs
+from configs.audit import Entry, append
+
+
+def test_every_model_of_the_release_is_there(console):
+    page = console.read("/models")
+    for model in ("churn", "repurchase", "value", "interest"):
+        assert f"/console/models/{model}" in page.hrefs()
+    # Released without a card for reviewers: how to write one.
+    assert "userops report repurchase --version 3" in page.words
+    assert "userops train interest" in page.words
+
+
+def test_champion_and_challenger_stand_side_by_side(console):
+    page = console.read("/models/churn")
+    assert "Champion: Version 3 in force" in page.words
+    assert "Challenger: Version 4 waits" in page.words
+    assert "Promoted by chen" in page.words
+    links = page.hrefs()
+    for path in ("3", "4", "3/learned", "4/learned", "4#sign", "compare?first=3&second=4"):
+        assert f"/console/models/churn/{path}" in links
+
+
+def test_the_measure_that_decides_stands_beside_the_best_baseline(console):
+    page = console.read("/models/churn")
+    assert "log loss (lower is better)" in page.words
+    assert "0.4400 0.4200 – 0.4600 0.4630 RFM regression" in page.words
+    assert "surely better" in page.words
+
+
+def test_what_reviewers_said_and_of_which_files(console, hostile):
+    page = console.read("/models/churn")
+    assert "approved lin" in page.words
+    assert "reads well" in page.words
+    assert "about older files the older files" in page.words
+    assert f"asked {hostile}" in page.words
+    assert "<img src=x" not in page.html
+
+
+def test_checks_are_counted_by_what_came_of_them(console):
+    page = console.read("/models/churn")
+    assert "2 passed" in page.words  # of the champion
+    assert "1 blocking 1 to look at 1 passed 1 not asked" in page.words  # of the challenger
+
+
+def test_in_chinese(console):
+    page = console.read("/models/churn", "zh")
+    for words in ("现行版: 第 3 版 使用中", "候选版: 第 4 版 待定", "批准", "针对旧文件", "确定更好", "1 项阻断"):
+        assert words in page.words
+
+
+def test_promoted_but_not_released_is_said(console):
+    config = configs.load(console.home)
+    before = console.read("/models/churn").words
+    append(config.audit_uri, Entry("wu", "promoted", "churn", "4", "run4", "", {"before": "3"}))
+    try:
+        page = console.read("/models/churn")
+        assert "Version 4 is promoted (wu" in page.words
+        assert "userops release" in page.words
+        assert "Champion: Version 3 in force" in page.words
+        assert "promoted, not released" in console.read("/models/churn/4").words
+    finally:
+        append(config.audit_uri, Entry("wu", "rolled_back", "churn", "3", "run3", "", {"before": "4"}))
+    after = console.read("/models/churn").words
+    assert "is promoted (wu" not in after
+    assert after.count("Promoted by") >= before.count("Promoted by")
+
+
+def test_an_audit_table_that_cannot_be_read_is_said(console, monkeypatch, tmp_path):
+    broken = tmp_path / "audit.db"
+    broken.write_bytes(b"no database" * 100)
+    monkeypatch.setenv("USEROPS_AUDIT", f"sqlite:///{broken}")
+    page = console.read("/models")
+    assert "The audit table cannot be read now" in page.words
+    assert str(tmp_path) not in page.html
+
+
+def test_an_unknown_model_is_not_there(console, seen):
+    answer = console.get("/models/nope", "zh")
+    assert answer.status_code == 404
+    assert "没有名为 nope 的模型" in seen(answer.text).words
