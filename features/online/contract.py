@@ -121,8 +121,9 @@ class OnlineStore(Protocol):
 
 
 def nothing(address: str, got: str | None = None) -> FeatureError:
-    """The refusal to read where nothing was published."""
-    return FeatureError(f"nothing is published in {address}", got=got, run="userops features publish")
+    """The refusal to read where nothing was published; its first line, which strangers are told, names no address."""
+    told = address if got is None else f"{address}: {got}"
+    return FeatureError("nothing is published", got=told, run="userops features publish")
 
 
 def being_written(address: str, got: str) -> FeatureError:

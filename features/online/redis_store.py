@@ -73,7 +73,7 @@ class RedisStore:
             return value, redis_scripts.seconds_of(stamp)
         except ValueError:
             raise FeatureError(
-                f"{self.address} holds a value that no publication wrote",
+                "the online store holds a value that no publication wrote",
                 got="no instant beside it" if stamp is None else "an instant beside it that is none",
                 because="another program writes into this database",
                 run="userops features publish",
@@ -162,7 +162,8 @@ class RedisStore:
             raise self._unreachable(str(error)) from None
 
     def _unreachable(self, got: str) -> FeatureError:
-        return FeatureError(f"{self.address} cannot be read", got=got, because="Redis is down, full or another's")
+        because = "Redis is down, or the database is another program's"
+        return FeatureError("the online store cannot be read", got=f"{self.address}: {got}", because=because)
 
     # ── writing ─────────────────────────────────────────────────────────────────────────────────────────────────
 
