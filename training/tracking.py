@@ -15,7 +15,7 @@ from training.desk.desk import Again, Told, weights_of, write_desk
 from training.desk.sample import Sample
 from training.desk.segments import segments_of
 from training.explain import Scorer, features_of
-from training.model_card import card_markdown, card_page
+from training.model_card import card_markdown
 from training.monitor.reference import FILE as REFERENCE
 from training.pictures import calibration_figure, gain_figure, scores_figure, weights_figure
 from training.registry import Registry
@@ -96,7 +96,6 @@ def log_training(
     }
     for name, figure in drawn.items():
         run.figure(figure, f"plots/{name}.png")
-    run.text(card_page(report, purpose, trained, drawn, heavy), "model_card.html")
     run.text(heavy.to_csv(index=False), "weights.csv")
     write_desk(config, registry, run, model, Told(evaluation, reference, heavy), sample, again)
 
