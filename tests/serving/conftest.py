@@ -431,14 +431,14 @@ class Server:
             raise
 
 
-def publish(home: Path, users: Published, digest: str) -> None:
+def publish(store: online.OnlineStore, users: Published, digest: str) -> None:
     """Lay vectors and profiles where the feature store reads them, as a publication does."""
     ids = [f"u{i}" for i in range(len(users.values))]
     keys = vectors.entity_keys(ids)
     at = [int(instant) for instant in users.as_of.astype("datetime64[s]").astype(np.int64)]
     profile = vectors.pack_text(json.dumps({"lifecycle_state": "at_risk", "last_events": []}))
     cells = {online.VECTOR: vectors.pack(users.values, digest), online.PROFILE: [profile] * len(ids)}
-    with online.SqliteStore(online.path_of(home)).publication() as writer:
+    with store.publication() as writer:
         for cell, values in cells.items():
             writer.create(cell.view)
             writer.write({cell: [(key, one, then, then) for key, one, then in zip(keys, values, at, strict=True)]})
@@ -448,7 +448,13 @@ def publish(home: Path, users: Published, digest: str) -> None:
 @pytest.fixture(scope="session")
 def publish_to() -> Callable[[Path, Published], None]:
     """Publish users into a home folder: (home, users)."""
-    return lambda home, users: publish(home, users, digest_of_catalogue())
+    return lambda home, users: publish(online.SqliteStore(online.path_of(home)), users, digest_of_catalogue())
+
+
+@pytest.fixture(scope="session")
+def publish_into() -> Callable[[online.OnlineStore, Published], None]:
+    """Publish users into a store: (store, users)."""
+    return lambda store, users: publish(store, users, digest_of_catalogue())
 
 
 @pytest.fixture(scope="module")
