@@ -25,6 +25,7 @@ DOORS = {
     "optuna": {"training/search/study.py"},
     "shap": {"training/explain.py"},
     "bentoml": {"serving/service.py"},
+    "redis": {"features/online/redis_store.py"},
     "yaml": {"configs/documents.py"},
 }
 
