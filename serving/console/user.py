@@ -20,6 +20,7 @@ from serving.console.people import cards, happened, head_words, is_id, percentil
 from serving.console.users import nobody
 from serving.errors.problem import Problem
 from serving.schemas import Explain
+from serving.scoring.interest.model import NAME as INTEREST
 from serving.scoring.value.model import ValueModel
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ def _chosen(asked: Asked, told: dict[str, Any]) -> tuple[str, str]:
     """The model and head that are looked at: those asked for, else the first that has an answer."""
     scores = told["scores"]
     model = asked.given.get("model") or next(iter(scores), "")
+    if model == INTEREST and told["interests"] is not None:  # no score of the user: it stands on the page anyway
+        model = next(iter(scores), "")
     if model not in scores:
         raise Problem(404, "unknown-model", asked.t("user.no_model"), expected=sorted(scores), got=model[:80])
     heads = scores[model]["scores"]
@@ -87,6 +90,7 @@ def _rows(asked: Asked, told: dict[str, Any], model: str, head: str) -> list[tup
         card = asked.desk.read(name, version, "card.json")
         lines = [
             {
+                "head": one,
                 "meaning": head_words(asked, card, one),
                 "score": asked_again.said_score(score),
                 "words": probability_words(asked.t, score),
