@@ -125,7 +125,8 @@ def _paired(asked: Asked, metrics: Mapping[str, Any] | None, decides: str, money
                 "tone": VERDICTS.get(verdict, "mute"),
             }
         )
-    return {"rows": rows, "chart": charts.differences(asked.t, rows)} if rows else None
+    decided = next((row["verdict"] for row in rows if row["decides"]), None)
+    return {"rows": rows, "chart": charts.differences(asked.t, rows), "decided": decided} if rows else None
 
 
 def _spanned(one: Any, told: Mapping[str, Any] | None, money: bool) -> str:
