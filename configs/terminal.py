@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -40,8 +40,9 @@ errors = Console(stderr=True, width=WIDTH, emoji=False)
 def writable(file: Path | None) -> Path | None:
     """The file, when it can be written: said before the work, not after."""
     if file is not None:
+        if not file.parent.is_dir():
+            raise typer.BadParameter(f"there is no folder {file.parent}: make it first, with mkdir -p")
         try:
-            file.parent.mkdir(parents=True, exist_ok=True)
             file.open("a").close()
         except OSError as error:
             raise typer.BadParameter(str(error)) from None
@@ -80,11 +81,11 @@ def write_json(file: Path | None, content: object) -> None:
         file.write_text(json.dumps(content, indent=1, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
 
 
-def print_table(title: str, columns: list[str], rows: list[list[object]]) -> None:
-    """A table whose numbers stand right."""
+def print_table(title: str, columns: list[str], rows: list[list[object]], words: Collection[int] = ()) -> None:
+    """A table whose numbers stand right; the first column and those of ``words`` stand left."""
     table = Table(title=title, title_justify="left")
     for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index == 0 else "right")
+        table.add_column(column, justify="left" if index == 0 or index in words else "right")
     for row in rows:
         table.add_row(*(Text(f"{cell:,.4f}" if isinstance(cell, float) else str(cell)) for cell in row))
     console.print(table)

@@ -55,6 +55,7 @@ def test_every_option_ends_with_its_default(words):
         (("train", "foo"), "there is no model 'foo'"),
         (("promote", "foo"), "there is no model 'foo'"),
         (("status", "--json", "/"), "Is a directory"),
+        (("status", "--json", "nowhere/x.json"), "there is no folder nowhere"),
         (("ingest", "nothing", "--data", "nowhere.csv"), "nothing"),
         (("features", "build"), "error: "),
         (("release",), "there is no champion to release"),

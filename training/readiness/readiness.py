@@ -8,7 +8,7 @@ that, the answer is the day on which it will.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -26,10 +26,11 @@ from training.backtest.evaluation import comparable
 from training.evaluate import metrics_of
 from training.forecasts import Forecasts, Recipe, forecasts, kept, past_origins
 from training.labels import MONTH_HORIZON
-from training.readiness.precision import LEAST_OF_A_KIND, Advice, Mean, Z, advise, mean_of
+from training.readiness.precision import Advice, Mean, Z, advise, mean_of
+from training.readiness.words import sentence
 from training.registry import CHAMPION, Registry
 
-__all__ = ["ALL", "Line", "Readiness", "lines_of", "of_training", "readiness", "sentence", "trainable_at"]
+__all__ = ["ALL", "Line", "Readiness", "lines_of", "of_training", "readiness", "trainable_at", "unjudged"]
 
 Floats = NDArray[np.float64]
 Progress = Callable[[str, float], None]
@@ -41,12 +42,16 @@ LEAST_ROWS = 50
 
 @dataclass(frozen=True)
 class Line:
-    """One head in one channel (``all``: in every one); ``until`` is the day from which on more can be said."""
+    """One head in one channel (``all``: in every one); ``until`` is the day from which on more can be said.
+
+    ``unknown_days`` is the horizon of a head that cannot be judged at all: no past day has so many days behind it.
+    """
 
     head: str
     channel: str
     advice: Advice
     until: str | None
+    unknown_days: float | None = None
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,7 @@ def readiness(config: Config, name: str, progress: Progress | None = None, origi
         later = f"{at:%Y-%m-%d}" if at > now(config) else None
         return Readiness(name, _maturity(config, name), [], [], error.what, later)
     lines = lines_of(found, now(config), model.origins.every_days, model.gate.decides)
+    lines += unjudged(model, {line.head for line in lines}, span(config)[0], now(config))
     return Readiness(name, _maturity(config, name), [f"{at:%Y-%m-%d}" for at in chosen], lines)
 
 
@@ -121,6 +127,18 @@ def _borrowed(part: Advice, whole: Advice) -> Advice:
     return replace(part, use="model") if whole.use == "model" and looks_better else part
 
 
+def unjudged(model: ModelConfig, judged: Set[str], first_event: datetime, today: datetime) -> list[Line]:
+    """A line for each head that no past day says anything of: its horizon is longer than what followed."""
+    lines = []
+    for head, definition in model.heads.items():
+        if head not in judged:
+            days = float(definition.get("horizon_days", MONTH_HORIZON))
+            at = _judged_from(model, first_event, days)
+            until = f"{at:%Y-%m-%d}" if at > today else None
+            lines.append(Line(head, ALL, Advice("wait", None, 0, 0, 0), until, days))
+    return lines
+
+
 def trainable_at(model: ModelConfig, first_event: datetime) -> datetime:
     """The first day on which the history is long enough to learn the shortest head and to judge it.
 
@@ -132,52 +150,13 @@ def trainable_at(model: ModelConfig, first_event: datetime) -> datetime:
     '2026-04-27'
     """
     shortest = min(float(head.get("horizon_days", MONTH_HORIZON)) for head in model.heads.values())
+    return _judged_from(model, first_event, shortest)
+
+
+def _judged_from(model: ModelConfig, first_event: datetime, horizon_days: float) -> datetime:
     # The grid of origins hangs on a fixed Monday: one step more than three may pass before the third.
-    days = model.origins.warm_up_days + 3 * model.origins.every_days + shortest
+    days = model.origins.warm_up_days + 3 * model.origins.every_days + horizon_days
     return first_event + timedelta(days=days)
-
-
-def sentence(line: Line) -> dict[str, str]:
-    """What a line means, in ``en`` and ``zh``."""
-    one, best = line.advice, line.advice.baseline or "base rate"
-    then = (f"; more can be said on {line.until}", f"；预计 {line.until} 可再判断") if line.until else ("", "")
-    if one.left_out:
-        then = (
-            f"{then[0]}; judged on {one.rows} rows of {one.origins} origins, {one.left_out} have no baseline",
-            f"{then[1]}；基于{one.origins}个时点的{one.rows}行，另有{one.left_out}行无基线可比",
-        )
-    if one.use == "wait" and min(one.positives, one.rows - one.positives) >= LEAST_OF_A_KIND:
-        return {
-            "en": f"wait: no simple rule could be learned yet with which to compare the model on {one.rows} rows",
-            "zh": f"请等待：尚无法学习任何简单规则，{one.rows} 行预测无从比较",
-        }
-    if one.use == "wait":
-        return {
-            "en": f"wait: {one.positives} of {one.rows} rows are positive, too few to judge by{then[0]}",
-            "zh": f"请等待：{one.rows} 行中仅 {one.positives} 个正例，无法评判{then[1]}",
-        }
-    unit = "" if one.measure == "log_loss" else f" {one.measure}"
-    by = "" if one.better_by is None else f" {one.better_by:+.4f} ± {one.better_half:.4f}{unit}"
-    if one.far_off:
-        return {
-            "en": f"use {best}: the model's total is much further from the truth{then[0]}",
-            "zh": f"使用 {best}：模型的总额偏离明显更大{then[1]}",
-        }
-    if one.use == "model" and one.more is not None:
-        return {
-            "en": f"use the model: surely better for all, here than {best}{by}{then[0]}",
-            "zh": f"使用模型：总体确定更优，此处较 {best}{by}{then[1]}",
-        }
-    if one.use == "model":
-        return {
-            "en": f"use the model: surely better than {best},{by}{then[0]}",
-            "zh": f"使用模型：确定优于 {best}，{by}{then[1]}",
-        }
-    open_ = one.better_by is not None and one.better_by > 0
-    return {
-        "en": f"use {best}: the model is {'not surely' if open_ else 'not'} better,{by}{then[0]}",
-        "zh": f"使用 {best}：模型{'尚不能确定' if open_ else '并未'}优于它，{by}{then[1]}",
-    }
 
 
 def _told(line: Line) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from features.periods import as_utc
 from training.evaluate import metrics_of
 from training.forecasts import Forecasts
 from training.readiness.precision import Z, advise, auroc_half_width, mean_of
-from training.readiness.readiness import lines_of, sentence, trainable_at
+from training.readiness.readiness import Line, lines_of, trainable_at, unjudged
+from training.readiness.words import sentence
 
 T = as_utc("2026-06-01")
 
@@ -45,7 +46,7 @@ def line(*args, **kwargs):
 def test_many_labels_and_a_better_model():
     found = line(3000)
     assert (found.advice.use, found.advice.baseline, found.until) == ("model", "rfm", None)
-    assert "use the model" in sentence(found)["en"]
+    assert sentence(found)["en"].startswith("Use the model. It surely beats rfm (log-loss better by +0.")
 
 
 def test_a_model_that_is_worse_is_not_used_however_many_labels_there_are():
@@ -113,7 +114,7 @@ def test_without_a_baseline_nothing_is_proven():
     alone.frame["baseline.rfm"] = np.nan
     told = lines_of(alone, T, 14)[0]
     assert (told.advice.use, told.until) == ("wait", None)
-    assert "no simple rule could be learned" in sentence(told)["en"]
+    assert "No simple rule could be learned" in sentence(told)["en"]
     assert "无从比较" in sentence(told)["zh"]
 
 
@@ -125,7 +126,7 @@ def test_an_early_origin_without_a_baseline_does_not_hide_that_a_baseline_is_bet
     told = lines_of(both, T, 14)[0]
     assert (told.advice.use, told.advice.baseline) == ("baseline", "rfm")
     assert (told.advice.rows, told.advice.origins, told.advice.left_out) == (3000, 1, 3000)
-    assert "judged on 3000 rows of 1 origins, 3000 have no baseline" in sentence(told)["en"]
+    assert "Judged on 3,000 rows of 1 past day; 3,000 more have no simple rule" in sentence(told)["en"]
 
 
 def amounts(times=1.0, seed=0, n=2000):
@@ -162,3 +163,40 @@ def test_amounts_are_judged_by_order_and_total_and_not_by_the_median():
 def test_every_model_says_when_its_history_will_do():
     for model in load().models.values():
         assert trainable_at(model, T) > T + timedelta(days=model.origins.warm_up_days)
+
+
+def test_a_head_whose_horizon_is_longer_than_what_followed_is_named_with_its_day():
+    model = load().models["value"]
+    lines = unjudged(model, {"spend_30d", "spend_90d"}, as_utc("2026-01-01"), as_utc("2026-11-22"))
+    assert [(one.head, one.channel, one.advice.use, one.unknown_days) for one in lines] == [
+        ("spend_365d", "all", "wait", 365.0)
+    ]
+    assert lines[0].until > "2027-01-01"
+    said = sentence(lines[0])
+    assert said["en"] == (
+        "Wait. No past day has its next 365 days behind it yet, so nothing can be judged. "
+        f"Ask again on {lines[0].until}."
+    )
+    assert said["zh"].startswith("请等待。历史中尚无一个时点已过满 365 天")
+    assert unjudged(model, set(model.heads), as_utc("2026-01-01"), as_utc("2026-11-22")) == []
+    # Long enough, and still nothing: the day is no reason.
+    assert unjudged(model, {"spend_30d", "spend_90d"}, as_utc("2020-01-01"), as_utc("2026-11-22"))[0].until is None
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_every_sentence_holds_one_thought(lang):
+    """At most three short sentences, none with a semicolon that begins another thought."""
+    many = [line(3000), line(5000, known=0.1), line(80, known=0.75, seed=6), line(60, base=-6.0, seed=1)]
+    for one in many:
+        parts = [part for part in sentence(one)[lang].replace("。", ". ").split(". ") if part.strip()]
+        assert len(parts) <= 4
+        assert all(len(part) <= 90 for part in parts), parts
+        assert ";" not in sentence(one)[lang]
+
+
+def test_few_of_the_other_kind_are_few_too():
+    y = np.concatenate([np.ones(197), np.zeros(3)])
+    found = advise(y, np.abs(y - 0.9), np.arange(200), None, 0.9 - y, "rfm", None)
+    told = sentence(Line("p", "all", found, None))
+    assert told["en"] == "Wait. Only 3 of 200 rows are negative: too few to judge by."
+    assert told["zh"] == "请等待。200 行中仅 3 个负例，不足以评判。"
