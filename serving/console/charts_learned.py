@@ -39,8 +39,8 @@ def bars(content: Content, said: FeatureWords, t: Words) -> Figure:
             f"{ARROWS[way]} {100 * bar['share']:.{0 if bar['share'] >= 0.0995 else 1}f} %"
             for bar, way in zip(shown, ways, strict=True)
         ],
-        "textposition": "outside",
-        "cliponaxis": False,
+        "textposition": "auto",
+        "insidetextanchor": "end",
         "customdata": [plain(said.full(bar["feature"])) for bar in shown],
         "hovertemplate": "%{customdata}<br>%{x:.3f} · %{text}<extra></extra>",
     }
@@ -63,7 +63,7 @@ def bars(content: Content, said: FeatureWords, t: Words) -> Figure:
         [trace],
         told,
         yaxis={**categories(labels), "autorange": "reversed"},
-        xaxis={"title": titled(t("learned.mean_abs")), "range": [0, most * 1.4]},
+        xaxis={"range": [0, most * 1.04]},
         margin=MARGIN,
         bargap=0.3,
     )
@@ -107,8 +107,8 @@ def pairs(content: Content, said: FeatureWords, t: Words) -> Figure:
         "y": list(range(len(shown))),
         "marker": {"color": "#6b7c93"},
         "text": [f"{100 * one['share']:.1f} %" for one in shown],
-        "textposition": "outside",
-        "cliponaxis": False,
+        "textposition": "auto",
+        "insidetextanchor": "end",
         "customdata": [plain(one) for one in full[: len(shown)]],
         "hovertemplate": "%{customdata}<br>%{x:.3f} · %{text}<extra></extra>",
     }
@@ -121,7 +121,7 @@ def pairs(content: Content, said: FeatureWords, t: Words) -> Figure:
         [trace],
         table([t("learned.pair"), t("learned.mean_abs"), t("learned.share_of_all")], rows),
         yaxis={**categories(labels), "autorange": "reversed"},
-        xaxis={"title": titled(t("learned.mean_abs")), "range": [0, most * 1.35]},
+        xaxis={"range": [0, most * 1.04]},
         margin=MARGIN,
         bargap=0.35,
     )

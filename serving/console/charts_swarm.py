@@ -84,8 +84,9 @@ def dependence(content: Content, feature: str, partner: str | None, said: Featur
     ]
     notes = []
     if len(absent):
-        note = {"x": beside, "y": 1.0, "yref": "paper", "text": t("learned.absent"), "showarrow": False}
-        notes.append({**note, "font": {"size": 11, "color": SOFT}, "xanchor": "left", "yanchor": "bottom"})
+        note = {"x": beside, "y": 0.02, "yref": "paper", "text": t("learned.absent"), "showarrow": False}
+        beneath = {"textangle": -90, "xanchor": "center", "yanchor": "bottom"}
+        notes.append({**note, **beneath, "font": {"size": 11, "color": SOFT}, "bgcolor": "rgba(255,255,255,0.8)"})
     return figure(
         traces,
         _by_value(values, phi, feature, said, t),
