@@ -13,7 +13,7 @@ import yaml
 CONSOLE = Path(__file__).parents[3] / "serving" / "console"
 PAGES = sorted(path.stem for path in (CONSOLE / "words").glob("*.yaml"))
 KEY = rf"(?:{'|'.join(PAGES)})\.[A-Za-z0-9_.]*"
-FILES = (".html", ".json", ".yaml", ".py", ".js", ".css")
+FILES = (".db", ".html", ".json", ".yaml", ".py", ".js", ".css")
 
 
 @cache
