@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from configs import load
+from datetime import UTC, datetime
+
+from configs import Config, load
 from configs.errors import UseropsError
 from configs.terminal import JsonFile, print_table, write_json
 
@@ -24,6 +26,7 @@ def status(json_file: JsonFile = None) -> None:
         found["events"] = error.what
     snapshots = sorted((config.home / "features" / "user").glob("*.parquet"))
     found["feature snapshots"] = f"{len(snapshots)}, newest {snapshots[-1].stem}" if snapshots else "none"
+    found["online"] = _online(config)
     if (config.home / "mlflow.db").exists():
         registry = Registry(config)
         for model in config.models:
@@ -33,3 +36,17 @@ def status(json_file: JsonFile = None) -> None:
     found["release"] = current.resolve().name if current.exists() else "none"
     print_table("userops", ["", ""], [[key, value] for key, value in found.items()])
     write_json(json_file, found)
+
+
+def _online(config: Config) -> str:
+    """Where the published features are, without a password, and of when."""
+    from features.online import VECTOR, open_store
+
+    store = open_store(config.online_uri)
+    try:
+        last = store.last_publication(VECTOR.view)
+    except UseropsError as error:
+        return f"{store.address}: {error.what}"
+    if last is None:
+        return f"{store.address}: nothing is published"
+    return f"{store.address}, as of {datetime.fromtimestamp(last['as_of'], UTC):%Y-%m-%d %H:%M} UTC"

@@ -36,7 +36,7 @@ class RedisWriter:
     def only(self, cell: Cell, prefix: bytes) -> None:
         """They stay until they are replaced; whoever misses somebody meanwhile is told why."""
         self._only[cell] = prefix
-        told = {"digest": "another one, which is being published"}
+        told = {**(self.last_publication(cell.view) or {}), "digest": "another one, which is being published"}
         self._client.eval(redis_scripts.NOTE, 2, LOCK, VIEWS, self._token, LOCK_MS, cell.view, json.dumps(told), "")
 
     def write(self, rows: Mapping[Cell, Sequence[Row]]) -> dict[Cell, int]:
