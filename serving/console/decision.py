@@ -53,6 +53,7 @@ def page(asked: Asked) -> Page:
         {
             "id": decision_id,
             "row": row,
+            "names": names,
             "record": record,
             "response": response,
             "context": _context(asked, inputs["context"]),

@@ -12,6 +12,7 @@ from serving.console.telling import instant_of, status_said
 from serving.console.words import Words
 from serving.errors.problem import Problem, shown
 from serving.log import Listed, Place
+from serving.nbo.anatomy import names_of
 
 __all__ = ["page"]
 
@@ -29,6 +30,7 @@ def page(asked: Asked) -> Page:
     lines = found[:AT_ONCE]
     title = t("decisions.title_of", user=user_id) if user_id else t("decisions.title")
     here = {"user": user_id} if user_id else {}
+    current = asked.live.pickup.live
     last = lines[-1].place if len(found) > AT_ONCE else None
     return Page(
         "decisions.html",
@@ -37,6 +39,7 @@ def page(asked: Asked) -> Page:
         {
             "user_id": user_id,
             "lines": [_line(asked, one) for one in lines],
+            "names": {} if current is None else names_of(current),
             "later": before is not None,
             "newest": _address(here),
             "older": None if last is None else _address({**here, "before": f"{last.decided_at_us}~{last.decision_id}"}),
