@@ -255,6 +255,7 @@ benchmarks: dict[str, Callable[..., None]] = {
     "uplift": training.verbs_benchmark.benchmark_uplift,
     "explain": serving.verbs.benchmark_explain,
     "serving": serving.verbs.benchmark_serving,
+    "console": serving.verbs.benchmark_console,
 }
 for name, benchmark in benchmarks.items():
     benchmark_app.command(name)(benchmark)

@@ -17,6 +17,7 @@ from configs.terminal import JsonFile, console, print_benchmark, print_table, sh
 from serving.tables import print_answer, print_explained, print_interest, print_offers
 
 __all__ = [
+    "benchmark_console",
     "benchmark_explain",
     "benchmark_serving",
     "decide",
@@ -243,5 +244,14 @@ def benchmark_serving(json_file: JsonFile = None) -> None:
     from serving.benchmark_serving import benchmark_serving as run
 
     with showing("benchmark serving") as show:
+        found = run(load(), show)
+    print_benchmark(found, json_file)
+
+
+def benchmark_console(json_file: JsonFile = None) -> None:
+    """Measure the reviewers' pages over a large home, and what a reviewer who clicks costs those who decide."""
+    from serving.benchmark_console import benchmark_console as run
+
+    with showing("benchmark console") as show:
         found = run(load(), show)
     print_benchmark(found, json_file)
