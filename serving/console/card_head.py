@@ -13,7 +13,7 @@ from serving.console.words import Words
 
 __all__ = ["head_values"]
 
-MANY = 14  # parts of the users that a chart of 320 px can name
+MANY = 9  # parts of the users that a chart of 320 px can name
 
 
 def head_values(asked: Asked, card: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -41,7 +41,8 @@ def head_values(asked: Asked, card: Mapping[str, Any], name: str) -> dict[str, A
         "part_measures": _part_measures(parts, decides),
         "unparted": t.of(unparted),
         "parts_chart": _parts_chart(t, parts, decides),
-        "parts_height": 320 if len(parts) <= MANY else 640,
+        "parts_title": t("card.segments_title", measure=in_words(t, measure(decides))),
+        "parts_height": 320 if len(parts) <= MANY else 480 if len(parts) <= 2 * MANY else 640,
         "ece_note": t("card.ece_note") if _outside(metrics.get("ece")) else "",
         "unjudged": t.of(head.get("judged")) if not metrics else "",
     }
@@ -123,11 +124,8 @@ def _part_measures(parts: Sequence[Mapping[str, Any]], decides: str) -> list[Mea
 
 
 def _parts_chart(t: Words, parts: Sequence[Mapping[str, Any]], decides: str) -> Any:
-    code = decides if any(decides in row.get("metrics", {}) for row in parts) else None
-    if code is None:
-        return None
-    labels = [f"{row['by_words']}: {row['part_words']}" for row in parts]
-    return charts_card.segments(t, parts, labels, code)
+    there = any(decides in row.get("metrics", {}) for row in parts)
+    return charts_card.segments(t, parts, decides) if there else None
 
 
 def _outside(told: Mapping[str, Any] | None) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["BLUE", "GREY", "ORANGE", "RED", "Figure", "figure", "plain", "table", "waterfall"]
+__all__ = ["BLUE", "GREY", "LINE", "ORANGE", "RED", "Figure", "figure", "plain", "table", "waterfall"]
 
 #: ``{"data": [...], "layout": {...}, "table": {...} or None}``
 Figure = dict[str, Any]

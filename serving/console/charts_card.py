@@ -7,14 +7,13 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from serving.console.charts import BLUE, GREY, Figure, figure, plain, table
+from serving.console.charts import BLUE, GREY, LINE, Figure, figure, plain, table
 from serving.console.measures import in_words, measure
 from serving.console.page import number
 from serving.console.words import Words
 
 __all__ = ["calibration", "gain", "scores", "segments"]
 
-DASHES = ("dash", "dot", "dashdot", "longdash", "longdashdot")
 LEGEND = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "xanchor": "left", "font": {"size": 12}}
 
 
@@ -60,9 +59,11 @@ def gain(t: Words, curve: Mapping[str, Sequence[float]], first: str | None) -> F
         {"type": "scatter", "x": [0, 1], "y": [0, 1], "mode": "lines", "name": t("card.chance"), "hoverinfo": "skip",
          "line": {"color": GREY, "width": 1}},
     ]  # fmt: skip
+    # The best baseline is named; the others are there to be seen lying below it, and in the table.
     for place, name in enumerate(names):
-        line = {"color": "#5c6b7a" if place == 0 else GREY, "width": 1.5, "dash": DASHES[place % len(DASHES)]}
-        data.append(_line(share, curve[name], t.or_code("measure.baseline", name), line))
+        line = {"color": "#5c6b7a", "width": 1.5, "dash": "dash"} if place == 0 else {"color": LINE, "width": 1.5}
+        traced = _line(share, curve[name], t.or_code("measure.baseline", name), line)
+        data.insert(1 if place else len(data), traced | {"showlegend": place == 0})
     data.append(_line(share, curve["model"], t("card.model"), {"color": BLUE, "width": 2.5}))
     columns = [t("card.best_scored"), t("card.model"), *(t.or_code("measure.baseline", name) for name in names)]
     rows = [
@@ -97,30 +98,40 @@ def scores(t: Words, spread: Mapping[str, Sequence[float]], money: bool) -> Figu
     return figure(data, told, xaxis=x, yaxis=y, **style)
 
 
-def segments(t: Words, rows: Sequence[Mapping[str, Any]], labels: Sequence[str], code: str) -> Figure:
-    """A measure of each part of the users with its interval, one line each; the page has the table that says more."""
+def segments(t: Words, rows: Sequence[Mapping[str, Any]], code: str) -> Figure:
+    """A measure of each part of the users with its interval, one line each, below what they are parted by.
+
+    The page has the table, which says more.
+    """
     one = measure(code)
-    there = [(row, label) for row, label in zip(rows, labels, strict=True) if code in row.get("metrics", {})]
-    values = [row["metrics"][code]["value"] for row, _ in there]
-    spans = [row["metrics"][code].get("ci") or [value, value] for (row, _), value in zip(there, values, strict=True)]
-    places = list(range(len(there)))
-    words = [label for _, label in there]
+    values: list[float] = []
+    spans: list[Sequence[float]] = []
+    places: list[int] = []
+    ticks: list[str] = []
+    before = None
+    for row in rows:
+        if code not in row.get("metrics", {}):
+            continue
+        if row["by"] != before:
+            before = row["by"]
+            ticks.append(f"<b>{plain(row['by_words'])}</b>")
+        told = row["metrics"][code]
+        places.append(len(ticks))
+        ticks.append(plain(row["part_words"]))
+        values.append(told["value"])
+        spans.append(told.get("ci") or (told["value"], told["value"]))
     data = [
-        {"type": "scatter", "mode": "markers", "x": values, "y": places, "customdata": [plain(word) for word in words],
+        {"type": "scatter", "mode": "markers", "x": values, "y": places, "customdata": [ticks[k] for k in places],
          "hovertemplate": "%{customdata}<br>%{x}<extra></extra>",
          "marker": {"color": BLUE, "size": 9},
          "error_x": {"array": [high - value for (_, high), value in zip(spans, values, strict=True)],
                      "arrayminus": [value - low for (low, _), value in zip(spans, values, strict=True)],
                      "symmetric": False, "color": BLUE, "thickness": 1.5, "width": 0}}
     ]  # fmt: skip
-    ticks = {
-        "tickvals": places,
-        "ticktext": [plain(word) for word in words],
-        "range": [len(places) - 0.4, -0.6],
-        "showgrid": False,
-        "zeroline": False,
-    }
-    return figure(data, None, yaxis=ticks, xaxis={"title": {"text": in_words(t, one)}}, margin=_margin())
+    y = {"tickvals": list(range(len(ticks))), "ticktext": ticks, "range": [len(ticks) - 0.4, -0.6]}
+    y |= {"showgrid": False, "zeroline": False}
+    x = {"title": {"text": in_words(t, one)}, "nticks": 6, "tickangle": 0}
+    return figure(data, None, yaxis=y, xaxis=x, margin=_margin())
 
 
 def _line(share: Sequence[float], caught: Sequence[float], name: str, line: Mapping[str, Any]) -> dict[str, Any]:
