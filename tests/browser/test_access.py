@@ -18,7 +18,8 @@ LOOK = """
     landmarks: ["header", "nav", "main", "footer"].map((name) => all(name).length),
     unnamed: all("a, button, input:not([type=hidden]), select, textarea, [role=img]").filter((one) => !named(one))
       .map((one) => one.outerHTML.slice(0, 120)),
-    untold: all("[data-figure]").filter((one) => !one.closest("figure").querySelector("table")).map((one) => one.id),
+    untold: all("[data-figure]").filter((one) => !one.closest("figure").querySelector("table")
+      && !one.closest("section")?.querySelector("table")).map((one) => one.dataset.figure),
     headless: all("table").filter((one) => !one.querySelector("th")).map((one) => one.outerHTML.slice(0, 120)),
     twice: ids.filter((id, place) => ids.indexOf(id) !== place),
     pictures: all("img:not([alt])").length,
