@@ -32,6 +32,7 @@ from training.evaluate import calibration_curve
 from training.forecasts import known_until, past_origins
 from training.registry import CHALLENGER, CHAMPION, Registry, Version
 from training.resample import Interval
+from training.search.touched import note_of
 from training.unnamed import unnamed
 
 __all__ = ["BASELINE", "Comparison", "compare"]
@@ -177,7 +178,10 @@ def compare(
             len(rows),
             heads,
             served,
-            notes=_notes(rows, kept, told),
+            notes=[
+                *_notes(rows, kept, told),
+                *(note for side in sides if (note := _searched(side, asked)) is not None),
+            ],
             **more,
         )
 
@@ -205,6 +209,13 @@ def _part(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
     users = np.sort(rows["user_id"].unique())
     drawn = np.random.default_rng(seed).random(len(users)) < MOST_ROWS / len(rows)
     return rows[rows["user_id"].isin(users[drawn])]
+
+
+def _searched(side: Side, origins: Sequence[datetime]) -> dict[str, str] | None:
+    """Whether the search of a version's parameters has seen some of the origins, and so flatters it."""
+    note = note_of(side.meta, origins)
+    number = side.version.version
+    return note and {"en": f"Version {number}: {note['en']}", "zh": f"第 {number} 版：{note['zh']}"}
 
 
 def _notes(rows: pd.DataFrame, kept: pd.DataFrame, first: dict[str, Any]) -> list[dict[str, str]]:

@@ -22,7 +22,7 @@ def settings(config, lightgbm):
     """The configuration with two heads of churn and few trees, so that tests need not wait."""
     churn = config.models["churn"]
     heads = {head: churn.heads[head] for head in HEADS}
-    origins = replace(churn.origins, every_days=28, most=4)
+    origins = replace(churn.origins, every_days=28, most=3)
     return replace(config, threads=1, models={"churn": replace(churn, heads=heads, origins=origins, lightgbm=lightgbm)})
 
 
@@ -31,7 +31,7 @@ def twice(tmp_path_factory):
     """The configuration of the second training, and both reports."""
     home = tmp_path_factory.mktemp("desk")
     config = load(home, END)
-    ingest(config, "shop", simulate(home / "shop", Shop(users=700, days=260, end=END)))
+    ingest(config, "shop", simulate(home / "shop", Shop(users=450, days=240, end=END)))
     reports = []
     for number, one in enumerate(SETTINGS, start=1):
         reports.append(train(settings(config, one), "churn"))
