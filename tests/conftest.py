@@ -57,10 +57,28 @@ def pytest_configure(config: pytest.Config) -> None:
     config.option.loadscopereorder = False
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Files that look at the home that is walked go to one process: walking takes minutes."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return LONG[0] if file.startswith("tests/browser/") else file
+
+    return Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The long files first; everything else stays in its place."""
     rank = {name: place for place, name in enumerate(LONG)}
-    items.sort(key=lambda item: rank.get(item.nodeid.partition("::")[0], len(rank)))
+
+    def place_of(item: pytest.Item) -> float:
+        file = item.nodeid.partition("::")[0]
+        return 0.5 if file.startswith("tests/browser/") else rank.get(file, len(rank))
+
+    items.sort(key=place_of)
 
 
 def pytest_collection_finish() -> None:

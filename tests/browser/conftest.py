@@ -225,7 +225,7 @@ def window(browser: Browser, desk: Desk) -> Iterator[Callable[..., Visit]]:
         locale = {"en": "en-GB", "zh": "zh-CN"}[lang]
         viewport = {"width": width, "height": height}
         context = browser.new_context(locale=locale, viewport=viewport, timezone_id="UTC", **how)
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(60_000)
         page = context.new_page()
         visit = Visit(context, page, url or desk.url)
         page.on("console", lambda message: _heard(visit, message))
