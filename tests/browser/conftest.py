@@ -114,7 +114,7 @@ def home(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         # As if it had been trained a week before: a version that says something else.
         userops(home, now - timedelta(days=7), "train", "churn")
     if not (home / "desk" / "churn" / "1" / "checks.json").exists():
-        userops(home, now, "check", "churn@champion")
+        userops(home, now, "check", "churn", "champion", check=False)  # 4 where a blocker fires
     return home, now
 
 
