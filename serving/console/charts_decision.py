@@ -14,6 +14,7 @@ from serving.nbo.anatomy import Step
 __all__ = ["candidates", "factors", "funnel", "pushes"]
 
 MOST_BARS, MOST_PUSHES = 20, 10
+LONGEST, ROOM = 26, 1.3
 
 
 def factors(t: Words, named: Sequence[tuple[str, Step]]) -> Figure:
@@ -31,7 +32,7 @@ def candidates(t: Words, priced: Sequence[tuple[str, float]], ranks: Mapping[str
     best = sorted(priced, key=lambda one: (-one[1], one[0]))
     # What the dice showed is in the picture however low it stands.
     kept = [one for place, one in enumerate(best) if place < MOST_BARS or one[0] in ranks]
-    labels, values = [plain(name) for name, _ in kept], [value for _, value in kept]
+    labels, values = [plain(_short(name)) for name, _ in kept], [value for _, value in kept]
     colours = [BLUE if name in ranks else GREY for name, _ in kept]
     texts = [f"{value:.3f}" + (f"  #{ranks[name]}" if name in ranks else "") for name, value in kept]
     said = table(
@@ -69,6 +70,10 @@ def height(bars: int) -> int:
     return next((size for size in (160, 240, 320, 480) if bars * 24 + 60 <= size), 640)
 
 
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
+
+
 def _bars(
     labels: Sequence[str], values: Sequence[float], colours: Sequence[str], texts: Sequence[str]
 ) -> dict[str, Any]:
@@ -97,5 +102,5 @@ def _lying(trace: dict[str, Any], said: dict[str, Any], title: str) -> Figure:
         "showgrid": False,
     }
     ticks["zeroline"] = False
-    across = {"title": {"text": title}, "range": [min(0.0, *trace["x"]), 1.18 * most or 1.0], "rangemode": "tozero"}
+    across = {"title": {"text": title}, "range": [min(0.0, *trace["x"]), ROOM * most or 1.0], "rangemode": "tozero"}
     return figure([trace], said, yaxis=ticks, xaxis=across)
