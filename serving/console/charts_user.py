@@ -112,10 +112,14 @@ def shares(t: Words, one: Waterfall) -> Figure:
         for place, label in enumerate(labels)
     ]
     # Room at both ends for the numbers outside of the bars.
-    steps, at = [one.base, one.raw, 0.0], one.base
+    steps, at = [one.base, one.raw], one.base
     for _, value in bars:
         at += value
         steps.append(at)
+    # Zero is shown unless the whole way lies far from it, as that of a logarithm does.
+    span = max(steps) - min(steps)
+    if min(map(abs, steps)) < 3 * span or not span:
+        steps.append(0.0)
     room = 0.2 * (max(steps) - min(steps) or 1.0)
     return figure(
         [trace],
@@ -188,7 +192,7 @@ def _written(score: float | None) -> str:
     return "–" if score is None else f"{score:.4f}" if score < 1 else f"{score:,.2f}"
 
 
-def _short(label: str, columns: int = 66) -> str:
+def _short(label: str, columns: int = 48) -> str:
     """The beginning of a label that is too wide for a line; a Chinese character counts double."""
     wide = 0
     for place, character in enumerate(label):

@@ -200,6 +200,8 @@ def _field(asked: Asked, speaker: Speaker, name: str, span: Any) -> dict[str, An
         "at": low if value is None else value,
         "given": asked.given.get(f"w.{name}", "").strip()[:40],
         "placeholder": "" if value is None else f"{value:.4g}",
+        "least": span.low,
+        "most": span.high,
         "low": low,
         "high": high,
         "step": 1 if whole else (high - low) / 200 or 0.01,

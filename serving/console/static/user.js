@@ -7,6 +7,8 @@
   const slider = (name) => form.querySelector(`[data-slider="${CSS.escape(name)}"]`);
   let waiting = 0, asked = 0;
   async function ask() {
+    const wrong = [...form.elements].find((one) => !one.validity.valid);
+    if (wrong) return say("hint", wrong.validationMessage);
     const mine = ++asked;
     const query = new URLSearchParams();
     for (const [name, value] of new FormData(form)) if (value !== "" && name !== "add") query.set(name, value);
