@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import socket
 import subprocess
 import sys
@@ -149,9 +150,16 @@ def _live(config: Config) -> Iterator[Live]:
     from serving.errors.problem import Problem
     from serving.live import Live
 
+    # What a worker logs of a release that it refuses is the error of this command: once is enough.
+    logging.getLogger("bentoml.userops").addHandler(logging.NullHandler())
     live = Live(config, Store)
     try:
         live.pickup.start()
+        if live.pickup.live is None and live.pickup.refusal is not None:
+            what = live.pickup.refusal.splitlines()[0]
+            raise UseropsError(
+                f"no release can be served: {what}", run="userops train && userops promote && userops release"
+            )
         yield live
     except Problem as problem:
         raise UseropsError(problem.detail, got=problem.got, expected=problem.expected, run="userops status") from None

@@ -68,6 +68,18 @@ def test_mistakes_end_with_a_sentence_and_no_traceback(tmp_path, words, said):
     assert "Traceback" not in done.stderr
 
 
+def test_a_missing_release_is_said_once(tmp_path):
+    for words in (
+        ("score", "churn", "u1"),
+        ("explain", "u1"),
+        ("decide", "u1", "--channel", "app", "--placement", "home"),
+    ):
+        done = run(tmp_path, *words)
+        assert done.returncode == 1, done.stderr
+        assert done.stderr.count("there is no release yet") == 1, done.stderr
+        assert "run: userops train && userops promote && userops release" in done.stderr
+
+
 def test_identities_are_learned_from_a_file(tmp_path):
     (tmp_path / "ids.csv").write_text("namespace,id,user_id\nwechat,007,u1\nphone,138,u1\n", encoding="utf-8")
     done = run(tmp_path, "identify", str(tmp_path / "ids.csv"))

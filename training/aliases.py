@@ -14,7 +14,7 @@ from pathlib import Path
 
 from configs import Config
 from configs.errors import RegistryError
-from training.registry import CHALLENGER, CHAMPION, PREVIOUS, Registry
+from training.registry import CHALLENGER, CHAMPION, PREVIOUS, Registry, no_version
 
 __all__ = ["WORKSPACE", "Moves", "Pointed", "aliases_of", "move", "registered", "run_of", "table"]
 
@@ -95,7 +95,9 @@ def _run(connection: sqlite3.Connection, model: str, version: str) -> str:
     query = "SELECT run_id FROM model_versions WHERE workspace = ? AND name = ? AND version = ?"
     found = connection.execute(query, (WORKSPACE, model, int(version))).fetchone()
     if found is None:
-        raise RegistryError(f"{model} has no version {version!r}", run=f"userops train {model}")
+        there = "SELECT version FROM model_versions WHERE workspace = ? AND name = ? ORDER BY version"
+        numbers = [str(row[0]) for row in connection.execute(there, (WORKSPACE, model))]
+        raise no_version(model, version, numbers)
     return str(found[0])
 
 

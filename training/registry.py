@@ -12,7 +12,7 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -28,10 +28,12 @@ if TYPE_CHECKING:
     from serving.scoring.interest.model import InterestModel
     from serving.scoring.model import Model
 
-__all__ = ["CHALLENGER", "CHAMPION", "PREVIOUS", "Registry", "Run", "Version", "tagged"]
+__all__ = ["CHALLENGER", "CHAMPION", "PREVIOUS", "Registry", "Run", "Version", "no_version", "tagged"]
 
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+
+MOST_TOLD = 10  # numbers of versions in an error
 
 _GIVEN: ContextVar[Mapping[str, str] | None] = ContextVar("tags", default=None)
 
@@ -164,11 +166,7 @@ class Registry:
                 else self._client.get_model_version_by_alias(_checked(model), name)
             )
         except MlflowException:
-            raise RegistryError(
-                f"{model} has no version {name!r}",
-                because="it was not trained or not promoted yet",
-                run=f"userops train {model} && userops promote {model}",
-            ) from None
+            raise no_version(model, name, self._numbers(model)) from None
         run_id = str(found.run_id)
         metrics = self._client.get_run(run_id).data.metrics
         return Version(
@@ -181,6 +179,10 @@ class Registry:
             tags=dict(found.tags),
             metrics=dict(metrics),
         )
+
+    def _numbers(self, model: str) -> list[str]:
+        found = self._client.search_model_versions(f"name = '{_checked(model)}'")
+        return [str(number) for number in sorted(int(one.version) for one in found)]
 
     def folder(self, model: str, name: str, target: Path) -> Path:
         """Copy the files of a version to ``target`` and return it."""
@@ -237,6 +239,28 @@ class Registry:
             return self.version(model, alias).version
         except RegistryError:
             return None
+
+
+def no_version(model: str, name: str, numbers: Sequence[str]) -> RegistryError:
+    """The error about a version that there is not, which says which ones there are.
+
+    Examples
+    --------
+    >>> print(no_version("churn", "7", ["1", "2"]))
+    churn has no version '7'
+      got: 7
+      expected: version 1 or 2, or an alias such as challenger
+      run: userops status
+    """
+    what = f"{model} has no version {name!r}"
+    if not numbers:
+        return RegistryError(what, because="it was never trained", run=f"userops train {model}")
+    known = numbers if len(numbers) <= MOST_TOLD else ["...", *numbers[-MOST_TOLD:]]
+    if name == CHAMPION:
+        told = f"version {', '.join(known)}, one of which may become champion"
+        return RegistryError(what, expected=told, because="none was promoted yet", run=f"userops promote {model}")
+    told = f"version {', '.join(known[:-1])} or {known[-1]}" if len(known) > 1 else f"version {known[0]}"
+    return RegistryError(what, got=name, expected=f"{told}, or an alias such as challenger", run="userops status")
 
 
 def _origin(user: str) -> dict[str, str]:

@@ -7,7 +7,7 @@ import pytest
 
 from configs.account import account
 from configs.audit import entries
-from configs.errors import GateError
+from configs.errors import GateError, RegistryError
 from configs.reviews import LONGEST_COMMENT, last_words, missing_approval
 from training.aliases import move
 from training.gate.sign import rejected_champion, sign
@@ -72,3 +72,19 @@ def test_a_champion_that_is_rejected_is_named_with_the_way_out(config):
     assert "userops rollback churn" in said
     sign(config, "churn", "2", "approved", "")
     assert rejected_champion(config, "churn") is None
+
+
+def test_a_version_that_there_is_not_is_told_beside_those_there_are(config):
+    with pytest.raises(RegistryError) as told:
+        sign(config, "churn", "7", "approved", "")
+    assert told.value.expected == "version 1, 2 or 3, or an alias such as challenger"
+    assert told.value.run == "userops status"
+    with pytest.raises(RegistryError) as told:
+        sign(config, "churn", "champion", "approved", "")
+    assert told.value.run == "userops promote churn"
+    with pytest.raises(RegistryError) as told:
+        sign(config, "value", "1", "approved", "")
+    assert told.value.run == "userops train value"
+    with pytest.raises(RegistryError) as told:
+        move(config, {"churn": {"champion": "7"}})
+    assert told.value.expected == "version 1, 2 or 3, or an alias such as challenger"
