@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import lightgbm as lgb
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,6 +23,7 @@ from serving.scoring.interest.features import featurise
 from serving.scoring.interest.model import FEATURES, HEADS, InterestModel, as_head, write_interest
 from serving.scoring.interest.names import Names
 from serving.scoring.interest.needs import Need, Needs
+from training.explain import explanation, interactions
 from training.interest.statistics import item_statistics
 
 DAY = 86_400_000_000
@@ -384,3 +386,12 @@ def test_a_document_cannot_take_another_files_place(folder, tmp_path, name):
 def _copy(folder, target):
     for path in folder.iterdir():
         (target / path.name).write_bytes(path.read_bytes())
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_pairs_of_features_add_up_to_the_contributions(model, histories, head):
+    x = np.concatenate([model.score_items(one, NOW, CODES).x for one in histories[:5]])
+    frame = pd.DataFrame(x, columns=FEATURES)
+    given = explanation(model, frame, head)
+    np.testing.assert_allclose(given.values.sum(axis=1) + given.base_values, model.heads[head].raw(x), atol=1e-9)
+    np.testing.assert_allclose(interactions(model, frame, head).sum(axis=2), given.values, atol=1e-10)

@@ -73,6 +73,20 @@ def test_the_same_data_and_seed_give_the_same_bytes(fitted):
     assert again.platt == model.platt
 
 
+def test_grown_again_from_another_seed_it_says_much_the_same_and_the_served_bytes_stay(fitted):
+    _, _, _, (rows, today) = fitted
+    blend = Blend(0.5, 1.0)
+    alone, twice = (fit(rows, today, FAMILY, NAMES, 19723.0, 1, 1, blend=blend, seeds=seeds) for seeds in ((), (2,)))
+    assert alone.again == {}
+    assert list(twice.again) == [2]
+    assert twice.booster.model_to_string() == alone.booster.model_to_string()
+    other = twice.again[2]
+    assert other.num_trees() == twice.booster.num_trees()
+    assert other.model_to_string() != twice.booster.model_to_string()
+    scores = (raw_scores(one, today.x) for one in (twice.booster, other))
+    assert np.corrcoef(*scores)[0, 1] > 0.95
+
+
 def test_the_level_has_a_say_through_a_second_booster(fitted):
     model, _, _, (rows, today) = fitted
     trees, mixed = (fit(rows, today, FAMILY, NAMES, 19723.0, 1, 1, blend=Blend(w, 1.0)) for w in (0.0, 0.5))
