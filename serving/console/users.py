@@ -12,7 +12,7 @@ from features import online
 from serving.console.asked import Asked
 from serving.console.lookup import ids_beginning
 from serving.console.page import Page
-from serving.console.people import is_id, of_hundred
+from serving.console.people import head_words, is_id, of_hundred
 
 __all__ = ["nobody", "page"]
 
@@ -59,9 +59,12 @@ def _beginning(asked: Asked, start: str, most: int) -> list[str]:
 
 
 def _cold(asked: Asked, told: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """What is answered for strangers: model, head, and the base rate in words."""
+    """What is answered for strangers: each question in words, its name, and the base rate in words."""
+    cards = {
+        name: asked.desk.read(name, block["model"]["version"], "card.json") for name, block in told["scores"].items()
+    }
     return [
-        (name, head, of_hundred(asked.t, score["p"]))
+        (head_words(asked, cards[name], head), head, of_hundred(asked.t, score["p"]))
         for name, block in told["scores"].items()
         for head, score in block["scores"].items()
         if score.get("p") is not None
