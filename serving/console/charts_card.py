@@ -114,7 +114,7 @@ def segments(t: Words, rows: Sequence[Mapping[str, Any]], code: str) -> Figure:
             continue
         if row["by"] != before:
             before = row["by"]
-            ticks.append(f"<b>{plain(row['by_words'])}</b>")
+            ticks.append(t("card.segments_by", by=plain(row["by_words"])))
         told = row["metrics"][code]
         places.append(len(ticks))
         ticks.append(plain(row["part_words"]))
