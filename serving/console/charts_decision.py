@@ -32,9 +32,10 @@ def candidates(t: Words, priced: Sequence[tuple[str, float]], ranks: Mapping[str
     best = sorted(priced, key=lambda one: (-one[1], one[0]))
     # What the dice showed is in the picture however low it stands.
     kept = [one for place, one in enumerate(best) if place < MOST_BARS or one[0] in ranks]
-    labels, values = [plain(_short(name)) for name, _ in kept], [value for _, value in kept]
+    values = [value for _, value in kept]
+    labels = [plain((f"#{ranks[name]} " if name in ranks else "") + _short(name)) for name, _ in kept]
     colours = [BLUE if name in ranks else GREY for name, _ in kept]
-    texts = [f"{value:.3f}" + (f"  #{ranks[name]}" if name in ranks else "") for name, value in kept]
+    texts = [f"{value:.3f}" for value in values]
     said = table(
         [t("decision.offer"), t("decision.priority"), t("decision.rank")],
         [[name, repr(value), ranks.get(name, "–")] for name, value in best],

@@ -161,8 +161,9 @@ def test_candidates_that_lost_are_listed_with_what_they_lacked(decider, read, nb
             cells = next(cells for cells in page.rows if len(cells) == 6 and one.offer_id in cells[0])
             assert cells[2] == f"{one.priority:,.4f}"
             assert cells[3] == f"{min(shown.values()) - one.priority:,.4f}"
-    figure = page.figures["priorities"]["data"][0]
-    assert sum("#" in text for text in figure["text"]) == len(shown)
+    figure = page.figures["priorities"]
+    assert sum(label.startswith("#") for label in figure["layout"]["yaxis"]["ticktext"]) == len(shown)
+    assert figure["data"][0]["x"] == sorted(figure["data"][0]["x"], reverse=True)
     assert page.figures["funnel"]["data"][0]["x"][:-1] == [float(n) for n in answer["funnel"].values()]
 
 
