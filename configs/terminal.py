@@ -18,6 +18,7 @@ from rich.text import Text
 __all__ = [
     "JsonFile",
     "Models",
+    "Named",
     "bracket",
     "console",
     "errors",
@@ -54,6 +55,11 @@ JsonFile = Annotated[
     typer.Option("--json", help="Also write the numbers to this file.", show_default="no file", callback=writable),
 ]
 Models = Annotated[list[str] | None, typer.Argument(help="Which models.", show_default="all of configs/models")]
+# Some verbs take a version as their second argument, some, which take several models, as an option: both are right.
+Named = Annotated[
+    str | None,
+    typer.Option("--version", help="The same as VERSION, as other verbs take it.", show_default="VERSION"),
+]
 
 
 @contextmanager

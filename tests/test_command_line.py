@@ -69,11 +69,7 @@ def test_mistakes_end_with_a_sentence_and_no_traceback(tmp_path, words, said):
 
 
 def test_a_missing_release_is_said_once(tmp_path):
-    for words in (
-        ("score", "churn", "u1"),
-        ("explain", "u1"),
-        ("decide", "u1", "--channel", "app", "--placement", "home"),
-    ):
+    for words in (("score", "churn", "u1"), ("explain", "u1"), ("decide", "u1", "--channel", "app")):
         done = run(tmp_path, *words)
         assert done.returncode == 1, done.stderr
         assert done.stderr.count("there is no release yet") == 1, done.stderr

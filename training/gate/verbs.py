@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from configs import Config, load, model_of
-from configs.terminal import JsonFile, Models, console, print_table, showing, write_json
+from configs.terminal import JsonFile, Models, Named, console, print_table, showing, write_json
 
 __all__ = ["audit", "promote", "rollback", "sign"]
 
@@ -55,6 +55,7 @@ def rollback(
 def sign(
     model: Annotated[str, typer.Argument(help="Which model.")],
     version: Annotated[str, typer.Argument(help="A version number or an alias.")] = "challenger",
+    named: Named = None,
     approve: Annotated[bool, typer.Option("--approve", help="It may speak to customers.", show_default="off")] = False,
     reject: Annotated[bool, typer.Option("--reject", help="It may not.", show_default="off")] = False,
     ask: Annotated[bool, typer.Option("--ask", help="A question first.", show_default="off")] = False,
@@ -72,7 +73,7 @@ def sign(
     if len(words) != 1:
         raise typer.BadParameter("say one of --approve, --reject and --ask")
     config = load()
-    row, new = say(config, model, version, words[0], comment)
+    row, new = say(config, model, named or version, words[0], comment)
     again = "" if new else f" already, on {row.at[:16].replace('T', ' ')} UTC: not written again"
     console.print(f"{model} version {row.version}: {row.action} by {row.who}{again}", markup=False, highlight=False)
     _warn_of_rejection(config, model)

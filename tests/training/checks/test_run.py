@@ -17,6 +17,7 @@ from training.checks import run as running
 from training.checks.catalogue import CHECKS
 from training.checks.outcome import SEVERITIES, Check, Found
 from training.checks.run import check_of, look_at, run_checks, stored_checks, stored_outcomes
+from training.checks.words import QUESTIONS, SEVERITY, STATUS
 from training.registry import Registry
 
 WORDS = {"en": "said", "zh": "说"}
@@ -139,6 +140,17 @@ def test_the_command_counts_six_outcomes_and_ends_with_4_when_one_blocks(monkeyp
     file = tmp_path / "checks.json"
     done = CliRunner().invoke(userops.app, ["check", "churn", "--lang", "zh", "--json", str(file)])
     assert done.exit_code == code, done.output
-    assert all(f" {name}" in done.output for name in STATUSES)
-    assert "问题" in done.output
+    assert all(f" {STATUS[name]['zh']}" in done.output for name in STATUSES)
+    assert "有特征泄露标签吗？" in done.output
+    assert ("有问题: 问题" in done.output) == (status == "issue")  # what was found stands behind what was asked
+    english = CliRunner().invoke(userops.app, ["check", "churn", "--version", "1"])
+    assert all(f" {name}" in english.output for name in STATUSES)
+    assert "P001 Does a feature know the label?" in english.output
+    assert "churn 1: " in english.output
     assert '"code": "P001"' in file.read_text()
+
+
+def test_every_check_asks_a_question_in_both_languages():
+    assert set(QUESTIONS) == {check.code for check in CHECKS}
+    assert all(one["en"].endswith("?") and one["zh"].endswith("？") for one in QUESTIONS.values())
+    assert (set(STATUS), set(SEVERITY)) == (set(STATUSES), set(SEVERITIES))

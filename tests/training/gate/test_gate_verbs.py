@@ -72,6 +72,12 @@ def test_the_audit_of_a_model_that_there_is_not(run, config):
     assert run("audit", "chrun").exit_code == 0
 
 
+def test_a_version_is_an_argument_or_an_option(run, config):
+    run("sign", "churn", "--version", "1", "--approve")
+    run("sign", "churn", "2", "--approve")
+    assert [row.version for row in entries(config.audit_uri)] == ["1", "2"]
+
+
 def test_signing_twice_says_so(run, config):
     run("sign", "churn", "2", "--approve")
     done = run("sign", "churn", "2", "--approve", "--comment", "  ")
