@@ -19,8 +19,10 @@ Content = Mapping[str, Any]
 
 IN_SWARM = 12
 BINS, HALF = 64, 0.42  # a swarm is laid out in so many columns, and fills so much of the way to its neighbour
-# Low to high is light to dark, for whoever tells no colours apart; red and blue say which way a score goes.
+# Low to high is light to dark, for whoever tells no colours apart; red and blue say which way a score goes. The same
+# colours stand in console.css: a colour bar of plotly.js would write style attributes, which the policy forbids.
 VALUES = [[0.0, "#f3b73b"], [0.5, "#d1607a"], [1.0, "#4a2377"]]
+SCALE = {"colorscale": VALUES, "cmin": 0, "cmax": 1, "showscale": False}
 MARGIN = {"l": 10, "r": 10, "t": 8, "b": 44}
 
 
@@ -44,7 +46,7 @@ def beeswarm(content: Content, said: FeatureWords, t: Words) -> Figure:
     absent = [place for place, colour in enumerate(colours) if colour is None]
     labels = [said.wrapped(name) for name in names]
     dots = [
-        _dots(xs, ys, texts, known, {"color": [colours[k] for k in known], **_scale(t)}),
+        _dots(xs, ys, texts, known, {"color": [colours[k] for k in known], **SCALE}),
         _dots(xs, ys, texts, absent, {"color": "rgba(0,0,0,0)", "line": {"color": GREY, "width": 1}}),
     ]
     told = table(
@@ -73,7 +75,7 @@ def dependence(content: Content, feature: str, partner: str | None, said: Featur
     beside = (float(values[known].min()) if len(known) else 0.0) - 0.08 * (span or 1.0)
     xs = [beside if np.isnan(one) else float(one) for one in values]
     ys = phi.round(4).tolist()
-    scale = {} if partner is None else _scale(t)
+    scale = {} if partner is None else SCALE
     solid = [k for k in known.tolist() if colours[k] is not None]
     pale = [k for k in known.tolist() if colours[k] is None]
     hollow = {"color": "rgba(0,0,0,0)", "line": {"color": GREY, "width": 1.2}}
@@ -150,13 +152,6 @@ def _dots(
         "hovertemplate": "%{x:+.3f}<br>%{text}<extra></extra>",
         "marker": {"size": 5, "opacity": 0.85, **marker},
     }
-
-
-def _scale(t: Words) -> dict[str, Any]:
-    bar = {"orientation": "h", "x": 1.0, "xanchor": "right", "y": 1.0, "yanchor": "bottom", "xpad": 28, "ypad": 4}
-    size = {"thickness": 8, "len": 190, "lenmode": "pixels", "outlinewidth": 0}
-    ticks = {"tickvals": [0, 1], "ticktext": [t("learned.low"), t("learned.high")], "tickfont": {"size": 11.5}}
-    return {"colorscale": VALUES, "cmin": 0, "cmax": 1, "colorbar": {**bar, **size, **ticks, "ticks": ""}}
 
 
 def _by_value(values: Floats, phi: Floats, feature: str, said: FeatureWords, t: Words) -> dict[str, Any]:
