@@ -20,11 +20,11 @@ __all__ = ["again"]
 LONGEST = 300
 
 
-def again(asked: Asked, row: DecisionRow, current: Release | None, gone: bool) -> dict[str, Any]:
+def again(asked: Asked, row: DecisionRow, current: Release | None) -> dict[str, Any]:
     """What deciding again by the release of then gives and, where another is in force, by that of now."""
     other = current is not None and current.bundle.release_id != row.release_id
     return {
-        "same": None if gone else _told(asked, row, ReplayRequest()),
+        "same": _told(asked, row, ReplayRequest()),
         "now": _told(asked, row, ReplayRequest(release="current")) if other else None,
         "release": None if current is None else current.bundle.release_id,
     }
@@ -34,7 +34,9 @@ def _told(asked: Asked, row: DecisionRow, question: ReplayRequest) -> dict[str, 
     try:
         told = asked.live.records.replay(row.decision_id, question)
     except Problem as problem:
-        return {"problem": problem.detail}
+        gone = problem.kind == "unknown-release" and question.release is None
+        missing = asked.t("decision.missing_release", release=row.release_id)
+        return {"problem": missing if gone else asked.t("decision.cannot", why=problem.detail)}
     was, now = _offers(json.loads(row.response)), _offers(told["decision"])
     status, why = status_said(asked.t, told["decision"]["status"], told["decision"]["status_reason"])
     return {

@@ -18,7 +18,6 @@ from serving.console.why import why
 from serving.errors.problem import Problem
 from serving.log import DecisionRow, Received
 from serving.nbo.anatomy import Anatomy, names_of, take_apart
-from serving.nbo.replay import Records
 
 __all__ = ["page"]
 
@@ -26,7 +25,7 @@ __all__ = ["page"]
 def page(asked: Asked) -> Page:
     """``GET /console/decision?id=&replay=1&rank=``: as recorded; ``replay`` decides again, if need be by loading."""
     live, t, decision_id = asked.live, asked.t, asked.need("id")
-    records: Records = live.records
+    records = live.records
     record = records.record(decision_id)
     row = records.row(decision_id)
     with live.logging():
@@ -35,7 +34,7 @@ def page(asked: Asked) -> Page:
     replaying = asked.given.get("replay") == "1"
     current = live.pickup.live
     in_force = current is not None and current.bundle.release_id == row.release_id
-    parts, trouble = _apart(records, row) if in_force or replaying else (None, "")
+    parts, trouble = _apart(asked, row) if in_force or replaying else (None, "")
     names = names_of(parts.release) if parts else names_of(current) if current is not None else {}
     offers = [{**one, "name": names.get(one["offer_id"], "")} for one in response["offers"]]
     ranks = {one["offer_id"]: one["rank"] for one in offers}
@@ -81,7 +80,7 @@ def page(asked: Asked) -> Page:
             "funnel": charts.funnel(t, response["funnel"], len(offers)),
             "exploration": response["exploration"],
             "feedback": [_event(asked, one, row, names) for one in events],
-            "replay": again(asked, row, current, trouble == "gone") if replaying else None,
+            "replay": again(asked, row, current) if replaying else None,
             "timing": response["timing_ms"],
             "scores": _scores(asked, inputs["scores"], _cards(response, parts)),
             "age": None if age is None else lasting(t, int(age) * 1_000_000),
@@ -90,17 +89,20 @@ def page(asked: Asked) -> Page:
     )
 
 
-def _apart(records: Records, row: DecisionRow) -> tuple[Anatomy | None, str]:
-    """The decision taken apart, or why not: the release that decided is ``gone``, or ``other`` numbers come out."""
+def _apart(asked: Asked, row: DecisionRow) -> tuple[Anatomy | None, str]:
+    """The decision taken apart; or a sentence that says why it cannot be: no release, or other numbers come out."""
+    t, records = asked.t, asked.live.records
+    missing = t("decision.missing_release", release=row.release_id)
     try:
         release = records.release_of(row)
-    except Problem:
-        return None, "gone"
+    except Problem as problem:
+        gone = problem.kind == "unknown-release"
+        return None, missing if gone else t("decision.cannot", why=problem.detail)
     rules = release.rules
     if rules is None or rules.policy.digest != row.policy_digest:
-        return None, "gone"
+        return None, missing
     parts = take_apart(row, release, rules)
-    return (parts, "") if parts.agrees else (None, "other")
+    return (parts, "") if parts.agrees else (None, t("decision.other_numbers"))
 
 
 def _lead(asked: Asked, row: DecisionRow, response: dict[str, Any], names: Mapping[str, str], reason: str) -> str:

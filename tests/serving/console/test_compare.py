@@ -119,6 +119,32 @@ def test_two_that_answer_alike_are_no_broken_page(console, desk_files):
     assert "The reasons are the same in both." in page.words
 
 
+def test_pairs_of_user_and_item_name_the_item(console, desk_files, hostile):
+    versus = desk_files.versus("3", "9")
+    head = versus["heads"][HEAD]
+    for rows in (head["up"], head["down"], head["examples"]):
+        for row in rows:
+            row["item"] = f"tea {hostile}"
+    desk_files.write(console.home, "9", {"versus-3.json": versus})
+    page = console.read(f"{PAGE}?first=3&second=9")
+    assert f"tea {hostile}" in page.words
+    assert "Item" in page.words
+    assert "<script>alert" not in page.html
+
+
+def test_amounts_are_no_per_cent(console, desk_files):
+    versus = desk_files.versus("3", "10")
+    card = desk_files.card("10", "sha256:10")
+    card["heads"][HEAD]["unit"] = "money"
+    for row in versus["heads"][HEAD]["up"]:
+        row["p"] = [1234.5, 2345.75]
+    desk_files.write(console.home, "10", {"versus-3.json": versus, "card.json": card})
+    page = console.read(f"{PAGE}?first=3&second=10")
+    assert "1,234.50 → 2,345.75" in page.words
+    assert "contributions to whether anything is bought" in page.words
+    assert page.charts()["both"]["layout"]["xaxis"]["tickformat"] == ",.0f"
+
+
 @pytest.mark.parametrize(
     "path",
     ["/models/nothing/compare", f"{PAGE}?first=zero", f"{PAGE}?second=<script>", "/models/..%2f..%2fetc/compare"],

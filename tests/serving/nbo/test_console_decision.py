@@ -278,6 +278,12 @@ def test_a_decision_of_another_release_is_shown_as_recorded_and_decided_again_wh
     assert "is no longer here, so the decision cannot be made again" in page.words
     assert "Same answer" not in page.words
     (decider.home / "releases" / f".{before}").rename(decider.home / "releases" / before)
+    policy = decider.home / "releases" / before / "policy.json"
+    content = policy.read_bytes()
+    policy.write_bytes(content + b" ")
+    live.records._named.cache_clear()
+    assert "It cannot be asked:" in read(f"/decision?id={answer['decision_id']}&replay=1").words
+    policy.write_bytes(content)
 
 
 def test_the_list_is_paged_by_key(decider, read):
