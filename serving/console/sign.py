@@ -73,7 +73,7 @@ def post(asked: Asked) -> Page | Response:
         _log.error("signing: %s", error)
         return _again(asked, card, 503, "unwritable")
     query = f"signed={row.seq}" + ("" if new else "&again=1")
-    return RedirectResponse(f"{_address(card)}?{query}#signatures", 303)
+    return RedirectResponse(f"{_address(card)}?{query}", 303)
 
 
 def form(asked: Asked, card: Mapping[str, Any], word: str = "", comment: str = "", error: str = "") -> dict[str, Any]:
