@@ -254,6 +254,12 @@ class OnlineKind:
         return uri
 
 
+@pytest.fixture(params=["sqlite", "redis"])
+def either_online_store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test that asks for it runs twice: with the embedded online store of its home and with an empty Redis."""
+    OnlineKind(request.getfixturevalue("redis") if request.param == "redis" else None).fresh(monkeypatch)
+
+
 @pytest.fixture(scope="module", params=["sqlite", "redis"])
 def online_store(request: pytest.FixtureRequest) -> Iterator[OnlineKind]:
     """The tests of a module that ask for it run twice: with the embedded online store and with a Redis."""

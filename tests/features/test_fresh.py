@@ -81,15 +81,8 @@ def shop_of(home, rows, now=NOW):
     return config
 
 
-@pytest.fixture(autouse=True)
-def own_online_store(online_store, request, monkeypatch):
-    """With either store; a test that makes its own home finds nothing published."""
-    if "shop" not in request.fixturenames:
-        online_store.fresh(monkeypatch)
-
-
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory, online_store):
+def shop(tmp_path_factory):
     """A home whose last snapshot is online; no test may ingest into it."""
     config = shop_of(tmp_path_factory.mktemp("home"), history(RANDOM_SEED, 1500))
     build(config, [NOW - DAY], tables=("user", "history"))
@@ -199,6 +192,7 @@ PUSH = st.tuples(
 )
 
 
+@pytest.mark.usefixtures("either_online_store")
 @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(pushes=st.lists(PUSH, min_size=1, max_size=12), turns=st.integers(1, 2))
 def test_online_after_a_push_equals_a_build_at_that_instant(shop, oracle, events, pushes, turns):
@@ -289,6 +283,7 @@ def sum_of_week(config):
     return week[week.order_id != "n"].amount.sum()
 
 
+@pytest.mark.usefixtures("either_online_store")
 def test_the_instant_is_the_whole_second_at_or_after_clock_and_events(shop):
     clock = NOW + 100 * DAY
     refresher = Refresher(load(shop.home, now=clock + timedelta(microseconds=1)))
@@ -304,6 +299,7 @@ def test_the_instant_is_the_whole_second_at_or_after_clock_and_events(shop):
         refresher.refresh([USERS[3]], as_of=clock + timedelta(milliseconds=1))
 
 
+@pytest.mark.usefixtures("either_online_store")
 def test_a_row_never_gives_way_to_an_older_one(shop):
     at = NOW + 200 * DAY
     assert Refresher(shop).refresh([USERS[4]], as_of=at).rows_written > 0
@@ -312,6 +308,7 @@ def test_a_row_never_gives_way_to_an_older_one(shop):
     assert Store(shop).decision_row(USERS[4]).as_of_us == us(at)
 
 
+@pytest.mark.usefixtures("either_online_store")
 def test_nothing_is_written_beside_another_catalogue(shop):
     store = Store(shop)
     with store.published.publication() as writer:
@@ -322,6 +319,7 @@ def test_nothing_is_written_beside_another_catalogue(shop):
         writer.record(online.VECTOR.view, store.digest, 0, 0, 1)
 
 
+@pytest.mark.usefixtures("either_online_store")
 def test_a_home_without_events_begins_with_the_first_one(tmp_path):
     config = load(tmp_path, now=NOW)
     refresher = Refresher(config)
@@ -377,6 +375,7 @@ def read_events_of(config):
     return read_events(connect(config), config).execute()
 
 
+@pytest.mark.usefixtures("either_online_store")
 def test_inspection_compares_a_refreshed_user_at_his_instant(tmp_path):
     config = shop_of(tmp_path, history(9, 200, NOW - DAY))
     build(config, [NOW - DAY], tables=("user",))
