@@ -51,7 +51,7 @@ def _told(asked: Asked, row: DecisionRow, question: ReplayRequest) -> dict[str, 
             {"rank": rank, "was": then, "now": today}
             for rank, (then, today) in enumerate(zip_longest(was, now), start=1)
         ],
-        "why": f"{status}: {why}" if why else status,
+        "why": f"{status}: {why}" if why else "" if told["decision"]["status"] == "decided" else status,
     }
 
 
