@@ -137,7 +137,7 @@ def segments(content: Content, by: str, said: FeatureWords, t: Words) -> Figure:
             weight[top["feature"]] = max(weight.get(top["feature"], 0.0), top["share"])
     names = sorted(weight, key=lambda name: -weight[name])[:IN_SEGMENTS]
     cells = [[share[one["part"]].get(name) for one in parts] for name in names]
-    columns = [f"{plain(t.or_code('learned.part', one['part']))}<br>n = {one['rows']}" for one in parts]
+    columns = [f"{said.narrow(t.or_code('learned.part', one['part']))}<br>n = {one['rows']}" for one in parts]
     texts = [["" if cell is None else f"{100 * cell:.0f} %" for cell in row] for row in cells]
     trace = {
         "type": "heatmap",
@@ -161,7 +161,7 @@ def segments(content: Content, by: str, said: FeatureWords, t: Words) -> Figure:
         [trace],
         table([t("learned.feature"), *heads], rows),
         yaxis={**categories([said.wrapped(name) for name in names]), "autorange": "reversed"},
-        xaxis={"side": "top", "showgrid": False, "type": "category", "tickangle": 0},
+        xaxis={"side": "top", "showgrid": False, "type": "category", "tickangle": 0, "tickfont": {"size": 11}},
         margin={"l": 10, "r": 10, "t": 44, "b": 8},
     )
 
