@@ -18,8 +18,10 @@ __all__ = ["bars", "curve", "letters", "pairs", "segments"]
 Floats = NDArray[np.float64]
 Content = Mapping[str, Any]
 
-IN_BARS, IN_PAIRS, IN_SEGMENTS = 20, 10, 10
+IN_BARS, IN_PAIRS, IN_SEGMENTS = 20, 10, 12
 CLEAR = 0.2  # a weaker correlation of value and contribution is no direction
+# How parts follow each other; others stand behind, the largest first.
+ORDER = ("up to 30 d", "31-90 d", "91-365 d", "over 365 d", "none", "low", "middle", "high")
 ARROWS = {"up": "↑", "down": "↓", "none": "↕"}
 
 
@@ -127,43 +129,26 @@ def pairs(content: Content, said: FeatureWords, t: Words) -> Figure:
     )
 
 
-def segments(content: Content, by: str, said: FeatureWords, t: Words) -> Figure:
-    """The share of each of the heaviest features in each part of the customers."""
-    parts = content["by_segment"][by]
-    share = {one["part"]: {top["feature"]: top["share"] for top in one["top"]} for one in parts}
-    weight: dict[str, float] = {}
-    for one in parts:
-        for top in one["top"]:
-            weight[top["feature"]] = max(weight.get(top["feature"], 0.0), top["share"])
-    names = sorted(weight, key=lambda name: -weight[name])[:IN_SEGMENTS]
-    cells = [[share[one["part"]].get(name) for one in parts] for name in names]
-    columns = [f"{said.narrow(t.or_code('learned.part', one['part']))}<br>n = {one['rows']}" for one in parts]
-    texts = [["" if cell is None else f"{100 * cell:.0f} %" for cell in row] for row in cells]
-    trace = {
-        "type": "heatmap",
-        "z": cells,
-        "x": columns,
-        "y": list(range(len(names))),
-        "text": texts,
-        "texttemplate": "%{text}",
-        "colorscale": [[0, "#f2f5f8"], [1, "#7fa3cc"]],
-        "showscale": False,
-        "xgap": 3,
-        "ygap": 3,
-        "hoverongaps": False,
-        "customdata": [[plain(said.full(name))] * len(parts) for name in names],
-        "hovertemplate": "%{customdata}<br>%{x}<br>%{text}<extra></extra>",
-        "textfont": {"color": INK, "size": 12},
-    }
-    heads = [f"{t.or_code('learned.part', one['part'])} (n = {one['rows']})" for one in parts]
-    rows = [[said.full(name), *(text or "–" for text in row)] for name, row in zip(names, texts, strict=True)]
-    return figure(
-        [trace],
-        table([t("learned.feature"), *heads], rows),
-        yaxis={**categories([said.wrapped(name) for name in names]), "autorange": "reversed"},
-        xaxis={"side": "top", "showgrid": False, "type": "category", "tickangle": 0, "tickfont": {"size": 11}},
-        margin={"l": 10, "r": 10, "t": 44, "b": 8},
-    )
+def segments(content: Content, by: str) -> dict[str, Any]:
+    """The share of each of the heaviest features in each part of the customers, as a table with ``shade`` 0 to 9.
+
+    ``parts`` are those of the file in their own order, ``rows`` of them one per feature with a cell (share, shade) per
+    part; None where the feature is not among the heaviest of the part.
+    """
+    listed = content["by_segment"][by]
+    parts = sorted(listed, key=lambda one: ORDER.index(one["part"]) if one["part"] in ORDER else len(ORDER))
+    share = [{top["feature"]: top["share"] for top in one["top"]} for one in parts]
+    heaviest: dict[str, float] = {}
+    for shares in share:
+        for name, size in shares.items():
+            heaviest[name] = max(heaviest.get(name, 0.0), size)
+    names = sorted(heaviest, key=lambda name: -heaviest[name])[:IN_SEGMENTS]
+    most = max(heaviest.values(), default=1.0)
+    rows = [
+        (name, [(one[name], min(9, int(10 * one[name] / most))) if name in one else None for one in share])
+        for name in names
+    ]
+    return {"parts": parts, "rows": rows}
 
 
 def letters(content: Content) -> dict[str | None, str]:

@@ -13,7 +13,6 @@ from serving.reasons import write_number
 
 __all__ = ["FeatureWords", "plain"]
 
-NARROW = 4.5
 WIDTH = {"en": 14.5, "zh": 11.0}  # of a line beside a chart, in Chinese characters
 
 
@@ -65,10 +64,6 @@ class FeatureWords:
         if len(broken) > lines:
             broken = [*broken[: lines - 1], broken[lines - 1] + " …"]
         return "<br>".join(map(plain, broken)) + (f" [{mark}]" if mark else "")
-
-    def narrow(self, text: str) -> str:
-        """Words for the head of a narrow column, in short lines."""
-        return "<br>".join(map(plain, _broken(text, NARROW)))
 
 
 def _broken(text: str, width: float) -> list[str]:

@@ -46,7 +46,7 @@ def page(asked: Asked) -> Page:
     feature = _chosen(asked, "feature", content["features"])
     by = _chosen(asked, "by", [one for one, parts in content["by_segment"].items() if parts])
     partner = None if feature is None else _partner(content, feature)
-    charts: dict[str, Figure | None] = dict.fromkeys(("curve", "dependence", "pairs", "segments"))
+    charts: dict[str, Figure | None] = dict.fromkeys(("curve", "dependence", "pairs"))
     charts |= {"swarm": beeswarm(content, said, t), "bars": bars(content, said, t)}
     if content.get("curve"):
         charts["curve"] = curve(content, t)
@@ -54,8 +54,6 @@ def page(asked: Asked) -> Page:
         charts["dependence"] = dependence(content, feature, partner, said, t)
     if isinstance(content["interactions"], list) and content["interactions"]:
         charts["pairs"] = pairs(content, said, t)
-    if by is not None:
-        charts["segments"] = segments(content, by, said, t)
     values = {
         "model": model,
         "version": version,
@@ -71,6 +69,7 @@ def page(asked: Asked) -> Page:
         "feature": feature,
         "partner": partner,
         "by": by,
+        "segments": None if by is None else segments(content, by),
         "kept": kept,
         "parts": [(one, _at({**kept, "by": one}) + "#parts") for one, parts in content["by_segment"].items() if parts],
         "letters": letters(content),

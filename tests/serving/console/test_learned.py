@@ -178,10 +178,14 @@ def test_what_was_not_measured_is_said(console, rich, lang):
 
 def test_parts_by_the_query(console, content):
     page = console.read(f"{PAGE}?head={HEAD}&by=tenure")
-    figure = page.charts()["segments"]["data"][0]
-    assert len(figure["x"]) == len(content["by_segment"]["tenure"])
-    assert figure["z"][0][0] == content["bars"][0]["share"]
-    assert "31–90 days" in page.words
+    told = page.words[page.words.index("By part of the customers") :]
+    places = [told.index(words) for words in ("up to 30 days", "31–90 days", "91–365 days")]
+    assert places == sorted(places)
+    assert told.count("n = 20") == len(content["by_segment"]["tenure"])
+    assert f"{100 * content['bars'][0]['share']:.0f} %" in told
+    shades = [one["class"] for one in page.all("td") if str(one.get("class", "")).startswith("shade")]
+    assert len(shades) == sum(len(one["top"]) for one in content["by_segment"]["tenure"])
+    assert shades[0] == "shade9"
 
 
 @pytest.mark.parametrize("version", ["churn/2", "churn/99", "repurchase/3"])
