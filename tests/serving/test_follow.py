@@ -20,6 +20,7 @@ from features.catalog import NAMES
 from features.events import content_hash
 from features.few_users import FewUsers
 from features.ingest import ingest
+from features.redis_server import redis_server
 from features.store import Store
 from serving import follow as module
 from serving.follow import follow, hand_over
@@ -105,6 +106,7 @@ def carts(config, user):
     return row.vector[NAMES.index("carts_7d")], lines
 
 
+@pytest.mark.usefixtures("either_online_store")
 def test_events_go_online_in_the_order_of_the_queue_and_count_once(config, queue):
     queue.events([cart("a", "u1"), cart("b", "new", "i3", 1)], at_us=NOW_US)
     with Following(config, queue, drain_every=None):
@@ -162,6 +164,7 @@ def test_errors_are_said_and_tried_again(config, queue, monkeypatch, caplog):
     assert "disk full" in caplog.text
 
 
+@pytest.mark.usefixtures("either_online_store")
 def test_a_publication_at_the_same_time_delays_and_loses_nothing(config, queue):
     with Following(config, queue, drain_every=None):
         with online.open_store(config.online_uri).publication():
@@ -170,6 +173,23 @@ def test_a_publication_at_the_same_time_delays_and_loses_nothing(config, queue):
             assert not refreshed(queue)
         wait(lambda: refreshed(queue))
     assert carts(config, "u1")[0] == 1
+
+
+def test_a_redis_that_goes_away_delays_and_loses_nothing(config, queue, redis_program, monkeypatch, caplog):
+    monkeypatch.setattr(module, "MOST_SECONDS_BETWEEN_TRIES", 0.2)
+    with redis_server("s3cret-of-tests") as server:
+        monkeypatch.setenv("USEROPS_ONLINE", server.uri())
+        with Following(config, queue, drain_every=None):
+            queue.events([cart("a", "u1")], at_us=NOW_US)
+            wait(lambda: refreshed(queue))
+            server.stop()
+            queue.events([cart("b", "u1", "i3")], at_us=NOW_US)
+            wait(lambda: "live events wait" in caplog.text)
+            assert not refreshed(queue)
+            server.start()
+            wait(lambda: refreshed(queue))
+        assert carts(config, "u1")[0] == 2
+    assert "s3cret-of-tests" not in caplog.text
 
 
 def test_one_follows_at_a_time(config, queue, monkeypatch):
@@ -194,6 +214,7 @@ def test_one_follows_at_a_time(config, queue, monkeypatch):
             wait(lambda: len(begun) == 2)
 
 
+@pytest.mark.usefixtures("either_online_store")
 def test_the_process_works_and_what_it_was_killed_in_goes_on(config, queue):
     environment = {**os.environ, "USEROPS_HOME": str(config.home), "USEROPS_NOW": NOW.isoformat()}
     follower = subprocess.Popen([sys.executable, "-W", "error", "-m", "serving.follow"], cwd=ROOT, env=environment)
