@@ -8,6 +8,7 @@ from typing import Any
 from serving.console import sign
 from serving.console.asked import Asked
 from serving.console.card_head import head_values
+from serving.console.measures import ready
 from serving.console.page import Page
 from serving.console.standing import Standing, Version, card_of, standing, version_at
 
@@ -36,7 +37,7 @@ def page(asked: Asked) -> Page:
         "data": Lenient(card.get("data") or {}),
         "split": Lenient(card.get("split") or {}),
         "origin": Lenient(card.get("lineage") or {}),
-        "labels": {name: _label(one) for name, one in card["heads"].items()},
+        "labels": {name: _label(asked, one) for name, one in card["heads"].items()},
         "version": version,
         "role": _role(asked, stands, version),
         "other": _other(stands, version),
@@ -60,11 +61,12 @@ class Lenient(dict[str, Any]):
         """Nothing."""
 
 
-def _label(head: Mapping[str, Any]) -> Lenient:
+def _label(asked: Asked, head: Mapping[str, Any]) -> Lenient:
     """What a head says, for whom, within which time, and whether it is ready."""
-    readiness = head.get("readiness")
+    advice = Lenient(head.get("readiness") or {})
+    channels = [{"channel": one["channel"], "said": ready(asked.t, one)} for one in advice["channels"] or []]
     kept = {name: head.get(name) for name in ("meaning", "cohort", "horizon_days")}
-    return Lenient(kept | {"readiness": Lenient(readiness) if readiness else None})
+    return Lenient(kept | {"ready": ready(asked.t, advice), "until": advice["until"], "channels": channels})
 
 
 def _role(asked: Asked, stands: Standing, version: Version) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from serving.console.words import Words
 
-__all__ = ["MEASURES", "Measure", "against", "best", "in_words", "listed", "measure", "shown"]
+__all__ = ["MEASURES", "Measure", "against", "best", "in_words", "listed", "measure", "ready", "shown"]
 
 
 @dataclass(frozen=True)
@@ -108,9 +108,9 @@ def in_words(t: Words, one: Measure) -> str:
 def against(
     metrics: Mapping[str, Any], baselines: Mapping[str, Mapping[str, float]], code: str
 ) -> dict[str, Any] | None:
-    """A measure beside the best baseline: ``value``, ``ci``, ``baseline``, ``other`` and ``better``; None without it.
+    """A measure beside the best baseline: ``value``, ``ci``, ``baseline`` and ``other``; None where it is not there.
 
-    ``better`` is True only when the whole interval lies on the better side of the baseline, False when on the worse.
+    Whether the difference is sure is not told: the two are of the same users, which their intervals do not know.
     """
     if code not in metrics:
         return None
@@ -118,15 +118,12 @@ def against(
     others = {name: values.get(code) for name, values in baselines.items()}
     name = best(one, others)
     other = None if name is None else others[name]
-    found = {"measure": one, "value": told["value"], "ci": told.get("ci"), "baseline": name, "other": other}
-    return found | {"better": _surely(one, told.get("ci"), other)}
+    return {"measure": one, "value": told["value"], "ci": told.get("ci"), "baseline": name, "other": other}
 
 
-def _surely(one: Measure, ci: list[float] | None, other: float | None) -> bool | None:
-    if not ci or other is None or one.better not in ("high", "low"):
-        return None
-    low, high = ci
-    above, below = low > other, high < other
-    if not above and not below:
-        return None
-    return above if one.better == "high" else below
+def ready(t: Words, readiness: Mapping[str, Any] | None) -> str:
+    """What training advises, from the difference to the best baseline user by user; baselines by their words."""
+    if not readiness:
+        return ""
+    said, code = t.of(readiness.get("text")), readiness.get("baseline")
+    return said.replace(code, t.or_code("measure.baseline", code)) if code else said

@@ -6,7 +6,7 @@ from typing import Any
 
 from serving.console.asked import Asked
 from serving.console.freshness import freshness
-from serving.console.measures import against, in_words
+from serving.console.measures import against, in_words, measure, ready
 from serving.console.page import Page
 from serving.console.standing import Standing, Version, standing, standings
 
@@ -74,11 +74,12 @@ def _heads(asked: Asked, of: Version) -> dict[str, Any] | None:
     if of.card is None:
         return None
     code = of.card.get("decides", "log_loss")
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, head in of.card["heads"].items():
         found = against(head.get("metrics", {}), head.get("baselines", {}), code)
-        rows.append({"head": name, "meaning": asked.t.of(head.get("meaning")) or name, "found": found})
-    measure = next((row["found"]["measure"] for row in rows if row["found"]), None)
-    words = in_words(asked.t, measure) if measure else code
-    better = asked.t(f"measure.{measure.better}") if measure and measure.better else ""
-    return {"words": words, "better": better, "rows": rows}
+        advice = head.get("readiness") or {}
+        told = {"advice": ready(asked.t, advice), "tint": "good" if advice.get("use") == "model" else "warn"}
+        rows.append({"meaning": asked.t.of(head.get("meaning")) or name, "found": found, **told})
+    one = measure(code)
+    better = asked.t(f"measure.{one.better}") if one.better else ""
+    return {"words": in_words(asked.t, one), "better": better, "rows": rows}

@@ -8,7 +8,8 @@ import pytest
 
 from serving.console.card import tidied
 from serving.console.charts_card import _wilson
-from serving.console.measures import MEASURES, against, best, listed, measure
+from serving.console.measures import MEASURES, against, best, listed, measure, ready
+from serving.console.words import words
 
 
 @pytest.fixture(scope="module")
@@ -23,13 +24,13 @@ def test_by_number_and_by_role_it_is_the_same_card(console):
 
 def test_what_it_is_for_and_whom(console):
     page = console.read("/models/churn/3")
-    for words in ("choose whom to write to", "says nothing of people without consent", "active in the last 90 days",
+    for said in ("choose whom to write to", "says nothing of people without consent", "active in the last 90 days",
                   "does nothing within 14 days", "104,078 of 5,985 users", "24 days from 2025-12-08 to 2026-10-26",
-                  "use the model: surely better than rfm"):  # fmt: skip
-        assert words in page.words
+                  "use the model: surely better than RFM regression"):  # fmt: skip
+        assert said in page.words
     chinese = console.read("/models/churn/3", "zh")
-    for words in ("选择联系哪些用户", "不适用于未同意的用户", "14天内没有任何行为", "近90天有活动"):
-        assert words in chinese.words
+    for said in ("选择联系哪些用户", "不适用于未同意的用户", "14天内没有任何行为", "近90天有活动"):
+        assert said in chinese.words
 
 
 def test_numbers_stand_beside_the_baselines_and_the_best_is_said(console):
@@ -90,8 +91,8 @@ def test_features_say_meaning_unit_and_range(console, card):
 
 def test_lineage_and_the_trail_of_the_audit_table(console, card, hostile):
     page = console.read("/models/churn/3")
-    for words in (card["run_id"], card["lineage"]["code"], card["data"]["data_hash"], card["model_json"]):
-        assert words in page.words
+    for said in (card["run_id"], card["lineage"]["code"], card["data"]["data_hash"], card["model_json"]):
+        assert said in page.words
     assert "approved reads well" in page.words
     assert "lin" in page.words
     challenger = console.read("/models/churn/4")
@@ -154,13 +155,19 @@ def test_what_decides_comes_first_and_differences_are_left_out():
     assert codes == ["ece", "log_loss", "auroc", "odd"]
 
 
-def test_surely_better_needs_the_whole_interval():
-    def judged(low, high, code="log_loss"):
-        return against({code: {"value": (low + high) / 2, "ci": [low, high]}}, {"x": {code: 0.5}}, code)["better"]
-
-    assert [judged(0.3, 0.4), judged(0.4, 0.6), judged(0.6, 0.7)] == [True, None, False]
-    assert [judged(0.3, 0.4, "auroc"), judged(0.6, 0.7, "auroc")] == [False, True]
+def test_a_measure_stands_beside_the_best_baseline():
+    found = against(
+        {"auroc": {"value": 0.8, "ci": None}}, {"x": {"auroc": 0.7}, "y": {"auroc": 0.75}, "z": {}}, "auroc"
+    )
+    assert found is not None
+    assert (found["baseline"], found["other"], found["ci"]) == ("y", 0.75, None)
     assert against({}, {}, "auroc") is None
+
+
+def test_advice_names_baselines_in_words():
+    advice = {"baseline": "bg_nbd", "text": {"en": "surely better than bg_nbd, +0.1", "zh": "确定优于 bg_nbd，+0.1"}}
+    assert ready(words("en"), advice) == "surely better than BG/NBD, +0.1"
+    assert ready(words("zh"), None) == ""
 
 
 def test_intervals_of_shares_hold_the_share():

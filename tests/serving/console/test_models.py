@@ -29,7 +29,7 @@ def test_the_measure_that_decides_stands_beside_the_best_baseline(console):
     page = console.read("/models/churn")
     assert "log loss (lower is better)" in page.words
     assert "0.4400 0.4200 – 0.4600 0.4630 RFM regression" in page.words
-    assert "surely better" in page.words
+    assert "use the model: surely better than RFM regression" in page.words
 
 
 def test_what_reviewers_said_and_of_which_files(console, hostile):
@@ -49,7 +49,14 @@ def test_checks_are_counted_by_what_came_of_them(console):
 
 def test_in_chinese(console):
     page = console.read("/models/churn", "zh")
-    for words in ("现行版: 第 3 版 使用中", "候选版: 第 4 版 待定", "批准", "针对旧文件", "确定更好", "1 项阻断"):
+    for words in (
+        "现行版: 第 3 版 使用中",
+        "候选版: 第 4 版 待定",
+        "批准",
+        "针对旧文件",
+        "使用模型：确定优于",
+        "1 项阻断",
+    ):
         assert words in page.words
 
 
