@@ -69,7 +69,7 @@ def head_of_card(place: int) -> dict[str, Any]:
         },
         "calibrator": {"kind": "sigmoid", "slope": 1.05, "intercept": -0.03},
         "readiness": {
-            **{"channel": "all", "use": "model", "baseline": "rfm", "rows": 3254, "users": 3254, "positives": 916},
+            "channel": "all", "use": "model", "baseline": "rfm", "rows": 3254, "users": 3254, "positives": 916,
             "until": None,
             "text": text("use the model: surely better than rfm", "使用模型：确定优于 rfm"),
             "channels": [{"channel": "app", "use": "wait", "until": None, "text": text("wait", "等待")}],
