@@ -15,7 +15,7 @@ from starlette.responses import HTMLResponse, Response
 from configs.errors import UseropsError
 from serving.console.asked import Asked, View
 from serving.console.desk import Desk
-from serving.console.export import EMPTY_STYLE, self_contained
+from serving.console.export import self_contained
 from serving.console.page import Page, render
 from serving.console.words import LANGUAGES, words
 from serving.errors.problem import Problem, from_status
@@ -28,11 +28,9 @@ __all__ = ["COOKIE", "HEADERS", "POLICY", "PREFIX", "answer", "language", "page_
 PREFIX = "/console"
 COOKIE = "userops_lang"
 PACKED_FROM = 2000  # bytes: what is smaller goes out in two packets anyway
-# Nothing from another origin, no script or style within a page. plotly.js puts an empty style attribute on colour bars:
-# the digest is that of the empty text, so no other attribute is let through.
+# Nothing from another origin, no script or style within a page.
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; "
-    f"style-src-attr {EMPTY_STYLE}; img-src 'self' data:; connect-src 'self'; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 HEADERS = {
