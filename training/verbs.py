@@ -4,17 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from configs import Config, load
+from configs import Config, load, model_of
 from configs.terminal import JsonFile, Models, bracket, console, print_table, showing, write_json
 
 if TYPE_CHECKING:
     from training.report import TrainReport
 
 __all__ = ["print_metrics", "training"]
+
+COLUMNS = {
+    "en": ["", "AUROC [95 %]", "log-loss [95 %]", "ECE", "mean", "base"],
+    "zh": ["", "AUROC [95 %]", "对数损失 [95 %]", "ECE", "预测均值", "实际比例"],
+}
+SAID = {
+    "title": {
+        "en": "{model} version {version}, judged on what followed {day}",
+        "zh": "{model} 第 {version} 版，以 {day} 之后的事实检验",
+    },
+    "search": {"en": "search: ", "zh": "搜索："},
+    "left_out": {"en": "left out ", "zh": "未纳入 "},
+    "colon": {"en": ": ", "zh": "："},
+}
 
 
 def training(logged: Callable[[Config, TrainReport], None]) -> Callable[..., None]:
@@ -42,25 +57,33 @@ def training(logged: Callable[[Config, TrainReport], None]) -> Callable[..., Non
                 show_default="what the champion's search found is kept",
             ),
         ] = False,
+        lang: Annotated[str, typer.Option(help="The language of the words, en or zh.")] = "en",
         json_file: JsonFile = None,
     ) -> None:
         """Train, judge on later periods, and register a challenger in MLflow."""
+        from training.search.plan import plan
         from training.train import train as fit
         from training.value.report import print_spend
 
+        if lang not in ("en", "zh"):
+            raise typer.BadParameter("en or zh", param_hint="--lang")
         config = load()
         reports = []
         for model in models or list(config.models):
+            if trials:
+                told = plan(config, model_of(config, model), trials)[lang]
+                console.print(told, markup=False, highlight=False, soft_wrap=True)
             with showing(f"training {model}") as show:
                 report = fit(config, model, show, trials, timeout, defaults=defaults)
-            for words in report.evidence.get("search", {}).get("words", {}).values():
-                console.print(f"search: {words}", markup=False, highlight=False, soft_wrap=True)
+            if found := report.evidence.get("search", {}).get("words"):
+                console.print(f"{SAID['search'][lang]}{found[lang]}", markup=False, highlight=False, soft_wrap=True)
             if report.version:
-                title = f"{model} version {report.version}, judged on what followed {report.judged_on}"
-                tell = print_spend if model == "value" else print_metrics
+                title = SAID["title"][lang].format(model=model, version=report.version, day=report.judged_on)
+                tell = print_spend if model == "value" else partial(print_metrics, lang=lang)
                 tell(title, report.metrics, report.baselines)
             for label, reason in report.left_out.items():
-                console.print(f"left out {label}: {reason}", markup=False, highlight=False, soft_wrap=True)
+                said = f"{SAID['left_out'][lang]}{label}{SAID['colon'][lang]}{reason}"
+                console.print(said, markup=False, highlight=False, soft_wrap=True)
             if report.version:
                 with showing(f"training {model}") as show:
                     show("writing the report", 0.99)
@@ -71,7 +94,9 @@ def training(logged: Callable[[Config, TrainReport], None]) -> Callable[..., Non
     return train
 
 
-def print_metrics(title: str, metrics: dict[str, dict[str, Any]], baselines: dict[str, dict[str, Any]]) -> None:
+def print_metrics(
+    title: str, metrics: dict[str, dict[str, Any]], baselines: dict[str, dict[str, Any]], lang: str = "en"
+) -> None:
     """Metrics of each head with intervals, its baselines below."""
     rows: list[list[object]] = []
     rest = ("ece", "mean_prediction", "base_rate")
@@ -80,4 +105,4 @@ def print_metrics(title: str, metrics: dict[str, dict[str, Any]], baselines: dic
         rows.append([head, *ranked, *(f"{values[name]['value']:.4f}" for name in rest)])
         for name, others in baselines.get(head, {}).items():
             rows.append([f"  {name}", *(f"{others[metric]:.4f}" for metric in ("auroc", "log_loss", *rest))])
-    print_table(title, ["", "AUROC [95 %]", "log-loss [95 %]", "ECE", "mean", "base"], rows)
+    print_table(title, COLUMNS[lang], rows)
