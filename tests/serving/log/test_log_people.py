@@ -113,7 +113,7 @@ WISHES = st.lists(st.tuples(st.sampled_from("ab"), st.booleans(), st.integers(0,
 
 @pytest.mark.parametrize("kind", ["one by one"])
 @given(WISHES)
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 def test_wishes_agree_with_a_plain_dictionary(template, kind, wishes):
     log = DecisionLog.open(f"sqlite:///{template}")
     log.erase("u")
