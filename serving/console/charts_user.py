@@ -71,8 +71,11 @@ def over_time(t: Words, history: History, names: dict[str, str], chosen: str, mo
     )
 
 
-def shares(t: Words, one: Waterfall) -> Figure:
-    """The waterfall, words above each bar: base, the strongest features, all others as one, the raw score."""
+def shares(t: Words, one: Waterfall, beside: bool = False) -> Figure:
+    """The waterfall, words above each bar: base, the strongest features, all others as one, the raw score.
+
+    ``beside``: the page has a table of the same beside it.
+    """
     rest = t("user.others", n=len(one.others))
     bars = [(share.text, share.contribution) for share in one.strongest] + [(rest, one.rest)] * bool(one.others)
     labels = [t("user.base"), *(label for label, _ in bars), t("user.raw")]
@@ -121,8 +124,10 @@ def shares(t: Words, one: Waterfall) -> Figure:
     if min(map(abs, steps)) < 3 * span or not span:
         steps.append(0.0)
     room = 0.2 * (max(steps) - min(steps) or 1.0)
+    rows = [[label, repr(value)] for label, value in zip(labels, values, strict=True)]
     return figure(
         [trace],
+        None if beside else table([t("user.feature"), t("user.contribution")], rows),
         annotations=above,
         yaxis={"showticklabels": False, "showgrid": False, "zeroline": False, "range": [len(labels) - 0.4, -0.85]},
         xaxis={**_titled(t(f"user.{one.unit}")), "showgrid": False, "range": [min(steps) - room, max(steps) + room]},

@@ -28,12 +28,20 @@ def row_of(path: Path, user_id: str, names: Sequence[str], digest: str) -> NDArr
 
     None when the user is not in the file, the file is not there, or it was built from another catalogue.
     """
+    try:
+        return _row(path, _state(path), user_id, tuple(names), digest)
+    except (OSError, ValueError):
+        return None  # a build replaced it, or it is damaged
+
+
+# A reviewer looks at several scores of one user: the next page needs the same few rows.
+@lru_cache(maxsize=64)
+def _row(
+    path: Path, state: tuple[int, int], user_id: str, names: tuple[str, ...], digest: str
+) -> NDArray[np.float64] | None:
     import pyarrow.parquet as pq
 
-    try:
-        footer = footer_of(path)
-    except OSError:
-        return None  # a build replaced it
+    footer = footer_of(path)
     if (footer.metadata or {}).get(DIGEST_KEY, b"").decode() != digest:
         return None
     place = footer.schema.names.index("user_id")
@@ -47,7 +55,9 @@ def row_of(path: Path, user_id: str, names: Sequence[str], digest: str) -> NDArr
             if user_id in ids:
                 row = ids.index(user_id)
                 found = file.read_row_group(group, list(names), use_threads=False).slice(row, 1).to_pylist()[0]
-                return np.array([np.nan if found[name] is None else found[name] for name in names], dtype=np.float64)
+                own = np.array([np.nan if found[name] is None else found[name] for name in names], dtype=np.float64)
+                own.flags.writeable = False
+                return own
     return None
 
 

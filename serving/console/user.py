@@ -133,7 +133,11 @@ def _one(asked: Asked, told: dict[str, Any], batch: Batch, model: str, head: str
         "over_time": charts_user.over_time(asked.t, history, names, head, money),
         "has_history": any(one is not None for one in history.heads[head]),
         "falls": [
-            {"one": one, "figure": charts_user.shares(asked.t, one), "mapped": _mapped(asked, served, head, score, one)}
+            {
+                "one": one,
+                "figure": charts_user.shares(asked.t, one, beside=True),
+                "mapped": _mapped(asked, served, head, score, one),
+            }
             for one in falls
         ],
         "groups": len(groups),

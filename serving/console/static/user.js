@@ -26,11 +26,28 @@
     for (const [name, figure] of Object.entries(told.figures)) {
       const place = document.querySelector(`#${name} .plot`);
       if (!place) continue;
+      const table = document.querySelector(`#${name} table`);
+      if (table && figure.table) {
+        fill(table.tHead, "col", [figure.table.columns]);
+        fill(table.tBodies[0], "row", figure.table.rows);
+      }
       // Should the page not have drawn it yet, it draws this one.
       document.getElementById(place.dataset.figure).textContent = JSON.stringify(figure);
       if (place.dataset.drawn !== undefined) Plotly.react(place, figure.data, figure.layout, { displayModeBar: false });
     }
     form.dataset.answered = String(mine);
+  }
+  function fill(section, kind, rows) {
+    section.replaceChildren(...rows.map((row) => {
+      const line = document.createElement("tr");
+      row.forEach((text, place) => {
+        const cell = document.createElement(kind === "col" || place === 0 ? "th" : "td");
+        if (cell.tagName === "TH") cell.scope = kind;
+        cell.textContent = text;
+        line.append(cell);
+      });
+      return line;
+    }));
   }
   function say(name, text) {
     const place = document.querySelector(`[data-said="${name}"]`);
