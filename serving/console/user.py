@@ -196,11 +196,12 @@ def _what_if(
 def _field(asked: Asked, speaker: Speaker, name: str, span: Any) -> dict[str, Any]:
     value = speaker.value(name)
     low, high = span.span
-    whole = CATALOGUE[name].unit in ("count", "days") and (value is None or value == int(value)) and high - low >= 10
+    unit = CATALOGUE[name].unit
+    whole = unit in ("count", "days") and (value is None or value == int(value)) and high - low >= 10
     return {
         "name": name,
         "meaning": speaker.meaning(name),
-        "present": speaker.shown(name, value),
+        "present": f"{value:.4g}" if value is not None and unit == "rate" else speaker.shown(name, value),
         "at": low if value is None else value,
         "given": asked.given.get(f"w.{name}", "").strip()[:40],
         "placeholder": "" if value is None else f"{value:.4g}",
