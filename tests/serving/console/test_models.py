@@ -90,3 +90,14 @@ def test_an_unknown_model_is_not_there(console, seen):
     answer = console.get("/models/nope", "zh")
     assert answer.status_code == 404
     assert "没有名为 nope 的模型" in seen(answer.text).words
+
+
+def test_without_a_release_the_desk_can_still_be_read(bare, desk_files):
+    desk_files.write(bare.home, "4", {"card.json": desk_files.card("4", "sha256:4")})
+    page = bare.read("/models")
+    assert "No release is in force" in page.words
+    assert "Challenger: Version 4 waits" in page.words
+    assert "not run yet: userops check churn --version 4" in page.words
+    assert "No version of it speaks to customers." in page.words
+    assert "choose whom to write to" in bare.read("/models/churn/4").words
+    assert bare.get("/models/churn/champion").status_code == 404
