@@ -12,12 +12,12 @@ from serving.console.charts import GREY, INK, LINE, SOFT, Figure, figure, table
 from serving.console.features_said import FeatureWords, plain
 from serving.console.words import Words
 
-__all__ = ["beeswarm", "categories", "dependence", "signed", "titled"]
+__all__ = ["beeswarm", "categories", "dependence", "drawn_every", "signed", "titled"]
 
 Floats = NDArray[np.float64]
 Content = Mapping[str, Any]
 
-IN_SWARM = 12
+IN_SWARM, MOST_DRAWN = 12, 200
 BINS, HALF = 64, 0.42  # a swarm is laid out in so many columns, and fills so much of the way to its neighbour
 # Low to high is light to dark, for whoever tells no colours apart; red and blue say which way a score goes. The same
 # colours stand in console.css: a colour bar of plotly.js would write style attributes, which the policy forbids.
@@ -28,7 +28,7 @@ MARGIN = {"l": 10, "r": 10, "t": 8, "b": 44}
 
 def beeswarm(content: Content, said: FeatureWords, t: Words) -> Figure:
     """A dot per person and feature: across its contribution, coloured by how large the value is among the sample."""
-    names = content["features"][:IN_SWARM]
+    names, step = content["features"][:IN_SWARM], drawn_every(content)
     xs: list[float] = []
     ys: list[float] = []
     colours: list[float | None] = []
@@ -36,10 +36,11 @@ def beeswarm(content: Content, said: FeatureWords, t: Words) -> Figure:
     rows = []
     for place, name in enumerate(names):
         phi, values = np.array(content["contributions"][name], float), _floats(content["values"][name])
-        xs += phi.round(4).tolist()
-        ys += np.round(place + HALF * _laid_out(phi), 3).tolist()
-        colours += _places(values)
-        texts += [plain(said.value(name, value)) for value in content["values"][name]]
+        drawn = phi[::step]
+        xs += drawn.round(4).tolist()
+        ys += np.round(place + HALF * _laid_out(drawn), 3).tolist()
+        colours += _places(values)[::step]
+        texts += [plain(said.value(name, value)) for value in content["values"][name][::step]]
         low, middle, high = np.quantile(phi, [0.1, 0.5, 0.9])
         rows.append([said.full(name), signed(low), signed(middle), signed(high), signed(phi.min()), signed(phi.max())])
     known = [place for place, colour in enumerate(colours) if colour is not None]
@@ -59,6 +60,14 @@ def beeswarm(content: Content, said: FeatureWords, t: Words) -> Figure:
         xaxis={"title": titled(t("learned.axis_" + content["unit"])), "zeroline": True},
         margin=MARGIN,
     )
+
+
+def drawn_every(content: Content) -> int:
+    """Which of the sample are drawn: every so many-th person, or a browser needs longer for the dots than for all else.
+
+    The table beside the chart is of the whole sample.
+    """
+    return -(-int(content["sample"]["rows"]) // MOST_DRAWN)
 
 
 def dependence(content: Content, feature: str, partner: str | None, said: FeatureWords, t: Words) -> Figure:

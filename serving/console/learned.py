@@ -11,7 +11,7 @@ import numpy as np
 from serving.console.asked import Asked
 from serving.console.charts import Figure
 from serving.console.charts_learned import bars, curve, letters, pairs, segments
-from serving.console.charts_swarm import beeswarm, dependence
+from serving.console.charts_swarm import beeswarm, dependence, drawn_every
 from serving.console.features_said import FeatureWords
 from serving.console.page import Page
 from serving.console.standing import version_of
@@ -63,6 +63,7 @@ def page(asked: Asked) -> Page:
         "halves": _halves(asked, model, version, head, of_amount),
         "content": content,
         "unit": content["unit"],
+        "drawn": -(-content["sample"]["rows"] // drawn_every(content)),
         "of_pairs": (card or {}).get("kind") == "interest",
         "said_of": said,
         "charts": charts,

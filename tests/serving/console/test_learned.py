@@ -214,6 +214,7 @@ def wide(features=200, people=400):
     sizes = np.sort(rng.random(features))[::-1]
     return {
         "unit": "log_odds",
+        "sample": {"rows": people},
         "bars": [
             {"feature": name, "mean_abs": size, "share": size / sizes.sum(), "direction": 0.1, "group": None}
             for name, size in zip(names, sizes.tolist(), strict=True)
@@ -232,6 +233,18 @@ def test_two_hundred_features_embed_little():
     assert size < 250_000
     assert len(charts[1]["table"]["rows"]) == 200
     assert list(letters(file).values())[24:27] == ["Y", "Z", "27"]
+
+
+def test_of_a_large_sample_every_second_person_is_drawn_and_all_are_told():
+    file, said, t = wide(), FeatureWords(None, words("en")), words("en")
+    figure = beeswarm(file, said, t)
+    dots = {place: [] for place in range(12)}
+    for x, y in zip(figure["data"][0]["x"], figure["data"][0]["y"], strict=True):
+        dots[round(y)].append(x)
+    for place, name in enumerate(file["features"][:12]):
+        assert dots[place] == pytest.approx(file["contributions"][name][::2], abs=1e-4)
+        lowest = figure["table"]["rows"][place][4]
+        assert float(lowest) == pytest.approx(min(file["contributions"][name]), abs=1e-3)
 
 
 def test_dots_lie_where_they_lay_before_and_apart_from_each_other():
