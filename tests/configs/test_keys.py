@@ -7,7 +7,7 @@ import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -55,6 +55,7 @@ def test_a_secret_has_256_random_bits(keys):
     assert all(len(secret) == 43 for secret in secrets)  # 32 bytes in base64
 
 
+@settings(deadline=None)
 @given(place=st.integers(0, 59), letter=st.sampled_from(string.ascii_letters + string.digits + "_-"))
 def test_no_other_text_is_a_key(tmp_path_factory, place, letter):
     keys = Keys(tmp_path_factory.mktemp("keys") / "keys.json")

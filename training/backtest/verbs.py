@@ -15,6 +15,21 @@ if TYPE_CHECKING:
 
 __all__ = ["backtest"]
 
+SAID = {
+    "colon": {"en": ": ", "zh": "："},
+    "ours": {"en": "ours", "zh": "本模型"},
+    "there": {"en": "ours there", "zh": "本模型（同样行）"},
+    "better": {"en": "better by", "zh": "领先"},
+    "kept": {"en": "kept", "zh": "已缓存"},
+    "origin": {"en": "origin", "zh": "时点"},
+    "fitted": {"en": "fitted", "zh": "拟合"},
+    "head": {"en": "{users} users at {origins} origins", "zh": "{origins} 个时点，{users} 位用户"},
+    "by_origin": {
+        "en": "{metric} by origin, and how much better than its best baseline",
+        "zh": "各时点的 {metric}，以及领先最佳基线多少",
+    },
+    "where": {"en": "page: {page}   MLflow run: {run}", "zh": "页面：{page}   MLflow 运行：{run}"},
+}
 SHOWN = ("log_loss", "auroc", "pr_auc", "brier", "ece", "lift@5", "lift@10", "lift@20")
 ENDS = ("  2.5 %", "  97.5 %")
 SHOWN_OF_SPEND = ("mae", "bias", "spearman", "capture@10")
@@ -31,6 +46,7 @@ def backtest(
         str | None,
         typer.Option(help="A number or an alias whose own settings are asked.", show_default="the model's YAML"),
     ] = None,
+    lang: Annotated[str, typer.Option(help="The language of the words, en or zh.")] = "en",
     json_file: JsonFile = None,
 ) -> None:
     """Ask the procedure at past origins with what was known then; measure it beside every baseline, with intervals.
@@ -41,18 +57,21 @@ def backtest(
     from training.backtest.backtest import backtest as judge
     from training.evaluate import Contact
 
+    if lang not in ("en", "zh"):
+        raise typer.BadParameter("en or zh", param_hint="--lang")
     with showing(f"back-test of {model}") as show:
         report = judge(load(), model, origins, every, Contact(contact, worth, cost), show, version=version)
     for head, one in report.heads.items():
-        _print_head(report, head, one)
-    _print_origins(report)
+        _print_head(report, head, one, lang)
+    _print_origins(report, lang)
     for head, words in report.verdict.items():
-        console.print(f"{head}: {words['en']}", markup=False, highlight=False, soft_wrap=True)
-    console.print(f"page: {report.page}   MLflow run: {report.run_id}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"{head}{SAID['colon'][lang]}{words[lang]}", markup=False, highlight=False, soft_wrap=True)
+    where = SAID["where"][lang].format(page=report.page, run=report.run_id)
+    console.print(where, markup=False, highlight=False, soft_wrap=True)
     write_json(json_file, asdict(report))
 
 
-def _print_head(report: Backtest, head: str, one: dict[str, Any]) -> None:
+def _print_head(report: Backtest, head: str, one: dict[str, Any], lang: str) -> None:
     """Ours with its interval, each baseline, and the paired difference to the best of them, metric by metric."""
     from training.backtest.words import where
 
@@ -61,24 +80,24 @@ def _print_head(report: Backtest, head: str, one: dict[str, Any]) -> None:
         return
     wanted = (*SHOWN, f"value@{report.contact['share'] * 100:g}") if report.kind == "probability" else SHOWN_OF_SPEND
     metrics = [metric for metric in wanted if metric in pooled["ours"]]
-    rows: list[list[object]] = [["ours", *(plain(pooled["ours"][metric]["value"]) for metric in metrics)]]
+    rows: list[list[object]] = [[SAID["ours"][lang], *(plain(pooled["ours"][metric]["value"]) for metric in metrics)]]
     for k, end in enumerate(ENDS):
         rows.append([end, *(plain(pooled["ours"][metric]["ci"][k]) for metric in metrics)])
-    told = where(one)["en"]
+    told = where(one)[lang]
     if told:
-        rows.append(["ours there", *(plain(pooled["compared"]["ours"][metric]["value"]) for metric in metrics)])
+        rows.append([SAID["there"][lang], *(plain(pooled["compared"]["ours"][metric]["value"]) for metric in metrics)])
     for name, values in pooled["baselines"].items():
         rows.append([name, *(plain(values[metric]["value"]) for metric in metrics)])
     gaps = [pooled["best"][metric]["difference"] for metric in metrics if metric in pooled["best"]]
     if gaps:
-        rows.append(["better by", *(f"{gap['value']:+.4g}" for gap in gaps)])
+        rows.append([SAID["better"][lang], *(f"{gap['value']:+.4g}" for gap in gaps)])
     for k, end in enumerate(ENDS if gaps else ()):
         rows.append([end, *(f"{gap['ci'][k]:+.4g}" for gap in gaps)])
-    title = f"{report.model} {head}: {pooled['users']:,} users at {len(one['by_origin'])} origins{told}"
-    print_table(title, ["", *metrics], rows)
+    title = SAID["head"][lang].format(users=f"{pooled['users']:,}", origins=len(one["by_origin"]))
+    print_table(f"{report.model} {head}{SAID['colon'][lang]}{title}{told}", ["", *metrics], rows)
 
 
-def _print_origins(report: Backtest) -> None:
+def _print_origins(report: Backtest, lang: str) -> None:
     """The metric that decides, origin by origin, beside that origin's best baseline."""
     metric = report.decides
     rows: list[list[object]] = []
@@ -91,6 +110,7 @@ def _print_origins(report: Backtest) -> None:
                 [plain(found["ours"][metric]["value"]), f"{best['difference']['value']:+.4f}"] if best else ["", ""]
             )
         log = report.log["origins"][place]
-        rows.append([origin[:10], *cells, "kept" if log["cached"] else f"{log['seconds']:.1f} s"])
-    columns = [name for head in report.heads for name in (head, "better by")]
-    print_table(f"{metric} by origin, and how much better than its best baseline", ["origin", *columns, "fitted"], rows)
+        rows.append([origin[:10], *cells, SAID["kept"][lang] if log["cached"] else f"{log['seconds']:.1f} s"])
+    columns = [name for head in report.heads for name in (head, SAID["better"][lang])]
+    ends = SAID["origin"][lang], SAID["fitted"][lang]
+    print_table(SAID["by_origin"][lang].format(metric=metric), [ends[0], *columns, ends[1]], rows)

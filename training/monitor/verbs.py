@@ -13,6 +13,12 @@ from configs.terminal import JsonFile, Models, console, print_table, showing, wr
 __all__ = ["DRIFT", "STALE", "monitor"]
 
 DRIFT, STALE = 3, 4
+TITLE = {
+    "en": "{model} version {version}: {verdict}, {days} days after training",
+    "zh": "{model} 第 {version} 版：{verdict}，训练后 {days} 天",
+}
+COLUMNS_ZH = ["特征", "状态", "PSI", "平常", "KS", "权重", "原缺失", "现缺失"]
+PAGE = {"en": "page: ", "zh": "页面："}
 
 
 def monitor(
@@ -28,13 +34,16 @@ def monitor(
         Path | None,
         typer.Option(help="A folder to write a page per model into.", show_default="MLflow only", file_okay=False),
     ] = None,
+    lang: Annotated[str, typer.Option(help="The language of the words, en or zh.")] = "en",
     json_file: JsonFile = None,
 ) -> None:
     """Look for drift since training; ends with 0 when quiet, 3 on drift, 4 when only features are old."""
     from training.monitor.monitor import monitor as look
-    from training.monitor.report import COLUMNS, as_page, log_monitoring, rows_of
+    from training.monitor.report import COLUMNS, VERDICTS, as_page, log_monitoring, rows_of
     from training.registry import Registry
 
+    if lang not in ("en", "zh"):
+        raise typer.BadParameter("en or zh", param_hint="--lang")
     config = load()
     registry, reports = Registry(config), []
     known = [model for model in config.models if registry.aliased(model, version)]
@@ -42,15 +51,17 @@ def monitor(
         with showing(f"monitoring {model}") as show:
             found = look(config, model, version, show, served=served)
         run_id = log_monitoring(config, found)
-        title = f"{model} version {found.version}: {found.verdict}, {found.age_days:.0f} days after training"
-        print_table(title, COLUMNS, rows_of(found.shifts))
+        about = {"model": model, "version": found.version, "days": f"{found.age_days:.0f}"}
+        title = TITLE[lang].format(**about, verdict=VERDICTS[found.verdict][lang])
+        print_table(title, COLUMNS if lang == "en" else COLUMNS_ZH, rows_of(found.shifts))
         for reason in found.reasons:
-            console.print(f"  {reason['code']}: {reason['en']}\n    {reason['zh']}", markup=False, highlight=False)
+            said = f"  {reason['code']}: {reason[lang]}"
+            console.print(said, markup=False, highlight=False, soft_wrap=True)
         if html is not None:
             html.mkdir(parents=True, exist_ok=True)
             page = writable(html / f"{model}.html") or html
             page.write_text(as_page(found), encoding="utf-8")
-            console.print(f"  page: {page}", soft_wrap=True)
+            console.print(f"  {PAGE[lang]}{page}", markup=False, highlight=False, soft_wrap=True)
         reports.append({**found.as_json(), "run_id": run_id})
     write_json(json_file, reports)
     verdicts = {report["verdict"] for report in reports}
