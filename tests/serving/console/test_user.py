@@ -222,3 +222,33 @@ def test_search_without_words_shows_a_form(console):
 
 def test_without_a_release_the_page_says_so(bare):
     assert bare.get("/user?id=u1").status_code == 503
+
+
+def test_what_a_person_wished_is_shown_as_text(console, seen):
+    log = console.client.live.log()
+    log.set_consent("u9", "<b>sms</b>", True, 1)
+    log.set_consent("u9", "wecom", False, 1)
+    log.delete_tag("u9", "interest:tea", 1)
+    page = console.read("/user?id=u9")
+    for words in ("<b>sms</b>: agreed", "wecom: withdrawn", "tags they deleted: 1", "Personalisation: on"):
+        assert words in page.words
+    assert "wecom：已撤回" in console.read("/user?id=u9", "zh").words
+
+
+def test_nothing_of_a_search_is_logged(console, caplog, capfd):
+    with caplog.at_level("DEBUG"):
+        for address in ("/users?q=quietperson", "/user?id=quietperson", "/user?id=u1&w.orders_30d=quietperson"):
+            console.get(address)
+    ours = [record.getMessage() for record in caplog.records if not record.name.startswith("http")]  # not the client's
+    assert "quietperson" not in "".join([*ours, *capfd.readouterr()])
+
+
+def test_another_model_of_the_release_leads_to_the_page(console):
+    assert console.get("/user?id=u1&model=interest").status_code == 404  # this release has none
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_the_page_says_no_code_without_its_words(console, lang):
+    page = console.read("/user?id=u1", lang)
+    assert ("Falling silent" if lang == "en" else "沉默风险") in page.words
+    assert ("does nothing within 14 days" if lang == "en" else "14天内没有任何行为") in page.words
