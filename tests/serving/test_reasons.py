@@ -38,6 +38,18 @@ def test_every_feature_has_a_code_and_sentences(reasons, feature, lang):
         assert bool(re.search(r"[\u4e00-\u9fff]", text)) == (lang == "zh")
 
 
+@pytest.mark.parametrize("lang", LANGUAGES)
+@pytest.mark.parametrize("feature", USER_FEATURES, ids=lambda feature: feature.name)
+def test_a_sentence_holds_at_the_ends_of_a_features_range(reasons, feature, lang):
+    ends = {feature.low or 0.0, 0.0, 1.0, 1e-9, feature.high if feature.high is not None else 1e6}
+    for value in ends:
+        for others in (0.0, value, 1e6):  # sentences name other features beside their own
+            text = say(reasons, feature.name, lang, **{**dict.fromkeys(NAMES, others), feature.name: value})
+            assert len(text) > 3
+            assert not re.search(r"[{}\[\]|]|None|nan|inf|-0\b|e[+-]\d", text)
+            assert bool(re.search(r"[\u4e00-\u9fff]", text)) == (lang == "zh")
+
+
 def test_a_sentence_differs_from_the_one_for_no_value(reasons):
     for feature in NAMES:
         assert say(reasons, feature, "en", **dict.fromkeys(NAMES, 1.0)) != say(reasons, feature, "en")
