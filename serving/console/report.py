@@ -170,7 +170,11 @@ def _part(
     html = bytes(answer.body).decode()
     if answer.status_code != 200:
         raise UseropsError(f"{path}{query} cannot be shown", got=_said(html), run="userops status")
-    return {"title": told[0] if told else path, "html": html}
+    title = told[0] if told else path
+    card_read = desk.read(parts.get("model", ""), parts.get("version", ""), "card.json") or {"heads": {}}
+    if (head := card_read["heads"].get(given.get("head", ""))) is not None:
+        title = f"{title}: {words(lang).of(head['meaning'])}"  # one page for each head: else all have one name
+    return {"title": title, "html": html}
 
 
 def _said(html: str) -> str:
