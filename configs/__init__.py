@@ -7,7 +7,8 @@ Environment: ``USEROPS_HOME`` (folder of everything generated, default ``var`` b
 ``USEROPS_DECISIONS`` and ``USEROPS_AUDIT`` (the databases of decisions, and of promotions and signatures: as
 SQLAlchemy writes them), ``USEROPS_TRACKING`` (MLflow's) and ``USEROPS_ONLINE`` (the store of published features:
 ``redis://...``): they may hold a password, so no file does,
-``USEROPS_USER`` (who trains, promotes and signs, default the name of the account).
+``USEROPS_USER`` (who trains, promotes and signs, default the name of the account),
+``USEROPS_KEYS`` (the file of keys, default ``keys.json`` of the home).
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from configs import Config, load
 from configs.errors import UseropsError
-from configs.terminal import JsonFile, print_table, write_json
+from configs.terminal import JsonFile, console, print_table, write_json
 
 __all__ = ["status"]
 
@@ -15,6 +15,7 @@ def status(json_file: JsonFile = None) -> None:
     """Say what the home holds: events, features, models, the release in force."""
     from features.events import content_hash, span
     from features.periods import now
+    from training.gate.sign import rejected_champion
     from training.registry import CHALLENGER, CHAMPION, Registry
 
     config = load()
@@ -35,6 +36,9 @@ def status(json_file: JsonFile = None) -> None:
     current = config.home / "releases" / "current"
     found["release"] = current.resolve().name if current.exists() else "none"
     print_table("userops", ["", ""], [[key, value] for key, value in found.items()])
+    for model in config.models:
+        if said := rejected_champion(config, model):
+            console.print(said, style="yellow", markup=False, highlight=False, soft_wrap=True)
     write_json(json_file, found)
 
 

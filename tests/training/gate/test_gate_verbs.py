@@ -1,6 +1,8 @@
 """The gate's commands: what they print, what they refuse, how they end."""
 
 import sqlite3
+import subprocess
+import sys
 
 import pytest
 from typer.testing import CliRunner
@@ -57,6 +59,7 @@ def test_a_rejected_champion_is_pointed_out_wherever_it_is_met(run, config):
         run("promote", "churn", "--version", "2"),
         run("audit"),
         run("audit", "churn"),
+        run("status"),
     ):
         assert done.exit_code == 0, done.output
         assert "champion version 2 is rejected by wu (too [bold])" in done.output
@@ -89,3 +92,21 @@ def test_signing_twice_says_so(run, config):
 def test_promotion_in_chinese(run, config):
     move(config, {"churn": {"champion": "2"}})
     assert "冠军已是第 2 版" in run("promote", "churn", "--version", "2", "--lang", "zh").output
+
+
+def test_what_serves_has_the_mirror_beside_it_as_long_as_it_lasts(monkeypatch):
+    started = []
+    popen = subprocess.Popen
+    monkeypatch.setattr("training.gate.mirror.command", lambda: [sys.executable, "-c", "import time; time.sleep(600)"])
+    monkeypatch.setattr(
+        subprocess, "Popen", lambda *given, **named: started.append(popen(*given, **named)) or started[0]
+    )
+
+    def serve(port):
+        (process,) = started
+        assert process.poll() is None
+        raise KeyError(port)
+
+    with pytest.raises(KeyError, match="3000"):
+        userops.mirrored(serve)(3000)
+    assert started[0].poll() is not None
