@@ -48,7 +48,8 @@ def opened(config: Config) -> Iterator[Live]:
     # As a worker does it, but that nothing is made ready for quick answers, which takes seconds.
     live.pickup = Pickup(config.home / "releases", lambda releases: Release.load(current(releases), live.reasons))
     try:
-        live.pickup.start()
+        if live.pickup.releases.joinpath("current").exists():  # before the first release there is nothing to refuse
+            live.pickup.start()
         yield live
     finally:
         live.close()
