@@ -195,6 +195,7 @@ class Refresher:
             keys = vectors.entity_keys(ids)
             new[cell] = [(key, value, at, made) for key, value in zip(keys, values, strict=True)]
         with self.published.publication() as writer:
+            writer.claim(self.config.home)
             online.check_publication(writer, self.digest)
             for cell in new:
                 writer.create(cell.view)

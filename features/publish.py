@@ -77,6 +77,7 @@ def publish(config: Config, as_of: datetime, progress: Progress | None = None) -
             columns.append(_Column(cell, told, file, (cell.feature,), serialise, chunk))
             stays[cell] = int(then.timestamp())
     with online.open_store(config.online_uri).publication() as writer:
+        writer.claim(config.home)
         for cell in (online.VECTOR, *(one[0] for one in _BESIDE)):
             writer.create(cell.view)
         users, written = _write(config, writer, columns, NAMES, catalogue, progress)

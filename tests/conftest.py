@@ -27,6 +27,10 @@ from training.registry import Registry
 # LightGBM reads it when it is loaded; `make test` sets it too.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+# No test writes into stores that whoever runs it works with.
+for name in ("USEROPS_ONLINE", "USEROPS_DECISIONS", "USEROPS_AUDIT", "USEROPS_TRACKING"):
+    os.environ.pop(name, None)
+
 ROOT = Path(__file__).parents[1]
 END = "2026-06-01"
 #: What takes longest comes first: a long file that one process begins last is what the other processes wait for.

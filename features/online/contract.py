@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from configs.errors import FeatureError
@@ -47,6 +48,9 @@ Assorted = tuple[str, int, list[tuple[Any, ...]], list[tuple[str, bytes, bytes |
 
 class Writer(Protocol):
     """A publication, or a refresh of a few users, while no other one writes."""
+
+    def claim(self, home: Path) -> None:
+        """Refuse where another home publishes: its users would go, being in no snapshot of ours."""
 
     def create(self, view: str) -> None:
         """From now on, who is not in this view is unknown; before, nothing is published."""

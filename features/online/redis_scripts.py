@@ -19,6 +19,7 @@ SUFFIX = PROJECT.encode()
 BEFORE = vectors.entity_keys([""])[0][:-4]  # of every key; then come the length of the id, the id and the project
 EVERYBODY = BEFORE + b"*" + SUFFIX  # a pattern; no byte of it means anything else
 LOCK, VIEWS, ASSORTMENT = "userops:lock", "userops:views", "userops:assortment"
+OWNER = "installation"  # beside the views
 LOCK_MS = 30_000  # from one write of its holder to the next; who outlives it writes on unless another one began
 
 LOST = "LOST the lock"

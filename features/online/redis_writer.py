@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
+from configs.errors import FeatureError
 from features.online import redis_scripts
 from features.online.contract import Assorted, Cell, Row
-from features.online.redis_scripts import ASSORTMENT, EVERYBODY, LOCK, LOCK_MS, SUFFIX, VIEWS, field_of, stamp_of
+from features.online.redis_scripts import ASSORTMENT, EVERYBODY, LOCK, LOCK_MS, OWNER, SUFFIX, VIEWS, field_of, stamp_of
 
 __all__ = ["RedisWriter"]
 
@@ -23,6 +28,20 @@ class RedisWriter:
     def __init__(self, client: Any, token: str, address: str) -> None:
         self._client, self._token, self.address = client, token, address
         self._only: dict[Cell, bytes] = {}
+
+    def claim(self, home: Path) -> None:
+        """Whoever publishes first owns the database."""
+        ours = _installation(home)
+        self._client.eval(redis_scripts.NOTE, 2, LOCK, VIEWS, self._token, LOCK_MS, OWNER, ours, "1")
+        owner = self._client.hget(VIEWS, OWNER).decode()
+        if owner != ours:
+            raise FeatureError(
+                f"{self.address} holds the features of another home",
+                got=owner,
+                expected=f"{ours}, the installation of {home}",
+                because="a publication of one home takes away who is in no snapshot of it",
+                run=f"USEROPS_ONLINE with another database; or, where this home replaces that, HDEL {VIEWS} {OWNER}",
+            )
 
     def create(self, view: str) -> None:
         """The view is known from now on."""
@@ -92,6 +111,19 @@ class RedisWriter:
         fields = [part for field in redis_scripts.packed(assorted).items() for part in field]
         self._client.eval(redis_scripts.REPLACE, 2, LOCK, ASSORTMENT, self._token, LOCK_MS, *fields)
         return True
+
+
+def _installation(home: Path) -> str:
+    """A name of this home that goes with it where it is moved, made when it is first asked for."""
+    path = home / "installation"
+    if not path.exists():
+        home.mkdir(parents=True, exist_ok=True)
+        own = path.with_name(f"installation.{os.getpid()}")
+        own.write_text(uuid.uuid4().hex, encoding="ascii")
+        with suppress(FileExistsError):
+            os.link(own, path)  # whole, and never a second one
+        own.unlink()
+    return path.read_text(encoding="ascii").strip()
 
 
 def _batches(rows: Sequence[Sequence[Row]]) -> Iterator[tuple[list[bytes], list[bytes]]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from features.online.contract import PROJECT, Assorted, Cell, Row
@@ -35,6 +36,9 @@ class SqliteWriter:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.connection = connection
+
+    def claim(self, home: Path) -> None:
+        """The file lies in the home: it is nobody else's."""
 
     def create(self, view: str) -> None:
         """Feast's table, unless it is there; without Feast's second index, which repeats the primary key."""

@@ -169,6 +169,17 @@ def test_who_lost_the_lock_to_another_one_writes_nothing_any_more(server, store)
     assert client(server).get(redis_scripts.LOCK) == b"another one's"
 
 
+def test_a_database_belongs_to_one_home_wherever_it_is_moved(store, tmp_path):
+    for _ in range(2):
+        with store.publication() as writer:
+            writer.claim(tmp_path / "ours")
+    (tmp_path / "ours").rename(tmp_path / "moved")
+    with store.publication() as writer:
+        writer.claim(tmp_path / "moved")
+    with pytest.raises(FeatureError, match="another home"), store.publication() as writer:
+        writer.claim(tmp_path / "theirs")
+
+
 def test_a_lock_that_nobody_took_is_taken_again(server, store):
     with store.publication() as writer:
         client(server).delete(redis_scripts.LOCK)
