@@ -185,5 +185,6 @@ def _more_decisions(config: Config, everybody: Sequence[str], real: Sequence[str
                 connection.execute(_FILL.format(table=table, columns=columns, values=values, more=more), (first, last))
         connection.commit()
         connection.execute("ANALYZE")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     # A page of a decision reads its vector by user and digest: those of the copies belong to nobody who has one.
     return [one for one, _ in made]
