@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from markupsafe import Markup
@@ -77,8 +77,10 @@ def comparison_page(found: Comparison, decides: str) -> str:
     return page(title, lead, sections, [cards(_cards(found, decides))])
 
 
-def spoken_verdict(found: Comparison, decides: str) -> dict[str, str]:
-    """By the metric that decides, head by head, in a sentence.
+def spoken_verdict(
+    found: Comparison, decides: str, meanings: Mapping[str, Mapping[str, str]] | None = None
+) -> dict[str, str]:
+    """By the metric that decides, head by head, in a sentence; heads go by their ``meanings`` where those are given.
 
     Examples
     --------
@@ -90,10 +92,17 @@ def spoken_verdict(found: Comparison, decides: str) -> dict[str, str]:
     said = {}
     for lang, between in (("en", "; "), ("zh", "；")):
         parts = [
-            f"{head} {words(pairs[decides].verdict)[lang]}" for head, pairs in found.heads.items() if decides in pairs
+            f"{_named(head, lang, meanings)}{words(pairs[decides].verdict)[lang]}"
+            for head, pairs in found.heads.items()
+            if decides in pairs
         ]
         said[lang] = between.join(parts)
     return {"en": f"By {decides}, the second is: {said['en']}.", "zh": f"按 {decides}，第二个版本：{said['zh']}。"}
+
+
+def _named(head: str, lang: str, meanings: Mapping[str, Mapping[str, str]] | None) -> str:
+    told = (meanings or {}).get(head)
+    return f"{head} " if not told else f"{told[lang]}{'：' if lang == 'zh' else ': '}"
 
 
 def words(verdict: str) -> dict[str, str]:

@@ -67,7 +67,9 @@ def compare(
         html.write_text(page, encoding="utf-8")
     print_comparison(found, about.gate.decides, lang)
     if found.desk and found.first["version"] != BASELINE:
-        content = {**found.desk, "paired": found.paired, "verdict": spoken_verdict(found, about.gate.decides)}
+        meanings = {head: one.get("meaning", {}) for head, one in about.heads.items()}
+        verdict = spoken_verdict(found, about.gate.decides, meanings)
+        content = {**found.desk, "paired": found.paired, "verdict": verdict}
         path = write_versus(config, content)
         run.json(unnamed(json.loads(path.read_text(encoding="utf-8"))), f"{FOLDER}/{path.name}")
         written.append(f"{FOLDER}/{path.name}")

@@ -139,7 +139,7 @@ def test_compare_tells_reviewers_and_names_nobody_to_mlflow(here):
     told = json.loads(path.read_text(encoding="utf-8"))
     assert set(told["paired"]) == set(told["heads"])
     assert {"first", "second", "better", "verdict"} == set(told["paired"]["p_inactive_14d"]["log_loss"])
-    assert told["verdict"]["zh"]
+    assert "未来14天内没有任何活跃行为：" in told["verdict"]["zh"]  # words, and not the code of a head
     users = {row["user_id"] for one in told["heads"].values() for row in (*one["up"], *one["down"])}
     assert users
     registry = Registry(config)
