@@ -142,7 +142,7 @@ class Walked:
             capture_output=True,
             text=True,
             check=False,
-            timeout=600,
+            timeout=1800,
         )
 
 

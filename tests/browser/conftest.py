@@ -76,7 +76,7 @@ def userops(home: Path, now: datetime, *words: str, check: bool = True) -> subpr
         capture_output=True,
         text=True,
         check=False,
-        timeout=600,
+        timeout=1800,
     )
     assert not check or done.returncode == 0, (words, done.stdout, done.stderr)
     return done
