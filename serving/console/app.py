@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import importlib
 import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -20,8 +20,6 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.console import asked_again, card, compare, decision, decisions, learned, models, sign, user, users
-from serving.console.asked import View
 from serving.console.assets import asset, files, plotly_styles
 from serving.console.frame import COOKIE, HEADERS, PREFIX, answer, problem_page
 from serving.console.page import compiled
@@ -29,26 +27,28 @@ from serving.console.words import LANGUAGES
 from serving.errors.problem import Problem, from_status
 
 if TYPE_CHECKING:
+    from serving.console.asked import View
     from serving.live import Live
 
-__all__ = ["PREFIX", "console_app", "problem_response", "warm"]
+__all__ = ["PREFIX", "console_app", "problem_response", "view", "warm"]
 
 YEAR_S = 365 * 86_400
 SWITCH_S = 0.0002  # of 5 ms by default; from then on, in a worker whose console is used
 
-GETS: Mapping[str, View] = {
-    "/models": models.page,
-    "/models/{model}": models.page,
-    "/models/{model}/compare": compare.page,
-    "/models/{model}/{version}": card.page,
-    "/models/{model}/{version}/learned": learned.page,
-    "/users": users.page,
-    "/user": user.page,
-    "/user/what-if": asked_again.answer,
-    "/decisions": decisions.page,
-    "/decision": decision.page,
+# By name: the parent of the workers imports this module too, and must not load what pages are made of.
+GETS: Mapping[str, str] = {
+    "/models": "models:page",
+    "/models/{model}": "models:page",
+    "/models/{model}/compare": "compare:page",
+    "/models/{model}/{version}": "card:page",
+    "/models/{model}/{version}/learned": "learned:page",
+    "/users": "users:page",
+    "/user": "user:page",
+    "/user/what-if": "asked_again:answer",
+    "/decisions": "decisions:page",
+    "/decision": "decision:page",
 }
-POSTS: Mapping[str, View] = {"/models/{model}/{version}/sign": sign.post}
+POSTS: Mapping[str, str] = {"/models/{model}/{version}/sign": "sign:post"}
 
 
 def console_app(live_of: Callable[[], Live]) -> Starlette:
@@ -59,10 +59,10 @@ def console_app(live_of: Callable[[], Live]) -> Starlette:
     async def aside(work: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(thread, work, *arguments)
 
-    def answering(view: View) -> Callable[[Request], Any]:
+    def answering(name: str) -> Callable[[Request], Any]:
         async def answered(request: Request) -> Any:
             given = await _form(request) if request.method == "POST" else dict(request.query_params)
-            return await aside(answer, view, live_of(), request, given)
+            return await aside(lambda: answer(view(name), live_of(), request, given))
 
         return answered
 
@@ -89,8 +89,8 @@ def console_app(live_of: Callable[[], Live]) -> Starlette:
     return Starlette(
         routes=[
             Route("/", lambda request: RedirectResponse(f"{PREFIX}/models")),
-            *(Route(path, answering(view), methods=["GET"]) for path, view in GETS.items()),
-            *(Route(path, answering(view), methods=["POST"]) for path, view in POSTS.items()),
+            *(Route(path, answering(name), methods=["GET"]) for path, name in GETS.items()),
+            *(Route(path, answering(name), methods=["POST"]) for path, name in POSTS.items()),
             Route("/language", _language, methods=["POST"]),
             Route("/static/{name}", static, methods=["GET"]),
         ],
@@ -99,17 +99,24 @@ def console_app(live_of: Callable[[], Live]) -> Starlette:
     )
 
 
-def warm() -> None:
-    """Load what the first page would otherwise wait for: words, templates, the scripts packed, the audit table's door.
+def view(name: str) -> View:
+    """The view ``module:function`` of this package."""
+    found: View = resolve_name(f"serving.console.{name}")
+    return found
 
-    The first reader would wait a second, most of it for SQLAlchemy.
+
+def warm() -> None:
+    """Load what the first page would otherwise wait for: the pages, words, templates, the scripts packed.
+
+    Not SQLAlchemy, 20 MB in every worker: the first reader of the audit table waits a third of a second for it.
     """
+    for name in (*GETS.values(), *POSTS.values()):
+        view(name)
     for lang in LANGUAGES:
         compiled(lang)
     for name in files():
         asset(name)
     plotly_styles()
-    importlib.import_module("sqlalchemy.dialects.sqlite")
 
 
 def problem_response(live: Live, scope: Scope, problem: Problem) -> Response:
