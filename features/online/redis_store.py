@@ -105,7 +105,7 @@ class RedisStore:
                 return
 
     def beginning(self, cell: Cell, start: bytes, most: int) -> list[bytes]:
-        """Of the users that `WALK` steps over the keys meet, and who has just this id."""
+        """Of the users that the first steps over the keys meet, `WALK` at most, and who has just this id."""
         before, found, cursor = len(BEFORE), set[bytes](), 0
         self._check_published(cell.view)
         pattern = BEFORE + b"????" + re.sub(rb"([\\*?\[\]])", rb"\\\1", start) + b"*" + SUFFIX
@@ -115,7 +115,7 @@ class RedisStore:
         for _ in range(WALK):
             cursor, keys = self._ask(self._reading.scan, cursor, pattern, SAMPLE)
             found |= {key[before + 4 : -len(SUFFIX)] for key in keys}
-            if cursor == 0:
+            if cursor == 0 or len(found) >= most:
                 break
         return sorted(found, key=lambda one: (len(one), one))[:most]
 
