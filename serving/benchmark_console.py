@@ -32,7 +32,7 @@ from configs.errors import UseropsError
 from serving.benchmark_console_reviewer import click
 from serving.benchmark_console_stage import Stage, lay_console
 from serving.benchmark_load import Load, drive, post
-from serving.benchmark_stage import Service, demo_shop, served
+from serving.benchmark_stage import Service, served, shop_of
 from serving.console.pdf import BROWSERS
 
 __all__ = ["Size", "benchmark_console"]
@@ -77,10 +77,7 @@ def benchmark_console(config: Config, progress: Progress | None = None, size: Si
     config.home.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="benchmark-", dir=config.home) as scratch:
         folder = Path(scratch)
-        if not (config.home / "releases" / "current").exists():
-            show("walking the whole way in a small shop", 0.02)
-            config = replace(config, home=folder / "shop", now=None)
-            demo_shop(config)
+        config = shop_of(config, folder, show)
         config = _at_its_features(config)
         show("laying out a large home", 0.1)
         stage = lay_console(config, folder / "home", size.users, size.decisions, size.features)

@@ -23,7 +23,7 @@ import numpy as np
 from configs import Config
 from features.store import Store
 from serving.benchmark_load import Load, drive, get, post
-from serving.benchmark_stage import PLAIN, Service, demo_shop, lay_home, lay_large, lay_plain, served
+from serving.benchmark_stage import PLAIN, Service, lay_home, lay_large, lay_plain, served, shop_of
 
 __all__ = ["benchmark_serving"]
 
@@ -60,10 +60,7 @@ def benchmark_serving(
     config.home.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="benchmark-", dir=config.home) as scratch:
         folder = Path(scratch)
-        if not (config.home / "releases" / "current").exists():
-            show("walking the whole way in a small shop", 0.02)
-            config = replace(config, home=folder / "shop", now=None)
-            demo_shop(config)
+        config = shop_of(config, folder, show)
         users, config = _users(config, users)
         questions = _Questions(config, users, size)
         found = _Found()

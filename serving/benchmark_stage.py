@@ -16,8 +16,9 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ from serving.scoring import Bundle, current
 from serving.scoring.folder import read_folder, write_folder
 from serving.scoring.release import make_current, write_release
 
-__all__ = ["PLAIN", "Service", "demo_shop", "lay_home", "lay_large", "lay_plain", "served"]
+__all__ = ["PLAIN", "Service", "lay_home", "lay_large", "lay_plain", "served", "shop_of"]
 
 PLAIN = "USEROPS_PLAIN"  # names the folder of the plain way in its environment
 READY_SECONDS = 180
@@ -61,6 +62,16 @@ def demo_shop(config: Config) -> None:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
             raise UseropsError(f"userops {' '.join(words)} failed", because=done.stderr[-500:])
+
+
+def shop_of(config: Config, folder: Path, show: Callable[[str, float], None]) -> Config:
+    """The configuration of a home that serves: the given one, or that of a small shop walked in ``folder``."""
+    if (config.home / "releases" / "current").exists():
+        return config
+    show("walking the whole way in a small shop", 0.02)
+    config = replace(config, home=folder / "shop", now=None)
+    demo_shop(config)
+    return config
 
 
 def lay_home(source: Path, home: Path) -> None:

@@ -13,9 +13,9 @@ import json
 import mimetypes
 from functools import lru_cache
 from html import escape
-from html.parser import HTMLParser
 
 from serving.console.assets import files
+from serving.console.verbatim import VOID, Verbatim
 
 __all__ = ["self_contained"]
 
@@ -66,16 +66,19 @@ def self_contained(html: str, packed: bool = True) -> str:
     return f"{head}{charset}\n{meta}{body}{scripts}{end}{tail}"
 
 
-class _Page(HTMLParser):
+class _Page(Verbatim):
     """Writes again what it reads, as it stood there, but for what leads to the service."""
 
     def __init__(self) -> None:
-        super().__init__(convert_charrefs=False)
-        self.written: list[str] = []
+        super().__init__()
         self.styles: list[str] = []
         self.scripts: list[str] = []
         self._left_out: tuple[str, int] | None = None  # an element, and how many of its name are open within
         self._anchors: list[str] = []
+
+    @property
+    def keeping(self) -> bool:
+        return self._left_out is None
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = {name: value or "" for name, value in attrs}
@@ -83,7 +86,7 @@ class _Page(HTMLParser):
             name, depth = self._left_out
             self._left_out = (name, depth + (tag == name))
         elif tag in _LIVE or "data-live" in given:
-            self._left_out = (tag, 1)
+            self._left_out = None if tag in VOID else (tag, 1)
         elif tag == "link":
             self._link(given)
         elif tag == "script" and "src" in given:
@@ -98,7 +101,7 @@ class _Page(HTMLParser):
             self.written.append(str(self.get_starttag_text()))
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self._write(str(self.get_starttag_text()))
+        self.write(str(self.get_starttag_text()))
 
     def handle_endtag(self, tag: str) -> None:
         if self._left_out is not None:
@@ -110,21 +113,8 @@ class _Page(HTMLParser):
         else:
             self.written.append(f"</{tag}>")
 
-    def handle_data(self, data: str) -> None:
-        self._write(data)
-
-    def handle_entityref(self, name: str) -> None:
-        self._write(f"&{name};")
-
-    def handle_charref(self, name: str) -> None:
-        self._write(f"&#{name};")
-
     def handle_decl(self, decl: str) -> None:
-        self._write(f"<!{decl}>")
-
-    def _write(self, text: str) -> None:
-        if self._left_out is None:
-            self.written.append(text)
+        self.write(f"<!{decl}>")
 
     def _link(self, given: dict[str, str]) -> None:
         name = _name(given.get("href", ""))

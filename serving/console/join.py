@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from html import escape
-from html.parser import HTMLParser
+
+from serving.console.verbatim import VOID, Verbatim
 
 __all__ = ["content_of"]
 
-_VOID = ("area", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr")
 _REFERS = ("for", "headers", "list", "data-figure", "aria-controls", "aria-describedby", "aria-labelledby", "aria-owns")
 
 
@@ -25,38 +25,32 @@ def content_of(html: str, prefix: str) -> str:
     return "".join(found.written)
 
 
-class _Content(HTMLParser):
+class _Content(Verbatim):
     def __init__(self, prefix: str) -> None:
-        super().__init__(convert_charrefs=False)
+        super().__init__()
         self.prefix = prefix
-        self.written: list[str] = []
         self._inside = False
+
+    @property
+    def keeping(self) -> bool:
+        return self._inside
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag == "main":
             self._inside = True
         else:
-            self._write(f"<{_lower(tag)}{''.join(self._attribute(*one) for one in attrs)}>")
+            self.write(f"<{_lower(tag)}{''.join(self._attribute(*one) for one in attrs)}>")
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.handle_starttag(tag, attrs)
-        if tag not in _VOID:
+        if tag not in VOID:
             self.handle_endtag(tag)
 
     def handle_endtag(self, tag: str) -> None:
         if tag == "main":
             self._inside = False
         else:
-            self._write(f"</{_lower(tag)}>")
-
-    def handle_data(self, data: str) -> None:
-        self._write(data)
-
-    def handle_entityref(self, name: str) -> None:
-        self._write(f"&{name};")
-
-    def handle_charref(self, name: str) -> None:
-        self._write(f"&#{name};")
+            self.write(f"</{_lower(tag)}>")
 
     def _attribute(self, name: str, value: str | None) -> str:
         if value is None:
@@ -68,10 +62,6 @@ class _Content(HTMLParser):
         elif name in _REFERS:
             value = " ".join(self.prefix + one for one in value.split())
         return f' {name}="{escape(value)}"'
-
-    def _write(self, text: str) -> None:
-        if self._inside:
-            self.written.append(text)
 
 
 def _lower(tag: str) -> str:
