@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from serving.console import charts_compare as charts
 from serving.console.asked import Asked
@@ -13,9 +13,13 @@ from serving.console.page import Page
 from serving.console.parts import by_words, part_words
 from serving.console.standing import Standing, standing, version_of
 
-__all__ = ["page"]
+if TYPE_CHECKING:
+    from serving.live import Live
+
+__all__ = ["page", "willing"]
 
 MOST_CHANGED = 15
+NAMED = ("up", "down", "examples")  # the lists of a head that name users
 VERDICTS = {"better": "good", "worse": "bad", "same": "mute"}
 
 
@@ -40,7 +44,23 @@ def page(asked: Asked) -> Page:
     if versus is None:
         values["swapped"] = asked.desk.read(model, first, f"versus-{second}.json") is not None
         return Page("compare.html", title, "models", values)
-    return Page("compare.html", title, "models", values | _told(asked, model, versus))
+    return Page("compare.html", title, "models", values | _told(asked, model, willing(asked.live, versus)))
+
+
+def willing(live: Live, versus: Mapping[str, Any]) -> dict[str, Any]:
+    """The file without the users who have switched personalisation off since; ``left_out`` of a head counts them."""
+    heads = dict(versus.get("heads") or {})
+    named = {one["user_id"] for head in heads.values() for name in NAMED for one in head.get(name) or []}
+    gone: frozenset[str] = frozenset()
+    if named:
+        with live.logging():
+            gone = live.log().unpersonalised(sorted(named))
+    for name, head in heads.items():
+        theirs = {one["user_id"] for part in NAMED for one in head.get(part) or []} & gone
+        lists = {part: [one for one in head.get(part) or [] if one["user_id"] not in gone] for part in NAMED}
+        # What comes from a report may have been through here before its users became digits.
+        heads[name] = {**head, **lists, "left_out": head.get("left_out", 0) + len(theirs)}
+    return {**versus, "heads": heads}
 
 
 def _told(asked: Asked, model: str, versus: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
@@ -17,7 +16,7 @@ from markupsafe import Markup
 from configs import Config, model_of
 from configs.audit import entries, verify
 from configs.errors import UseropsError
-from serving.console import card, compare, decision, learned, user
+from serving.console import card, compare, decision, learned, standing, user
 from serving.console.asked import Asked, View
 from serving.console.desk import Desk
 from serving.console.export import self_contained
@@ -25,6 +24,8 @@ from serving.console.frame import PREFIX, page_of
 from serving.console.join import content_of
 from serving.console.page import Page, render
 from serving.console.words import words
+from serving.errors.problem import Problem
+from serving.errors.problem import Problem
 
 if TYPE_CHECKING:
     from serving.live import Live
@@ -56,10 +57,25 @@ def opened(config: Config) -> Iterator[Live]:
 
 
 def version_of(live: Live, model: str, version: str | None) -> str:
-    """The version that is meant: the given number, else the one in force, else the newest one with a card."""
+    """The version that is meant: the given number or role, else the one in force, else the newest one with a card.
+
+    Raises
+    ------
+    UseropsError
+        When no version has this role, or there is none at all.
+    """
     model_of(live.config, model)
     if version is not None:
-        return version
+        asked = Asked(live, Desk(live.config.home), words("en"), PREFIX, {}, {})
+        try:
+            return standing.version_of(asked, model, version)
+        except Problem as problem:
+            raise UseropsError(
+                problem.detail,
+                got=version,
+                expected=[*(problem.expected or []), "champion", "challenger"],
+                run="userops status",
+            ) from None
     release = live.pickup.live
     served = release.bundle.meta["models"].get(model) if release else None
     if served:
@@ -90,7 +106,7 @@ def report(
     packed
         As for `self_contained`: not for print.
     """
-    desk = Desk(live.config.home) if told is None else _Guarded(live.config.home, told)
+    desk = Desk(live.config.home) if told is None else _Guarded(live, told)
     wanted = _single(page, model, version, user_id, decision_id) if page else _pages(desk, model, version)
     parts: list[dict[str, Any]] = [
         {"lang": lang, "t": words(lang), "pages": [_part(live, desk, lang, *one) for one in wanted]} for lang in langs
@@ -112,12 +128,17 @@ def report(
 class _Guarded(Desk):
     """A desk whose files pass through ``told`` first."""
 
-    def __init__(self, home: Path, told: Callable[[Any], Any]) -> None:
-        super().__init__(home)
-        self._told = told
+    def __init__(self, live: Live, told: Callable[[Any], Any]) -> None:
+        super().__init__(live.config.home)
+        self._live, self._told = live, told
 
     def read(self, model: str, version: str, name: str) -> dict[str, Any] | None:
         found = super().read(model, version, name)
+        if found is not None and name.startswith("versus-"):  # by their ids, before these are something else
+            try:
+                found = compare.willing(self._live, found)
+            except Problem as problem:  # the decision log, which holds people's wishes, cannot be read
+                raise UseropsError(f"{name} cannot be shown", got=problem.detail, run="userops status") from None
         told: dict[str, Any] | None = None if found is None else self._told(found)
         return told
 

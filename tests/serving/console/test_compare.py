@@ -6,12 +6,21 @@ import json
 
 import pytest
 
+import configs
 from features.catalog import NAMES
+from serving.console.report import opened, report
 from serving.console.steps import Steps, steps
 from serving.console.words import LANGUAGES, words
 
 PAGE = "/models/churn/compare"
 HEAD = "p_inactive_30d"
+
+
+def digits(content):
+    """Every ``user_id`` as something else, as in a report for strangers."""
+    if isinstance(content, dict):
+        return {key: f"[{one}]" if key == "user_id" else digits(one) for key, one in content.items()}
+    return [digits(one) for one in content] if isinstance(content, list) else content
 
 
 @pytest.fixture
@@ -42,6 +51,26 @@ def test_who_moves_links_to_the_user(page, hostile):
     assert "40.0 → 75.0" in page.words
     assert hostile in page.words
     assert "<script>alert" not in page.html
+
+
+def test_who_switched_personalisation_off_is_no_longer_shown(console, seen, hostile):
+    log = console.client.live.log()
+    log.set_personalization("u1", False, 1)
+    try:
+        page, export = console.read(PAGE), console.read(f"{PAGE}?export=html")
+        with opened(configs.load(console.home)) as live:
+            told = seen(report(live, "churn", "4", page="compare", told=digits))
+    finally:
+        log.set_personalization("u1", True, 2)
+    for one in (page, export, told):
+        assert "they switched personalisation off: 1." in one.words
+        assert "u1" not in one.words.split()
+        assert "[u1]" not in one.words
+        assert "40.0 → 75.0" not in one.words
+        assert len([name for name in one.charts() if "example-" in name]) == 2, "the other one's"
+    assert hostile in page.words
+    assert "u1" in console.read(PAGE).words.split()
+    assert "personalisation off" not in console.read(PAGE).words
 
 
 def test_both_waterfalls_of_a_user_have_one_scale_and_add_up(page):
