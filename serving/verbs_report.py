@@ -15,14 +15,24 @@ __all__ = ["reporting"]
 
 
 def reporting(rebuild: Callable[[Config, str, str], None]) -> Callable[..., None]:
-    """The verb; ``rebuild(config, model, version)`` writes what reviewers read of a version that has none of it."""
+    """The verb; ``rebuild(config, model, version)`` writes what is missing, or broken, of what reviewers read."""
 
     def report(
         model: Annotated[str, typer.Argument(help="Which model.")],
-        out: Annotated[Path, typer.Option(help="The file to write, .html or .pdf.", callback=writable)],
+        out: Annotated[
+            Path | None,
+            typer.Option(
+                help="The file to write, .html or .pdf.",
+                show_default="report-<model>-<version>.html in this folder",
+                callback=writable,
+            ),
+        ] = None,
         version: Annotated[
             str | None,
-            typer.Option(help="Which version.", show_default="the one in force, else the newest"),
+            typer.Option(
+                help="Which version: its number, champion (in force) or challenger.",
+                show_default="the one in force, else the newest",
+            ),
         ] = None,
         page: Annotated[
             str | None,
@@ -40,24 +50,35 @@ def reporting(rebuild: Callable[[Config, str, str], None]) -> Callable[..., None
 
         if lang not in ("en", "zh"):
             raise typer.BadParameter(f"--lang {lang}: en or zh")
-        if out.suffix not in (".html", ".pdf"):
+        if out is not None and out.suffix not in (".html", ".pdf"):
             raise typer.BadParameter(f"--out {out}: a name that ends with .html or .pdf")
-        pdf = out.suffix == ".pdf"
+        pdf = out is not None and out.suffix == ".pdf"
         if pdf:
             browser()  # said before the work, not after
         config = load()
         with showing(f"report on {model}") as show, opened(config) as live:
             number = version_of(live, model, version)
-            if page not in ("user", "decision") and Desk(config.home).read(model, number, "card.json") is None:
+            file = out or _named(model, number)
+            if page not in ("user", "decision") and not Desk(config.home).whole(model, number):
                 show("writing what reviewers read", 0.1)
                 rebuild(config, model, number)
             show("rendering", 0.5)
             html = write(live, model, number, (lang,), page, user, decision, packed=not pdf)
             if pdf:
                 show("printing", 0.7)
-                write_pdf(html, out)
+                write_pdf(html, file)
             else:
-                out.write_text(html, encoding="utf-8")
-        console.print(f"{model} version {number}: {out} ({out.stat().st_size / 1e6:.1f} MB)", highlight=False)
+                file.write_text(html, encoding="utf-8")
+        console.print(f"{model} version {number}: {file} ({file.stat().st_size / 1e6:.1f} MB)", highlight=False)
 
     return report
+
+
+def _named(model: str, number: str) -> Path:
+    """The file when none is named; that it can be written is known before the work, and nothing is left of asking."""
+    file = Path(f"report-{model}-{number}.html")
+    there = file.exists()
+    writable(file)
+    if not there:
+        file.unlink()
+    return file

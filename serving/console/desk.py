@@ -51,6 +51,19 @@ class Desk:
         told = f"desk/{model}/{version}/{name}", f"userops report {model} --version {version}"
         return _parsed(path, state.st_mtime_ns, state.st_size, *told)
 
+    def whole(self, model: str, version: str) -> bool:
+        """Whether a version has a card, a file for each head of it, and no file that cannot be read."""
+        folder = self.folder / model / version
+        try:
+            card = self.read(model, version, "card.json")
+            for path in folder.rglob("[!.]*.json"):
+                self.read(model, version, path.relative_to(folder).as_posix())
+        except UseropsError:
+            return False
+        return card is not None and all(
+            (folder / "learned" / f"{head}.json").exists() for head in card.get("heads", {})
+        )
+
 
 @lru_cache(maxsize=64)
 def _parsed(path: Path, changed_ns: int, size: int, told: str, again: str) -> dict[str, Any]:

@@ -25,7 +25,6 @@ from serving.console.join import content_of
 from serving.console.page import Page, render
 from serving.console.words import words
 from serving.errors.problem import Problem
-from serving.errors.problem import Problem
 
 if TYPE_CHECKING:
     from serving.live import Live

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
 import configs
 from configs.errors import UseropsError
 from serving.console.pdf import browser
 from serving.console.report import opened, report, version_of
+from serving.verbs_report import reporting
 
 HEADS = ("p_inactive_14d", "p_inactive_30d", "p_inactive_60d")
 
@@ -55,6 +59,57 @@ def test_the_version_is_the_one_in_force_unless_another_is_named(live):
     assert version_of(live, "churn", "4") == "4"
     with pytest.raises(UseropsError, match="no model"):
         version_of(live, "nothing", None)
+
+
+def test_a_role_stands_for_its_version(live):
+    assert version_of(live, "churn", "champion") == "3"
+    assert version_of(live, "churn", "challenger") == "4"
+    with pytest.raises(UseropsError, match="no version best") as refused:
+        version_of(live, "churn", "best")
+    assert "champion" in str(refused.value)
+
+
+@pytest.fixture
+def verb(console, tmp_path, monkeypatch):
+    """``userops report churn ...`` in an empty folder over a copy of the home; what it let write again."""
+    home = tmp_path / "home"
+    shutil.copytree(console.home, home)
+    monkeypatch.setenv("USEROPS_HOME", str(home))
+    monkeypatch.chdir(tmp_path)
+    again = []
+    app = typer.Typer()
+    app.command()(reporting(lambda config, model, version: again.append(version)))
+
+    def asked(*words):
+        again.clear()
+        done = CliRunner().invoke(app, ["churn", *words])
+        return done, list(again)
+
+    return asked
+
+
+def test_the_command_that_pages_name_needs_nothing_more(verb, tmp_path):
+    done, again = verb("--version", "3")
+    assert (done.exit_code, again) == (0, []), done.output
+    by_number = (tmp_path / "report-churn-3.html").read_text(encoding="utf-8")
+    assert "reads well" in by_number
+    done, _ = verb("--version", "champion", "--out", "champion.html")
+    assert done.exit_code == 0, done.output
+    assert "reads well" in (tmp_path / "champion.html").read_text(encoding="utf-8")
+    assert sorted(path.name for path in tmp_path.glob("*.html")) == ["champion.html", "report-churn-3.html"]
+
+
+@pytest.mark.parametrize("name", ["card.json", f"learned/{HEADS[1]}.json"])
+@pytest.mark.parametrize("content", [None, "", '{"half": ', "[]"])
+def test_what_is_missing_or_broken_is_written_again(verb, tmp_path, name, content):
+    file = tmp_path / "home" / "desk" / "churn" / "3" / name
+    whole = file.read_text(encoding="utf-8")
+    file.unlink() if content is None else file.write_text(content, encoding="utf-8")
+    _, again = verb("--version", "3")
+    assert again == ["3"]
+    file.write_text(whole, encoding="utf-8")
+    done, again = verb("--version", "3")
+    assert (done.exit_code, again) == (0, []), done.output
 
 
 @pytest.mark.parametrize(("page", "said"), [("user", "which user"), ("decision", "which decision"), ("no", "no page")])
