@@ -170,9 +170,10 @@ class Live:
 
     def reader(self) -> Reader:
         """The online side of the feature store, opened when first needed."""
-        if self._reader is None:
-            self._reader = self._open_reader(self.config)
-        return self._reader
+        reader = self._reader  # once: a release that comes meanwhile may take it away, on another thread
+        if reader is None:
+            reader = self._reader = self._open_reader(self.config)
+        return reader
 
     def read(self, user_ids: list[str], as_of: datetime | None = None, strict: bool = False) -> Batch:
         """The vectors of the users who let us know them; an unreadable store, or list of wishes, is a 503."""
@@ -239,9 +240,14 @@ class Live:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self.heavy, answer, served, batch, explain)
 
-    async def profile(self, user_id: str, explain: Explain, strict: bool) -> dict[str, Any]:
-        """The answer to ``GET /v1/users/{id}/profile``: what is known of one user, and every score."""
-        release = self.release
+    async def profile(
+        self, user_id: str, explain: Explain, strict: bool, release: Release | None = None
+    ) -> dict[str, Any]:
+        """The answer to ``GET /v1/users/{id}/profile``: what is known of one user, and every score.
+
+        ``release`` is whose scores: the one in force, unless a page says all it says of the one that it began with.
+        """
+        release = release or self.release
         batch = self.read([user_id], strict=strict)
         try:
             profile = self.reader().profiles([user_id])[0]

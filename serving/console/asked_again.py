@@ -105,7 +105,7 @@ def spans_of(
 
 
 def check(asked: Asked, feature: str, value: float, span: whatif.Range) -> None:
-    """Refuse a value out of range, with the range."""
+    """Refuse a value out of range, with the range, and a part of what is counted."""
     if not span.holds(value):
         raise Problem(
             422,
@@ -115,6 +115,9 @@ def check(asked: Asked, feature: str, value: float, span: whatif.Range) -> None:
             expected=written(span),
             got=value if value - value == 0 else str(value),
         )
+    if whatif.is_counted(feature) and value != int(value):
+        detail = asked.t("user.not_whole", feature=feature, value=f"{value:g}")
+        raise Problem(422, "not-whole", detail, field=feature, expected="a whole number", got=value)
 
 
 def written(span: whatif.Range) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
@@ -11,7 +12,7 @@ import numpy as np
 
 from features.catalog import NAMES
 from serving.batch import Batch, microseconds
-from serving.console import asked_again, charts_user
+from serving.console import asked_again, charts_user, whatif
 from serving.console.asked import Asked
 from serving.console.explained import CATALOGUE, Speaker, mapped, waterfalls
 from serving.console.history import asked_then, rows_of
@@ -40,7 +41,8 @@ def page(asked: Asked) -> Page:
     if not is_id(user_id):
         return nobody(asked, user_id, "refused")
     explain = Explain.model_validate({"level": "full", "top_n": 20, "lang": asked.lang})
-    told = asyncio.run(live.profile(user_id, explain, False))
+    release = live.release  # once: another one may come while the page is made
+    told = asyncio.run(live.profile(user_id, explain, False, release))
     state = live.log().state(user_id, microseconds(live.now()), after_us=0)
     values: dict[str, Any] = {
         "user_id": user_id,
@@ -60,9 +62,9 @@ def page(asked: Asked) -> Page:
     values |= {"rows": _rows(asked, told, model, head), "model": model, "head": head, "stale": batch.is_stale(0)}
     values["silent"] = not batch.values[0, _SILENT] < SILENT_DAYS
     values["allowed_hours"] = live.config.max_feature_age_hours
-    interest = live.release.bundle.interest
+    interest = release.bundle.interest
     values["wants_days"] = 0.0 if interest is None else interest.horizon_days
-    values |= _one(asked, told, batch, model, head)
+    values |= _one(asked, told, batch, release.models[model], head)
     return Page("user.html", asked.t("user.title", id=user_id), "users", values, values.pop("status", 200))
 
 
@@ -111,9 +113,9 @@ def _why_not(asked: Asked, score: dict[str, Any]) -> str:
     return asked.t.or_code("user.status", score["status_reason"]) if score["status_reason"] else ""
 
 
-def _one(asked: Asked, told: dict[str, Any], batch: Batch, model: str, head: str) -> dict[str, Any]:
+def _one(asked: Asked, told: dict[str, Any], batch: Batch, served: ServedModel, head: str) -> dict[str, Any]:
     """The chosen head: over time, why, and what if."""
-    _, served = asked.live.model(model)
+    model = served.model.name
     card = asked.desk.read(model, served.model.version, "card.json")
     score, grouped = told["scores"][model]["scores"][head], asked.given.get("grouped") == "1"
     learned = asked.desk.read(model, served.model.version, f"learned/{head}.json") or {}
@@ -197,7 +199,10 @@ def _field(asked: Asked, speaker: Speaker, name: str, span: Any) -> dict[str, An
     value = speaker.value(name)
     low, high = span.span
     unit = CATALOGUE[name].unit
-    whole = unit in ("count", "days") and (value is None or value == int(value)) and high - low >= 10
+    counted = whatif.is_counted(name)
+    if counted:  # a slider that begins at a half would stop at halves
+        low, high = math.ceil(low), math.floor(high)
+    whole = counted or (unit == "days" and (value is None or value == int(value)) and high - low >= 10)
     return {
         "name": name,
         "meaning": speaker.meaning(name),

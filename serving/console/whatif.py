@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from serving.answer import ServedModel
     from serving.batch import Batch
 
-__all__ = ["PREFIX", "Range", "changed", "changes", "curve", "explained_user", "range_of", "related"]
+__all__ = ["PREFIX", "Range", "changed", "changes", "curve", "explained_user", "is_counted", "range_of", "related"]
 
 PREFIX = "w."
 POINTS = 121
@@ -60,6 +60,17 @@ class Range:
             and (self.low is None or value >= self.low)
             and (self.high is None or value <= self.high)
         )
+
+
+def is_counted(feature: str) -> bool:
+    """Whether a feature is a number of things, of which there is no half.
+
+    Examples
+    --------
+    >>> is_counted("orders_30d"), is_counted("basket_lines_mean"), is_counted("spend_30d")
+    (True, False, False)
+    """
+    return CATALOGUE[feature].unit == "count" and not feature.endswith("_mean")
 
 
 def range_of(

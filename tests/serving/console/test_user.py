@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from urllib.parse import quote
@@ -110,6 +111,24 @@ def test_what_the_page_links_to(console):
     assert console.client.get("/v1/users/u1/profile").json()["user_id"] == "u1"
     assert "/console/decisions?user=u1" in page.hrefs()
     assert "/console/models/churn/3" in page.hrefs()
+
+
+def test_a_release_that_comes_while_the_page_is_made_does_not_mix_in(console, monkeypatch):
+    live = console.client.live
+    before, profile = live.release, live.profile
+
+    async def swapped(*arguments):
+        told = await profile(*arguments)
+        live.pickup.live = dataclasses.replace(before, models={})
+        return told
+
+    address = "/user?id=u1&model=churn&head=p_inactive_30d"
+    whole = console.read(address)
+    monkeypatch.setattr(live, "profile", swapped)
+    try:
+        assert console.read(address).words == whole.words
+    finally:
+        live.pickup.live = before
 
 
 def test_old_features_are_said_to_be_old(console):

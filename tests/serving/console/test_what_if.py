@@ -51,7 +51,9 @@ def test_a_change_is_the_model_asked_about_the_changed_vector(console, user_id, 
     chosen = [features[k] for k in draw.permutation(len(features))[: 1 + seed]]
     # The card says that training saw 0 to 90; the catalogue may allow less.
     ends = [(f.low if f.low is not None else 0.0, min(90.0, f.high if f.high is not None else 90.0)) for f in chosen]
-    new = {f.name: float(np.round(draw.uniform(low, high), 3)) for f, (low, high) in zip(chosen, ends, strict=True)}
+    digits = [0 if whatif.is_counted(f.name) else 3 for f in chosen]
+    new = {f.name: float(np.round(draw.uniform(low, high), k))
+           for f, (low, high), k in zip(chosen, ends, digits, strict=True)}  # fmt: skip
     told = console.get(f"{ADDRESS}&id={user_id}&" + "&".join(f"w.{name}={value}" for name, value in new.items()))
     assert told.status_code == 200, told.text
     vector = published.values[int(user_id[1:])].copy()
@@ -93,6 +95,7 @@ def test_the_page_says_what_the_script_says(console, user_id):
         ("w.orders_30d=nan", 422, "0 – "),
         ("w.orders_30d=1e400", 422, "0 – "),
         ("w.orders_30d=many", 422, "not a number"),
+        ("w.orders_30d=2.5", 422, "orders_30d = 2.5 is not a whole number"),
         ("w.no_such=1", 422, "no such feature"),
         ("w.%3Cscript%3E=1", 422, "no such feature"),
     ],
