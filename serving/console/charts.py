@@ -5,10 +5,11 @@ Drawn by the reader's browser from plain JSON; nothing of plotly runs here.
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["BLUE", "GREY", "LINE", "ORANGE", "RED", "Figure", "figure", "plain", "table", "waterfall"]
+__all__ = ["BLUE", "GREY", "LINE", "ORANGE", "RED", "Figure", "figure", "plain", "table"]
 
 #: ``{"data": [...], "layout": {...}, "table": {...} or None}``
 Figure = dict[str, Any]
@@ -49,43 +50,6 @@ def plain(text: str) -> str:
     Examples
     --------
     >>> plain("<b>bold</b> & co")
-    '&lt;b>bold&lt;/b> &amp; co'
+    '&lt;b&gt;bold&lt;/b&gt; &amp; co'
     """
-    return text.replace("&", "&amp;").replace("<", "&lt;")
-
-
-def waterfall(base: float, bars: Sequence[tuple[str, float]], raw: float, words: tuple[str, str, str, str]) -> Figure:
-    """From the base value through every bar, strongest first, to the raw score, in log-odds.
-
-    Parameters
-    ----------
-    bars
-        Label and contribution; they and ``base`` add up to ``raw``.
-    words
-        What the base, the raw score, the column of features and that of contributions are called.
-    """
-    of_base, of_raw, of_feature, of_contribution = words
-    labels = [of_base, *(label for label, _ in bars), of_raw]
-    values = [base, *(value for _, value in bars), raw]
-    trace = {
-        "type": "waterfall",
-        "orientation": "h",
-        "y": list(range(len(labels))),
-        "x": values,
-        "measure": ["absolute", *("relative" for _ in bars), "total"],
-        "text": [f"{value:+.3f}" if 0 < place <= len(bars) else f"{value:.3f}" for place, value in enumerate(values)],
-        "textposition": "outside",
-        "cliponaxis": False,
-        "customdata": labels,
-        "hovertemplate": "%{customdata}<br>%{x}<extra></extra>",
-        "increasing": {"marker": {"color": RED}},
-        "decreasing": {"marker": {"color": BLUE}},
-        "totals": {"marker": {"color": GREY}},
-        "connector": {"line": {"color": LINE, "width": 1}},
-    }
-    said = table(
-        [of_feature, of_contribution], [[label, repr(value)] for label, value in zip(labels, values, strict=True)]
-    )
-    # Two features may have the same words: places keep them apart, ticks name them.
-    ticks = {"tickvals": list(range(len(labels))), "ticktext": labels, "autorange": "reversed", "showgrid": False}
-    return figure([trace], said, yaxis=ticks, xaxis={"title": {"text": of_contribution}})
+    return html.escape(text, quote=False)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from serving.console.charts import BLUE, GREY, Figure, figure, table
-from serving.console.features_said import FeatureWords, plain
+from serving.console.charts import BLUE, GREY, Figure, figure, plain, table
+from serving.console.features_said import FeatureWords
 from serving.console.steps import Steps, steps
 from serving.console.words import Words
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from serving.console.charts import BLUE, GREY, Figure, figure, table
-from serving.console.features_said import plain
+from serving.console.charts import BLUE, GREY, Figure, figure, plain, table
 from serving.console.steps import Steps, steps
 from serving.console.words import Words
 from serving.nbo.anatomy import Step
@@ -27,18 +27,22 @@ def factors(t: Words, named: Sequence[tuple[str, Step]]) -> Figure:
     return _lying(trace, said, t("decision.product"))
 
 
-def candidates(t: Words, priced: Sequence[tuple[str, float]], ranks: Mapping[str, int]) -> Figure:
-    """The priorities of the best candidates, highest first; those shown are dark and carry their rank."""
-    best = sorted(priced, key=lambda one: (-one[1], one[0]))
+def candidates(t: Words, priced: Mapping[str, float], ranks: Mapping[str, int], names: Mapping[str, str]) -> Figure:
+    """The priorities of the best candidates, highest first; those shown are dark and carry their rank.
+
+    All three are by the id of the offer; ``names`` may lack some, and two offers may have one name.
+    """
+    best = sorted(priced.items(), key=lambda one: (-one[1], one[0]))
+    often = Counter(names.get(offer_id) or offer_id for offer_id in priced)
     # What the dice showed is in the picture however low it stands.
     kept = [one for place, one in enumerate(best) if place < MOST_BARS or one[0] in ranks]
     values = [value for _, value in kept]
-    labels = [plain((f"#{ranks[name]} " if name in ranks else "") + _short(name)) for name, _ in kept]
-    colours = [BLUE if name in ranks else GREY for name, _ in kept]
+    labels = [plain((f"#{ranks[one]} " if one in ranks else "") + _short(names.get(one) or one)) for one, _ in kept]
+    colours = [BLUE if one in ranks else GREY for one, _ in kept]
     texts = [f"{value:.3f}" for value in values]
     said = table(
         [t("decision.offer"), t("decision.priority"), t("decision.rank")],
-        [[name, repr(value), ranks.get(name, "–")] for name, value in best],
+        [[_apart(one, names, often), repr(value), ranks.get(one, "–")] for one, value in best],
     )
     return _lying(_bars(labels, values, colours, texts), said, t("decision.priority"))
 
@@ -69,6 +73,11 @@ def pushes(t: Words, explanation: Mapping[str, Any], labels: Mapping[str, str]) 
 def height(bars: int) -> int:
     """The class of height that so many lying bars need."""
     return next((size for size in (160, 240, 320, 480) if bars * 24 + 60 <= size), 640)
+
+
+def _apart(offer_id: str, names: Mapping[str, str], often: Mapping[str, int]) -> str:
+    name = names.get(offer_id) or offer_id
+    return name if often[name] == 1 else f"{name} ({offer_id})"
 
 
 def _short(name: str) -> str:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.console.charts import BLUE, GREY, INK, RED, Figure, figure, table
+from serving.console.charts import BLUE, GREY, INK, RED, Figure, figure, plain, table
 from serving.console.charts_swarm import MARGIN, categories, titled
-from serving.console.features_said import FeatureWords, plain
+from serving.console.features_said import FeatureWords
 from serving.console.words import Words
 
 __all__ = ["bars", "curve", "letters", "pairs", "segments"]

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.console.charts import GREY, INK, LINE, SOFT, Figure, figure, table
-from serving.console.features_said import FeatureWords, plain
+from serving.console.charts import GREY, INK, LINE, SOFT, Figure, figure, plain, table
+from serving.console.features_said import FeatureWords
 from serving.console.words import Words
 
 __all__ = ["beeswarm", "categories", "dependence", "drawn_every", "signed", "titled"]

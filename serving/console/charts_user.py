@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from serving.console.charts import BLUE, GREY, ORANGE, RED, Figure, figure, table
+from serving.console.charts import BLUE, GREY, ORANGE, RED, Figure, figure, plain, table
 from serving.console.explained import Waterfall
 from serving.console.history import History
 
@@ -17,17 +17,6 @@ __all__ = ["over_time", "shares", "whole_range"]
 _DASHES = ("solid", "dot", "dash", "longdash", "dashdot")
 _INK, _LINE, _SOFT = "#1c2733", "#e3e8ee", "#5c6b7a"
 _LABEL_PX = 15
-
-
-def plain(text: str) -> str:
-    """Text that plotly.js shows as it is: it would take ``<`` for the beginning of markup.
-
-    Examples
-    --------
-    >>> plain("<b>tea</b>")
-    '&lt;b&gt;tea&lt;/b&gt;'
-    """
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def over_time(t: Words, history: History, names: dict[str, str], chosen: str, money: bool) -> Figure:

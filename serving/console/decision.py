@@ -42,8 +42,7 @@ def page(asked: Asked) -> Page:
     chosen = next((one for one in offers if str(one["rank"]) == rank), offers[0] if offers else None)
     age = response["features"]["max_age_s"]
     status, reason = status_said(t, row.status, row.status_reason)
-    priced = [(names.get(one.offer_id) or one.offer_id, one.priority) for one in row.candidates]
-    marked = {names.get(offer_id) or offer_id: rank for offer_id, rank in ranks.items()}
+    priced = {one.offer_id: one.priority for one in row.candidates}
     filtered = dropped(t, response, parts, names)
     return Page(
         "decision.html",
@@ -75,7 +74,7 @@ def page(asked: Asked) -> Page:
             "lost": lost(t, row, parts, ranks, names),
             "dropped": filtered,
             "dropped_n": sum(one["count"] for one in filtered),
-            "priorities": charts.candidates(t, priced, marked) if priced else None,
+            "priorities": charts.candidates(t, priced, ranks, names) if priced else None,
             "priorities_height": charts.height(min(len(priced), charts.MOST_BARS)),
             "funnel": charts.funnel(t, response["funnel"], len(offers)),
             "exploration": response["exploration"],

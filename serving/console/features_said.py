@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Mapping
 from typing import Any
 
 from features.catalog import USER_FEATURES
+from serving.console.charts import plain
 from serving.console.words import Words
 from serving.reasons import write_number
 
-__all__ = ["FeatureWords", "plain"]
+__all__ = ["FeatureWords"]
 
 WIDTH = {"en": 14.5, "zh": 11.0}  # of a line beside a chart, in Chinese characters
 
@@ -45,9 +45,11 @@ class FeatureWords:
         return plain(f"{self.meaning(name)} ({unit})" if unit else self.meaning(name))
 
     def value(self, name: str, value: float | None) -> str:
-        """A value with its unit; what an absent one means."""
+        """A value as its axis counts it, with its unit where the number alone has none; what an absent one means."""
         if value is None or value != value:
             return self._t.of(self._known.get(name, {}).get("absent")) or self._t("learned.absent")
+        if self.unit(name) == "rate":  # the number per 30 days, as reasons write it, is not the one of the axis
+            return self._t("learned.per_day", value=f"{value:.3g}")
         return write_number(float(value), self.unit(name), self._t.lang)
 
     def wrapped(self, name: str, lines: int = 3, mark: str | None = None) -> str:
@@ -87,8 +89,3 @@ def _filled(pieces: list[str], sizes: list[float], width: float) -> list[str]:
         lines[-1] += piece
         used += size
     return lines
-
-
-def plain(text: str) -> str:
-    """Plotly reads tags in its labels."""
-    return html.escape(text, quote=False)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from serving.console.charts import BLUE, GREY, RED, Figure, figure, table
-from serving.console.features_said import plain
+from serving.console.charts import BLUE, GREY, RED, Figure, figure, plain, table
 
 __all__ = ["Steps", "steps"]
 

@@ -176,6 +176,22 @@ def test_what_was_not_measured_is_said(console, rich, lang):
     assert {"swarm", "bars", "dependence"} == set(page.charts())
 
 
+@pytest.mark.parametrize(("lang", "said"), [("en", "0.0521 per day"), ("zh", "每天 0.0521")])
+def test_a_rate_is_the_number_of_its_axis(lang, said):
+    names = FeatureWords(None, words(lang))
+    assert names.value("orders_per_day", 0.05213) == said
+    assert names.axis("orders_per_day").endswith("(per day)" if lang == "en" else "(每天)")
+
+
+def test_on_how_many_rows_pairs_were_measured_is_said_where_it_is_known(console, desk_files):
+    told = desk_files.learned("7", HEAD) | {"interactions_rows": 25}
+    files = {"card.json": desk_files.card("7", "sha256:0"), f"learned/{HEAD}.json": told}
+    desk_files.write(console.home, "7", files)
+    assert "Measured on 25 of the 60 above" in console.read("/models/churn/7/learned").words
+    assert "在上述 60 个样本中等距抽取 25 个计算" in console.read("/models/churn/7/learned", "zh").words
+    assert "evenly drawn" not in console.read(f"{PAGE}?head={HEAD}").words
+
+
 def test_parts_by_the_query(console, content):
     page = console.read(f"{PAGE}?head={HEAD}&by=tenure")
     told = page.words[page.words.index("By part of the customers") :]

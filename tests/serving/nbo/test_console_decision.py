@@ -12,6 +12,9 @@ import pytest
 
 from features.catalog import digest
 from serving import service
+from serving.console.charts import BLUE, GREY
+from serving.console.charts_decision import candidates
+from serving.console.words import words
 from serving.scoring import write_release
 
 HOSTILE = "<script>alert(1)</script>"
@@ -149,6 +152,14 @@ def test_every_offer_that_was_dropped_is_named_with_stage_and_rule(decider, read
     assert all(one["offer_id"] is None for one in short["filtered"])
     again = read(f"/decision?id={short['decision_id']}")
     assert all(one["offer_id"] in again.words for one in full["filtered"]), "by name, though the answer only counted"
+
+
+def test_of_two_offers_of_one_name_one_was_shown():
+    priced, names = {"o1": 3.0, "o2": 2.0, "o3": 1.0}, {"o1": "Tea", "o2": "Tea"}
+    chart = candidates(words("en"), priced, {"o2": 1}, names)
+    assert chart["data"][0]["customdata"] == ["Tea", "#1 Tea", "o3"]
+    assert chart["data"][0]["marker"]["color"] == [GREY, BLUE, GREY]
+    assert [[row[0], row[2]] for row in chart["table"]["rows"]] == [["Tea (o1)", "–"], ["Tea (o2)", 1], ["o3", "–"]]
 
 
 def test_candidates_that_lost_are_listed_with_what_they_lacked(decider, read, nbo_log):
