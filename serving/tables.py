@@ -128,13 +128,14 @@ def print_explained(
 
 
 def _sum(one: Waterfall, top: int) -> list[list[object]]:
-    """From the base value to the raw score, one row per reason, all other features in one."""
+    """From the base value to the raw score, one row per reason, all other features in one, and what rounding left."""
     rows: list[list[object]] = [["base value", repr(one.base)]]
     rows += [[share.text, repr(share.contribution)] for share in one.shares[:top]]
     if one.shares[top:]:
         rest = math.fsum(single.contribution for single in one.singles(one.shares[top:]))
         rows.append([f"{len(one.shares) - top} others", repr(rest)])
-    return [*rows, ["raw score", repr(one.raw)]]
+    rows.append(["base value + all of them", repr(one.total)])
+    return [*rows, ["difference (rounding of binary numbers)", repr(one.off)], ["raw score", repr(one.raw)]]
 
 
 def print_offers(answer: dict[str, Any]) -> None:
