@@ -142,6 +142,7 @@ def learned_of(
         "parts": asked.parts,
         "by_segment": by_part(names, phi, asked.parts),
         "interactions": _pairs(model, head, names, order, asked.x, amount),
+        "interactions_rows": min(len(x), ROWS_OF_PAIRS),
         "groups": groups,
         "stability": _stability(model, head, names, groups, x, phi, again, amount),
         "flips": _flips(head, names, x, now, share, against, amount),

@@ -151,6 +151,7 @@ def test_the_planted_interaction_leads(written, models, x):
     apart = [one for one in content["interactions"] if {one["a"], one["b"]} != {"a", "a_twin"}]
     first = max(apart, key=lambda one: one["mean_abs"])
     assert {first["a"], first["b"]} == {"b", "c"}
+    assert content["interactions_rows"] == 100
     rows = pd.DataFrame(x[drawn(len(x), ROWS)][drawn(ROWS, 100)], columns=FEATURES)
     found = np.abs(interactions(models["2"], rows, HEAD))
     place = FEATURES.index("b"), FEATURES.index("c")
