@@ -7,14 +7,14 @@ the files that were there when it was said: it holds the digest of their ``model
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from configs.audit import Entry, Row
 
 __all__ = [
-    *("LONGEST_COMMENT", "WORDS", "Lack", "brief", "cleaned"),
-    *("fault_of", "last_words", "missing_approval", "said_already"),
+    *("LONGEST_COMMENT", "WORDS", "Lack", "brief", "cleaned", "counted"),
+    *("fault_of", "missing_approval", "said_already", "shown"),
 ]
 
 WORDS = ("approved", "rejected", "asked")
@@ -77,29 +77,56 @@ def fault_of(word: str, comment: str) -> str | None:
     return "comment_long" if len(cleaned(comment)) > LONGEST_COMMENT else None
 
 
-def last_words(rows: Iterable[Row]) -> dict[str, Row]:
-    """What each reviewer said last, by name.
+def counted(rows: Iterable[Row]) -> list[Row]:
+    """The approvals and rejections that count, oldest first: the last word of each source, less what was taken back.
+
+    A source is a name, the account behind it, and whether a key was used. A name alone is whatever ``USEROPS_USER``
+    says, so a rejection falls only to an approval under the same name and account, by a key where it was by a key.
+    A rejection of before accounts were kept is known by its name. A question takes nothing back.
 
     Examples
     --------
-    >>> said = [("lin", "rejected"), ("wu", "asked"), ("lin", "approved")]
-    >>> {who: row.action for who, row in last_words(Row(*one, "churn", "3") for one in said).items()}
-    {'lin': 'approved', 'wu': 'asked'}
+    >>> said = [("lin", "rejected"), ("wu", "approved"), ("wu", "asked"), ("lin", "asked")]
+    >>> [(row.who, row.action) for row in counted(Row(*one, "churn", "3") for one in said)]
+    [('lin', 'rejected'), ('wu', 'approved')]
     """
-    return {row.who: row for row in rows if row.action in WORDS}
+    last: dict[tuple[str, str | None, bool], Row] = {}
+    for row in rows:
+        if row.action == "approved":
+            last = {source: one for source, one in last.items() if not _takes_back(row, one)}
+        if row.action in ("approved", "rejected"):
+            last.pop(_source(row), None)
+            last[_source(row)] = row
+    return list(last.values())
+
+
+def shown(rows: Iterable[Row]) -> list[Row]:
+    """What reviewers have to say now, oldest first: the words that count, and questions that were somebody's last word.
+
+    Examples
+    --------
+    >>> said = [("wu", "asked"), ("lin", "rejected"), ("wu", "approved"), ("lin", "asked")]
+    >>> [(row.who, row.action) for row in shown(Row(*one, "churn", "3") for one in said)]
+    [('lin', 'rejected'), ('wu', 'approved'), ('lin', 'asked')]
+    """
+    words = [row for row in rows if row.action in WORDS]
+    open_questions = [row for row in {row.who: row for row in words}.values() if row.action == "asked"]
+    kept = {id(row) for row in (*counted(words), *open_questions)}
+    return [row for row in words if id(row) in kept]
 
 
 def said_already(rows: Iterable[Row], entry: Entry) -> Row | None:
-    """The last word of that reviewer, when it was the same one, about the same files, under the same account."""
-    row = last_words(rows).get(entry.who)
-    if row is None or (row.action, row.comment) != (entry.action, entry.comment):
+    """The last word of that reviewer, when it was the same one, about the same files, from the same source."""
+    said = [row for row in rows if row.who == entry.who and row.action in WORDS]
+    if not said or (said[-1].action, said[-1].comment) != (entry.action, entry.comment):
         return None
-    return row if all(row.evidence.get(k) == entry.evidence.get(k) for k in ("model_json", "account")) else None
+    same_files = said[-1].evidence.get("model_json") == entry.evidence.get("model_json")
+    return said[-1] if same_files and _source(said[-1]) == _source(entry) else None
 
 
 def missing_approval(
     policy: str,
-    words: Mapping[str, Row],
+    rows: Iterable[Row],
     digest: str,
     trained_by: str | None,
     trained_by_account: str | None = None,
@@ -108,8 +135,8 @@ def missing_approval(
 
     Parameters
     ----------
-    words
-        As `last_words` gives them.
+    rows
+        Of the version, oldest first; what is no word of a reviewer is passed over.
     digest
         Of the files that are to be promoted.
     trained_by, trained_by_account
@@ -117,7 +144,7 @@ def missing_approval(
 
     Examples
     --------
-    >>> said = {"lin": Row("lin", "approved", "churn", "3", evidence={"model_json": "sha256:1", "account": "ubuntu"})}
+    >>> said = [Row("lin", "approved", "churn", "3", evidence={"model_json": "sha256:1", "account": "ubuntu"})]
     >>> missing_approval("other_than_trainer", said, "sha256:1", "lin")[0].got
     'approved only by lin, who trained it'
     >>> missing_approval("other_than_trainer", said, "sha256:1", "wu", "ubuntu")[0].got
@@ -125,12 +152,13 @@ def missing_approval(
     >>> missing_approval("reviewer", said, "sha256:1", "lin")
     []
     """
-    rejected = [_rejection(row) for row in words.values() if row.action == "rejected"]
+    words = counted(rows)
+    rejected = [_rejection(row) for row in words if row.action == "rejected"]
     if rejected or policy == "none":
         return rejected
-    approved = [row for row in words.values() if row.action == "approved"]
+    approved = [row for row in words if row.action == "approved"]
     current = [row for row in approved if row.evidence.get("model_json") == digest]
-    names = ", ".join(row.who for row in approved)
+    names = ", ".join(dict.fromkeys(row.who for row in approved))
     if approved and not current:
         what = {"en": f"its files changed after {names} approved it", "zh": f"{names} 批准之后模型文件又有变动"}
         return [_lack(policy, what, f"approved by {names} before its files were changed")]
@@ -154,12 +182,26 @@ def missing_approval(
     return [_lack(policy, {"en": said, "zh": zh}, said)]
 
 
+def _source(said: Entry) -> tuple[str, str | None, bool]:
+    return said.who, said.evidence.get("account"), bool(said.evidence.get("key"))
+
+
+def _takes_back(approval: Row, word: Row) -> bool:
+    (who, account, keyed), (whose, against, locked) = _source(approval), _source(word)
+    return word.action == "rejected" and who == whose and against in (None, account) and keyed >= locked
+
+
 def _rejection(row: Row) -> Lack:
-    why = brief(row.comment)
+    why, (who, account, keyed) = brief(row.comment), _source(row)
+    en, zh = (f" under {account}", f"以 {account} 账户") if account else ("", "")
+    if keyed:
+        en, zh = (
+            (f" with a key that {account} issued", f"用 {account} 签发的密钥") if account else (" with a key", "用密钥")
+        )
     return Lack(
-        {"en": f"{row.who} rejects it, until they approve it: {why}", "zh": f"{row.who} 已否决，直到其改为批准：{why}"},
-        f"rejected by {row.who}: {why}",
-        f"a version that nobody rejects, or approval by {row.who}",
+        {"en": f"{who} rejects it, until they approve it{en}: {why}", "zh": f"{who} 已否决，直到其{zh}改为批准：{why}"},
+        f"rejected by {who}: {why}",
+        f"a version that nobody rejects, or approval by {who}{en}",
         "userops train {model}",
     )
 

@@ -1,7 +1,8 @@
 """How often somebody may try wrong keys: a few times a minute, so that logs stay readable and pages free.
 
-Keys have 256 random bits, which nobody guesses. So whoever holds a key is not kept out by others behind the same
-address: tries are counted by the address and by the key that they name, if there is such a key.
+Keys have 256 random bits, which nobody guesses, and looking at one costs a SHA-256. So only keys that were refused are
+counted and limited, and whoever holds a right one is never kept out, whatever others behind the same address try. Tries
+are counted by the address and by the key that they name, if there is such a key.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Guesses:
         self._lock = threading.Lock()
 
     def wait(self, address: str, key: str) -> float:
-        """Seconds until the next try is looked at; 0 when it is now."""
+        """Seconds until the next failure is told of and counted; 0 when it is now."""
         with self._lock:
             began, failures = self._places.get((address, key), (0.0, 0))
             left = began + self.seconds - self._clock()

@@ -22,7 +22,6 @@ from configs.reviews import (
     WORDS,
     cleaned,
     fault_of,
-    last_words,
     missing_approval,
     said_already,
 )
@@ -76,14 +75,13 @@ def post(asked: Asked) -> Page | Response:
     return RedirectResponse(f"{_address(card)}?{query}", 303)
 
 
-def form(asked: Asked, card: Mapping[str, Any], word: str = "", comment: str = "", error: str = "") -> dict[str, Any]:
-    """What ``_sign.html`` shows: where it goes, what was typed (never the key), the rules, and what was wrong."""
+def form(asked: Asked, card: Mapping[str, Any], word: str = "", comment: str = "") -> dict[str, Any]:
+    """What ``_sign.html`` shows: where it goes, what was typed (never the key), and the rules."""
     return {
         "action": f"{_address(card)}/sign",
         "model_json": card["model_json"],
         "word": word if word in WORDS else "",
         "comment": comment,
-        "error": error,
         "rules": rules_in_words(asked, card),
         "longest": LONGEST_COMMENT,
         "words": [(one, asked.t(f"sign.{one}")) for one in WORDS],
@@ -117,10 +115,10 @@ def rules_in_words(asked: Asked, card: Mapping[str, Any]) -> list[str]:
         said += [t("sign.policy_account", account=account)] if account else []
     said.append(t("sign.policy_rejection"))
     try:
-        words = last_words(entries(asked.live.config.audit_uri, card["model"], card["version"]))
+        rows = entries(asked.live.config.audit_uri, card["model"], card["version"])
     except AuditError:
         return [*said, t("sign.unreadable")]
-    lacks = missing_approval(policy, words, card["model_json"], trainer, account)
+    lacks = missing_approval(policy, rows, card["model_json"], trainer, account)
     for lack in lacks:
         said.append(t("sign.lacks", what=t.of(lack.what)))
     if not lacks and policy != "none":
@@ -139,13 +137,13 @@ def _card(asked: Asked) -> dict[str, Any]:
 
 def _key(asked: Asked) -> Key:
     keys, text = _keys(keys_file(asked.live.config)), asked.given.get("key", "")
-    named = keys.known(text)
-    if guesses.wait(asked.address, named):
-        raise Problem(429, "too-many-requests", "")
     try:
         return keys.check(text, SCOPE)
     except KeyRefused as refused:
         if refused.reason != "absent":
+            named = keys.known(text)
+            if guesses.wait(asked.address, named):
+                raise Problem(429, "too-many-requests", "") from None
             guesses.failed(asked.address, named)
             _log.warning("signing from %s: key %s is refused: %s", asked.address, named or "unknown", refused.reason)
         raise

@@ -12,7 +12,7 @@ from typing import Any
 
 from configs.audit import Row, entries
 from configs.errors import AuditError
-from configs.reviews import WORDS
+from configs.reviews import shown
 from serving.console.asked import Asked
 from serving.errors.problem import Problem
 
@@ -49,10 +49,9 @@ class Version:
         return next((row for row in reversed(self.rows) if row.action in actions), None)
 
     def reviews(self) -> list[Review]:
-        """What each reviewer said last, the newest first."""
-        said = {row.who: row for row in self.rows if row.action in WORDS}
+        """What reviewers have to say now, the newest first: what counts at the gate, and open questions."""
         present = None if self.card is None else self.card.get("model_json")
-        found = [Review(row, _about(row, present)) for row in said.values()]
+        found = [Review(row, _about(row, present)) for row in shown(self.rows)]
         return sorted(found, key=lambda one: one.row.seq, reverse=True)
 
     def outcomes(self) -> dict[str, list[dict[str, Any]]]:

@@ -16,7 +16,7 @@ from typing import Any
 from configs import Config, ModelConfig
 from configs.audit import verify
 from configs.errors import AuditError, UseropsError
-from configs.reviews import last_words, missing_approval
+from configs.reviews import missing_approval, shown
 from features.catalog import digest
 from serving.scoring import verified
 from serving.scoring.folder import read_folder
@@ -256,16 +256,16 @@ def _approved(case: Case) -> Iterator[Reason]:
     """The reviewers that the policy demands have approved these very files, and nobody rejects them."""
     policy = case.model.gate.approval
     try:
-        words = last_words(case.rows())
+        rows = case.rows()
     except AuditError:
-        words = {}
-    case.evidence["reviews"] = {
-        who: {"word": row.action, "at": row.at, "comment": row.comment, "audit": row.digest}
-        for who, row in words.items()
-    }
+        rows = []
+    case.evidence["reviews"] = [
+        {"who": row.who, "word": row.action, "at": row.at, "comment": row.comment, "audit": row.digest}
+        for row in shown(rows)
+    ]
     digest_now = str(case.evidence.get("model_json"))
     trainer = case.evidence.get("trained_by"), case.meta.get("trained_by_account")
-    for lack in missing_approval(policy, words, digest_now, *trainer):
+    for lack in missing_approval(policy, rows, digest_now, *trainer):
         yield case.reason("approval", lack.what["en"], lack.what["zh"], lack.got, lack.expected, lack.run)
 
 

@@ -15,11 +15,11 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from configs import Config, load
 from configs.audit import Row, entries
-from configs.reviews import WORDS
+from configs.reviews import WORDS, counted
 from training.version_tags import set_tags, tags_of
 
 __all__ = ["command", "main", "mirror", "tags_of_word", "watch"]
@@ -37,7 +37,7 @@ def command() -> list[str]:
 
 
 def tags_of_word(row: Row) -> dict[str, str]:
-    """The tags of a version of which ``row`` is the newest word."""
+    """The tags of a version of which ``row`` is the word that shows."""
     named = {"review": row.action, "review.by": row.who, "review.at": row.at, "review.comment": row.comment}
     return {**named, AUDIT: row.digest}
 
@@ -45,28 +45,32 @@ def tags_of_word(row: Row) -> dict[str, str]:
 def mirror(config: Config) -> int:
     """Let the tags of every reviewed version say its newest word; return how many versions were changed, often none.
 
-    A version whose tags name a row that the audit table does not hold is left alone: the gate will miss that row.
+    While a rejection stands, the newest one shows instead: whoever reads tags alone must not miss it. A version whose
+    tags name a row that the audit table does not hold is left alone: the gate will miss that row.
     """
     return _bring(config, entries(config.audit_uri))
 
 
 def _bring(config: Config, rows: Iterable[Row]) -> int:
-    newest: dict[tuple[str, str], Row] = {}
-    known: dict[tuple[str, str], set[str]] = {}
+    words: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         if row.action in WORDS:
-            newest[row.model, row.version] = row
-            known.setdefault((row.model, row.version), set()).add(row.digest)
-    if not newest:
+            words.setdefault((row.model, row.version), []).append(row)
+    if not words:
         return 0
-    there = tags_of(config, list(newest))
+    there = tags_of(config, list(words))
     owed = {}
     for one, tags in there.items():
-        said = tags_of_word(newest[one])
-        if tags.get(AUDIT, said[AUDIT]) in known[one] and any(tags.get(name) != value for name, value in said.items()):
+        said, known = tags_of_word(_showing(words[one])), {row.digest for row in words[one]}
+        if tags.get(AUDIT, said[AUDIT]) in known and any(tags.get(name) != value for name, value in said.items()):
             owed[one] = said
     set_tags(config, owed)
     return len(owed)
+
+
+def _showing(words: Sequence[Row]) -> Row:
+    rejections = [row for row in counted(words) if row.action == "rejected"]
+    return rejections[-1] if rejections else words[-1]
 
 
 def watch(config: Config, stop: threading.Event, every: float = POLL_SECONDS) -> None:

@@ -12,7 +12,7 @@ from configs import Config, model_of
 from configs.account import account
 from configs.audit import Entry, Row, append_unless, entries
 from configs.errors import GateError
-from configs.reviews import LONGEST_COMMENT, WORDS, brief, cleaned, fault_of, last_words, said_already
+from configs.reviews import LONGEST_COMMENT, WORDS, brief, cleaned, counted, fault_of, said_already
 from serving.scoring import verified
 from training.aliases import aliases_of
 from training.gate.mirror import mirror
@@ -50,8 +50,8 @@ def rejected_champion(config: Config, name: str) -> str | None:
     champion = aliases_of(config, [name])[name].get(CHAMPION)
     if champion is None:
         return None
-    words = last_words(entries(config.audit_uri, name, champion))
-    said = [f"{row.who} ({brief(row.comment)})" for row in words.values() if row.action == "rejected"]
+    words = counted(entries(config.audit_uri, name, champion))
+    said = [f"{row.who} ({brief(row.comment)})" for row in words if row.action == "rejected"]
     if not said:
         return None
     return (

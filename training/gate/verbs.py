@@ -65,7 +65,8 @@ def sign(
     """Approve or reject a version, or ask about it: the promotion gate reads it.
 
     Under the name in USEROPS_USER, or that of this account; the account itself is recorded beside it, and a gate that
-    asks for somebody other than the trainer looks at both.
+    asks for somebody other than the trainer looks at both. A rejection stands until the same name approves under the
+    same account; one that was signed with a key, on the console, until that name approves with a key there.
     """
     from training.gate.sign import sign as say
 

@@ -237,6 +237,14 @@ def test_guessing_is_slowed_down_but_keeps_no_holder_of_a_key_out(send, audit, s
     assert len(entries(audit)) == 1
 
 
+def test_wrong_tries_at_somebodys_key_do_not_lock_them_out(send, audit, seen):
+    wrong = send.key[:-43] + "A" * 43
+    assert [send(key=wrong).status_code for _ in range(11)] == [403] * 10 + [429]
+    assert send().status_code == 303
+    assert send(key=wrong).status_code == 429
+    assert len(entries(audit)) == 1
+
+
 def test_what_is_remembered_of_guessing_is_bounded_and_passes():
     now = [0.0]
     guesses = Guesses(most=2, seconds=60, most_places=3, clock=lambda: now[0])

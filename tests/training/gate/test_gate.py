@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from configs.account import account
 from configs.audit import Entry, append, entries, verify
 from configs.errors import GateError, TrainingError
 from configs.keys import Keys
@@ -329,11 +330,16 @@ def _change_meta(config, version, **changes):
 def test_a_rejection_counts_under_every_policy_until_it_is_taken_back(judged, config, approval):
     sign(config, "churn", "2", "rejected", "no")
     (reason,) = judged(approval=approval).reasons
-    assert (reason.got, reason.expected) == ("rejected by wu: no", "a version that nobody rejects, or approval by wu")
+    expected = f"a version that nobody rejects, or approval by wu under {account()}"
+    assert (reason.got, reason.expected) == ("rejected by wu: no", expected)
+    sign(config, "churn", "2", "asked", "why?")  # that takes nothing back
+    assert codes(judged(approval=approval)) == ["approval"]
     sign(config, "churn", "2", "approved", "")
     assert judged(approval=approval).allowed
     sign(config, "churn", "2", "asked", "why?")
-    assert judged(approval=approval).allowed == (approval == "none")
+    verdict = judged(approval=approval)
+    assert verdict.allowed
+    assert [(one["who"], one["word"]) for one in verdict.evidence["reviews"]] == [("wu", "approved"), ("wu", "asked")]
 
 
 def test_files_that_changed_after_the_approval(judged, config):
@@ -429,7 +435,11 @@ def test_all_faults_are_named_at_once_and_nothing_moves(judged, config, outcomes
         promote(config, ["churn"], "2")
     said = str(refused.value)
     assert "the gate refuses churn version 2; nothing was promoted" in said
-    for part in ("P002", "p_inactive_14d: log_loss is worse", "wu rejects it, until they approve it: not yet"):
+    for part in (
+        "P002",
+        "p_inactive_14d: log_loss is worse",
+        f"wu rejects it, until they approve it under {account()}: not yet",
+    ):
         assert part in said
     assert aliases_of(config, ["churn"])["churn"][CHAMPION] == "1"
     assert len(entries(config.audit_uri)) == before
@@ -477,13 +487,14 @@ def test_a_refusal_reads_well_in_both_languages(judged, config):
     with pytest.raises(GateError) as refused:
         promote(config, ["churn"], "2")
     assert str(refused.value).splitlines()[1] == (
-        "  - churn 2: wu rejects it, until they approve it: amounts look odd; run: userops train churn"
+        f"  - churn 2: wu rejects it, until they approve it under {account()}: amounts look odd;"
+        " run: userops train churn"
     )
     with pytest.raises(GateError) as refused:
         promote(config, ["churn"], "2", lang="zh")
     assert str(refused.value).splitlines() == [
         "未能晋级：churn 第 2 版；没有任何改动",
-        "  - churn 2：wu 已否决，直到其改为批准：amounts look odd；请运行：userops train churn",
+        f"  - churn 2：wu 已否决，直到其以 {account()} 账户改为批准：amounts look odd；请运行：userops train churn",
     ]
 
 

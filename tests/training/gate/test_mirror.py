@@ -34,6 +34,7 @@ def say(config, who, word, version, comment="so"):
 
 def test_a_client_of_mlflow_reads_the_newest_word(config, way):
     say(config, "wu", "rejected", "2", "no")
+    say(config, "wu", "approved", "2")
     newest = say(config, "lin", "approved", "2", "生鲜 'quoted' <b>")
     other = say(config, "mei", "asked", "1", "why?")
     assert mirror(config) == 2
@@ -54,6 +55,26 @@ def test_again_changes_nothing_and_a_new_word_only_its_version(config, way):
     Registry(config).set_version_tags("churn", "1", {"review": "rejected"})  # by hand, in MLflow
     assert mirror(config) == 1
     assert Registry(config).version("churn", "1").tags["review"] == "approved"
+
+
+def test_a_standing_rejection_shows_before_newer_words_until_it_is_taken_back(config, way):
+    def shown():
+        mirror(config)
+        tags = Registry(config).version("churn", "2").tags
+        return tags["review.by"], tags["review"]
+
+    say(config, "wu", "asked", "2")
+    assert shown() == ("wu", "asked")
+    say(config, "lin", "rejected", "2", "no")
+    say(config, "wu", "approved", "2")
+    say(config, "lin", "asked", "2", "why?")
+    assert shown() == ("lin", "rejected")
+    say(config, "wu", "rejected", "2", "no")
+    assert shown() == ("wu", "rejected")
+    say(config, "wu", "approved", "2")
+    assert shown() == ("lin", "rejected")
+    say(config, "lin", "approved", "2")
+    assert shown() == ("lin", "approved")
 
 
 def test_words_about_versions_that_are_gone_are_passed_over(config, way):
