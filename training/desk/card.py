@@ -1,6 +1,8 @@
 """``card.json``: what a version is, what it is for, how good it is and where it comes from, for somebody who decides.
 
-Everything on it is read from what the training stored with its run, so that a card made later says the same.
+Its figures, and where it comes from, are read from what the training stored with its run: a card made later says the
+same. Use, limits, what decides, and what heads and features mean are today's ``configs`` and catalogue: where these
+were changed since the training, a card made later says it in the new words.
 """
 
 from __future__ import annotations
@@ -28,6 +30,11 @@ NO_SEGMENTS = {
     "zh": "未按人群评估：事件数据不能说明被评估的样本属于哪类人群。",
 }
 
+NOT_THEN = {
+    "en": "Not measured then, and cannot be now: the events are others, or the procedure cannot be run again.",
+    "zh": "训练时未按人群评估，现在也无法补做：事件数据已变，或当时的流程无法重现。",
+}
+
 
 def kind_of(model: str) -> str:
     """``users``, ``value`` or ``interest``: what a model gives a number to, and in which unit."""
@@ -50,7 +57,8 @@ def card_of(
     meta, digest
         Its ``model.json`` and the digest of that file, which is what a reviewer signs.
     evaluation, reference
-        ``evaluation.json`` and ``reference.json`` of its run.
+        ``evaluation.json`` and ``reference.json`` of its run; no ``segments`` where they were not measured, and cannot
+        be any more.
     weights
         As `explain.weights` gives them.
     """
@@ -95,7 +103,8 @@ def _head(
 ) -> dict[str, Any]:
     registered, configured = meta["heads"][head], model.heads.get(head, {})
     metrics = evaluation["metrics"].get(head, {})
-    segments = evaluation.get("segments", {}).get(head)
+    segments = evaluation.get("segments")
+    lack = NOT_JUDGED if not metrics else NOT_THEN if segments is None else NO_SEGMENTS
     heavy = weights[weights["head"] == head].sort_values("share", ascending=False, kind="stable")
     listed = zip(heavy["feature"], heavy["share"], heavy["mean_abs"], strict=True)
     return {
@@ -109,7 +118,7 @@ def _head(
         "curves": evaluation["curves"].get(head, {}),
         "calibrator": registered.get("calibrator"),
         "readiness": _readiness(meta, head),
-        "segments": segments or {"status": "not_measured", "words": NO_SEGMENTS if metrics else NOT_JUDGED},
+        "segments": (segments or {}).get(head) or {"status": "not_measured", "words": lack},
         "weights": [
             {"feature": name, "share": float(f"{share:.6g}"), "mean_abs": float(f"{mean:.6g}")}
             for name, share, mean in listed

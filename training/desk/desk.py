@@ -1,8 +1,11 @@
-"""Everything of a version's desk, in one go: the card first, then what it learned, then who moves under it."""
+"""Everything of a version's desk, in one go: what it learned, who moves under it, and last the card.
+
+A version without a card is none for the console, so that a desk whose writing was interrupted is not taken for whole.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +49,7 @@ def weights_of(model: Scorer, sample: Sample) -> pd.DataFrame:
 
 
 def write_card(config: Config, model: Scorer, told: Told) -> None:
-    """Write ``card.json`` of a registered version."""
+    """Write ``card.json`` of a registered version: after all else of its desk."""
     card = card_of(
         config, model_of(config, model.name), model.meta, model.digest, told.evaluation, told.reference, told.weights
     )
@@ -57,23 +60,49 @@ def write_desk(
     config: Config, registry: Registry, run: Run, model: Scorer, told: Told, sample: Sample, again: Again | None = None
 ) -> None:
     """Write the desk of a version that was just trained, and store it with its run."""
-    write_card(config, model, told)
     write_reasons(config, registry, model, sample, again)
+    write_card(config, model, told)
     log_desk(config.home, run, model.name, model.version)
 
 
 def write_reasons(
-    config: Config, registry: Registry, model: Scorer, sample: Sample, again: Again | None = None
+    config: Config,
+    registry: Registry,
+    model: Scorer,
+    sample: Sample,
+    again: Again | None = None,
+    *,
+    heads: Collection[str] | None = None,
+    versus: bool = True,
+    other_events: bool = False,
 ) -> None:
-    """Write what a version learned, and how it differs from the one that serves, or that came before it."""
+    """Write what a version learned, and how it differs from the one before.
+
+    Parameters
+    ----------
+    heads
+        Of which heads to say what was learned; of all by default.
+    versus
+        Whether to put it before the same users as the one that serves, or that came before it.
+    other_events
+        Whether ``sample`` was drawn from other events than those of training.
+    """
     other = before(registry, model)
-    asked = {head: x for head, x in sample.x.items() if len(x)}
+    asked = {head: x for head, x in sample.x.items() if len(x) and (heads is None or head in heads)}
     against = None if other is None else (other.version, other)
     tags = write_learned(
-        config, model, model.version, asked, as_of=sample.as_of, users=sample.users, again=again, against=against
+        config,
+        model,
+        model.version,
+        asked,
+        as_of=sample.as_of,
+        users=sample.users,
+        again=again,
+        against=against,
+        other_events=other_events,
     )
     registry.set_version_tags(model.name, model.version, tags)
-    if other is not None:
+    if other is not None and versus:
         write_versus(config, versus_of(other, model, sample))
 
 

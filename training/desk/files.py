@@ -15,10 +15,12 @@ import numpy as np
 from training.run import Run
 from training.unnamed import unnamed
 
-__all__ = ["FOLDER", "as_json", "desk_folder", "log_desk", "write"]
+__all__ = ["FOLDER", "HASHED", "as_json", "desk_folder", "log_desk", "write"]
 
 #: In the home, and among the artefacts of a version's run.
 FOLDER = "desk"
+#: What a file says of itself whose users are named by `training.unnamed.digits_of`.
+HASHED = "users_hashed"
 
 
 def desk_folder(home: Path, model: str, version: str) -> Path:
@@ -48,13 +50,16 @@ def write(home: Path, model: str, version: str, name: str, content: Mapping[str,
 
 
 def log_desk(home: Path, run: Run, model: str, version: str) -> None:
-    """Store the desk of a version with its run: the same files, users named by digits."""
+    """Store the desk of a version with its run: the same files, users named by digits, and `HASHED` said of them."""
     folder = desk_folder(home, model, version)
     with tempfile.TemporaryDirectory() as scratch:
         for path in sorted(folder.rglob("[!.]*.json")):
             target = Path(scratch) / path.relative_to(folder)
             target.parent.mkdir(parents=True, exist_ok=True)
-            content = unnamed(json.loads(path.read_text(encoding="utf-8")))
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if not content.get(HASHED):  # digits of digits would join with nothing
+                hidden = unnamed(content)
+                content = hidden if hidden == content else {**hidden, HASHED: True}
             text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
             target.write_text(text, encoding="utf-8")
         run.folder(Path(scratch), FOLDER)

@@ -6,9 +6,11 @@ A value model explains two scores, and no contribution adds up to expected spend
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import lightgbm as lgb
@@ -20,7 +22,7 @@ from configs import Config
 from serving.scoring.interest.model import InterestModel
 from serving.scoring.treeshap import TreeShap
 from serving.scoring.value.model import ValueModel
-from training.desk.files import write
+from training.desk.files import desk_folder, write
 from training.desk.flips import directions, flips_of
 from training.desk.groups import groups_of
 from training.desk.parts import by_part, parts_of
@@ -38,6 +40,10 @@ SHOWN = 20  # features whose values are kept row by row
 MATRIX, MOST_PAIRS = 10, 20  # all pairs of so many features, and so many pairs of any
 STEPS = 33  # of the curve from raw score to probability
 DIGITS = 5
+LATER = {
+    "en": "; drawn later, from other events than those of training",
+    "zh": "；抽样晚于训练，所用事件与训练时不同",
+}
 FLIPPED = "reasons_flipped"  # the tag of a version whose reasons changed their direction
 
 
@@ -50,6 +56,7 @@ class Asked:
     as_of: datetime
     parts: Mapping[str, NDArray[np.object_]]
     pairs: bool  # of user and item, and not users
+    other_events: bool = False  # than those of training
 
 
 def write_learned(
@@ -62,8 +69,11 @@ def write_learned(
     users: Mapping[str, NDArray[np.object_]] | None = None,
     again: Again | None = None,
     against: tuple[str, Scorer] | None = None,
+    other_events: bool = False,
 ) -> dict[str, str]:
     """Write ``learned/*.json`` of a version; returns its tags: which reasons flipped since the version before.
+
+    The tags are about all files that are there then: some may have been written before.
 
     Parameters
     ----------
@@ -75,8 +85,9 @@ def write_learned(
         By booster, and by seed, the same boosters grown from other seeds; without them stability is not measured.
     against
         The number and the model of the version before, for flips.
+    other_events
+        Whether ``sample`` was drawn from other events than those of training: the file says so.
     """
-    flipped: dict[str, list[str]] = {}
     pairs = isinstance(model, InterestModel)
     home = None if pairs or users is None else home_stores(config, as_of)
     for head, x in sample.items():
@@ -86,15 +97,18 @@ def write_learned(
             None if home is None or users is None else np.array([home.get(str(one)) for one in users[head]], object)
         )
         parts = {} if pairs else parts_of(names, x, stores)
-        asked = Asked(x[rows], len(x), as_of, {by: part[rows] for by, part in parts.items()}, pairs)
+        asked = Asked(x[rows], len(x), as_of, {by: part[rows] for by, part in parts.items()}, pairs, other_events)
         for amount in (False, True) if isinstance(model, ValueModel) else (False,):
             content = learned_of(model, version, head, asked, again, against, amount=amount)
-            name = f"{head}.amount" if amount else head
-            write(config.home, model.name, version, f"learned/{name}.json", content)
-            if content["flips"]["features"]:
-                flipped[name] = [one["feature"] for one in content["flips"]["features"]]
-    told = "; ".join(f"{name}: {', '.join(features)}" for name, features in flipped.items())
+            write(config.home, model.name, version, f"learned/{f'{head}.amount' if amount else head}.json", content)
+    told = "; ".join(_flipped(desk_folder(config.home, model.name, version) / "learned"))
     return {FLIPPED: told[:5000]} if told else {}
+
+
+def _flipped(folder: Path) -> Iterator[str]:
+    for path in sorted(folder.glob("[!.]*.json")):
+        if features := json.loads(path.read_text(encoding="utf-8"))["flips"]["features"]:
+            yield f"{path.stem}: {', '.join(one['feature'] for one in features)}"
 
 
 def learned_of(
@@ -170,6 +184,8 @@ def _sample(asked: Asked) -> dict[str, Any]:
         "en": f"{rows:,} of the {asked.of:,} {who['en']} as of {day} (UTC), evenly drawn in the order of their ids",
         "zh": f"截至 {day}（UTC）的 {asked.of:,} {who['zh']}中，按编号顺序等距抽取 {rows:,} {who['zh'][0]}",
     }
+    if asked.other_events:
+        words = {lang: words[lang] + LATER[lang] for lang in words}
     return {"rows": rows, "of": asked.of, "as_of": asked.as_of.isoformat(), "words": words}
 
 

@@ -12,16 +12,22 @@ from configs import load
 from configs.documents import words
 from configs.errors import ConfigError
 from features.catalog import NAMES
+from serving.console.desk import Desk
 from serving.scoring.interest.model import FEATURES
 from training.checks.run import run_checks
 from training.desk.card import kind_of
+from training.desk.desk import Told, write_desk
 from training.desk.features import features_of_pairs, features_of_users
-from training.desk.files import desk_folder
+from training.desk.files import desk_folder, log_desk
 from training.desk.rebuild import rebuild
+from training.desk.sample import Sample
 from training.desk.segments import segments_of
 from training.forecasts import Recipe, forecasts
 from training.gate.sign import model_digest
 from training.registry import Registry
+from training.unnamed import unnamed
+
+END = pd.Timestamp("2026-06-01", tz="UTC")
 
 
 def card_of(config, version):
@@ -183,6 +189,123 @@ def test_a_desk_that_nobody_stored_is_worked_out_again_and_says_the_same(twice, 
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         moved.rename(folder)
+
+
+@pytest.fixture
+def copied(twice, tmp_path):
+    """The second version's desk in another home over the same runs: what is done to it stays there."""
+    config, _, report = twice
+    shutil.copytree(config.home, tmp_path / "home")
+    return replace(config, home=tmp_path / "home"), report
+
+
+def without_stability(folder):
+    told = {path.relative_to(folder).as_posix(): json.loads(path.read_text()) for path in folder.rglob("[!.]*.json")}
+    for one in told.values():
+        one.pop("stability", None)
+        one.pop("users_hashed", None)
+    return told
+
+
+@pytest.mark.parametrize("stopped", ["desk.write_learned", "desk.write_versus", "rebuild.write_card"])
+def test_a_desk_whose_writing_was_interrupted_is_no_version_until_it_is_healed(copied, monkeypatch, stopped):
+    config, report = copied
+    folder = desk_folder(config.home, "churn", report.version)
+    whole = without_stability(folder)
+    shutil.rmtree(folder)
+    monkeypatch.setattr("training.desk.rebuild._from_run", lambda *arguments: None)
+    with monkeypatch.context() as patch:
+        patch.setattr(f"training.desk.{stopped}", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            rebuild(config, "churn", report.version)
+    assert Desk(config.home).versions("churn") == ["1"]
+    rebuild(config, "churn", report.version)
+    assert Desk(config.home).versions("churn") == ["2", "1"]
+    assert without_stability(folder) == whole
+
+
+def test_a_training_writes_the_card_last(copied, monkeypatch):
+    config, report = copied
+    shutil.rmtree(config.home / "desk")
+    registry = Registry(config)
+    monkeypatch.setattr("training.desk.desk.write_reasons", interrupted)
+    model, told = registry.model("churn", report.version), Told({}, {}, pd.DataFrame())
+    with pytest.raises(KeyboardInterrupt):
+        write_desk(config, registry, registry.reopen(report.run_id), model, told, Sample(END, {}, {}))
+    assert not Desk(config.home).versions("churn")
+
+
+def interrupted(*arguments, **named):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("content", [None, "", '{"half": ', "[]"])
+def test_each_missing_or_broken_file_comes_back_and_the_others_stay(copied, monkeypatch, content):
+    config, report = copied
+    folder = desk_folder(config.home, "churn", report.version)
+    whole = without_stability(folder)
+    lost = sorted(path for path in folder.rglob("*.json") if path.name in ("card.json", "p_inactive_30d.json"))
+    assert len(lost) == 2
+    kept = {path: path.read_bytes() for path in folder.rglob("*.json") if path not in lost}
+    for path in lost:
+        path.unlink() if content is None else path.write_text(content, encoding="utf-8")
+    assert not Desk(config.home).whole("churn", report.version)
+    monkeypatch.setattr("training.desk.rebuild._from_run", lambda *arguments: None)
+    rebuild(config, "churn", report.version)
+    assert Desk(config.home).whole("churn", report.version)
+    assert without_stability(folder) == whole
+    assert {path: path.read_bytes() for path in kept} == kept
+
+
+def test_users_brought_back_are_digits_and_stay_the_same_digits(copied):
+    config, report = copied
+    folder = desk_folder(config.home, "churn", report.version)
+    named = json.loads((folder / "versus-1.json").read_text())
+    digits = None
+    for _ in range(2):
+        shutil.rmtree(folder)
+        rebuild(config, "churn", report.version)
+        told = json.loads((folder / "versus-1.json").read_text())
+        assert told.pop("users_hashed") is True
+        assert told == unnamed(named)
+        assert digits in (None, told)
+        digits = told
+        log_desk(config.home, Registry(config).reopen(report.run_id), "churn", report.version)
+
+
+def test_a_desk_worked_out_on_other_events_says_so(copied, monkeypatch):
+    config, report = copied
+    folder = desk_folder(config.home, "churn", report.version)
+    shutil.rmtree(folder)
+    monkeypatch.setattr("training.desk.rebuild._from_run", lambda *arguments: None)
+    monkeypatch.setattr("training.desk.rebuild.log_desk", lambda *arguments: None)
+    monkeypatch.setattr("training.desk.rebuild.content_hash", lambda config: "sha256:other")
+    read = Registry.read_json
+
+    def before_segments(self, run_id, file):
+        return {name: one for name, one in read(self, run_id, file).items() if name != "segments"}
+
+    monkeypatch.setattr(Registry, "read_json", before_segments)
+    rebuild(config, "churn", report.version)
+    for head, told in card_of(config, report.version)["heads"].items():
+        said = json.loads((folder / "learned" / f"{head}.json").read_text())["sample"]["words"]
+        assert said["en"].endswith("from other events than those of training")
+        assert said["zh"].endswith("所用事件与训练时不同")
+        assert told["segments"]["words"]["en"].startswith("Not measured then, and cannot be now")
+        words("segments", told["segments"]["words"])
+
+
+def test_checks_come_back_as_they_were_run_last(copied):
+    config, report = copied
+    run_checks(config, config.models["churn"], report.version, only=["P007"])
+    rebuild(config, "churn", report.version)
+    log_desk(config.home, Registry(config).reopen(report.run_id), "churn", report.version)
+    run_checks(config, config.models["churn"], report.version, only=["P001"])
+    shutil.rmtree(desk_folder(config.home, "churn", report.version))
+    rebuild(config, "churn", report.version)
+    told = json.loads((desk_folder(config.home, "churn", report.version) / "checks.json").read_text())
+    assert {"P001", "P007"} <= {one["code"] for one in told["outcomes"]}
+    assert told == Registry(config).read_json(report.run_id, "checks.json")
 
 
 def test_what_checks_found_lies_on_the_desk(twice):
