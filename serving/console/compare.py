@@ -60,7 +60,8 @@ def willing(live: Live, versus: Mapping[str, Any]) -> dict[str, Any]:
         lists = {part: [one for one in head.get(part) or [] if one["user_id"] not in gone] for part in NAMED}
         # What comes from a report may have been through here before its users became digits.
         heads[name] = {**head, **lists, "left_out": head.get("left_out", 0) + len(theirs)}
-    return {**versus, "heads": heads}
+    # Digits out of MLflow name nobody: whose they are cannot be looked up, neither here nor by a reader.
+    return {**versus, "heads": heads, "users_hashed": bool(versus.get("users_hashed"))}
 
 
 def _told(asked: Asked, model: str, versus: Mapping[str, Any]) -> dict[str, Any]:
