@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-__all__ = ["PLACE", "STATIC", "Asset", "address", "asset", "files", "plotly_styles"]
+from serving.console.plotly_script import only_drawn
+
+__all__ = ["PLACE", "STATIC", "Asset", "address", "asset", "files", "plotly_styles", "text_of"]
 
 PLACE = "/console/static/"
 PLOTLY = "plotly.min.js"
@@ -44,7 +46,13 @@ def asset(name: str) -> Asset | None:
     if path is None:
         return None
     kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
-    return Asset(gzip.compress(path.read_bytes(), 6, mtime=0), f'"{_digest(name)}"', kind)
+    return Asset(gzip.compress(text_of(name).encode(), 6, mtime=0), f'"{_digest(name)}"', kind)
+
+
+def text_of(name: str) -> str:
+    """What a file says; of plotly.js, what our charts need of it."""
+    text = files()[name].read_bytes().decode()
+    return only_drawn(text) if name == PLOTLY else text
 
 
 def address(name: str) -> str:
@@ -70,4 +78,4 @@ def plotly_styles() -> tuple[str, ...]:
 
 @lru_cache(maxsize=16)
 def _digest(name: str) -> str:
-    return hashlib.sha256(files()[name].read_bytes()).hexdigest()[:16]
+    return hashlib.sha256(text_of(name).encode()).hexdigest()[:16]

@@ -14,7 +14,7 @@ import mimetypes
 from functools import lru_cache
 from html import escape
 
-from serving.console.assets import files
+from serving.console.assets import files, text_of
 from serving.console.verbatim import VOID, Verbatim
 
 __all__ = ["self_contained"]
@@ -119,7 +119,7 @@ class _Page(Verbatim):
     def _link(self, given: dict[str, str]) -> None:
         name = _name(given.get("href", ""))
         if given.get("rel") == "stylesheet":
-            style = files()[name].read_text(encoding="utf-8")
+            style = text_of(name)
             self.styles.append(style)
             kept = "".join(f' {key}="{escape(given[key])}"' for key in ("id", "class") if key in given)
             self.written.append(f"<style{kept}>{style}</style>")
@@ -137,14 +137,14 @@ def _name(address: str) -> str:
 @lru_cache(maxsize=8)
 def _packed(names: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
     """The scripts as base64 of a compressed list, and what the policy has to allow for them."""
-    texts = [files()[name].read_text(encoding="utf-8") for name in names]
+    texts = [text_of(name) for name in names]
     data = base64.b64encode(gzip.compress(json.dumps(texts).encode(), mtime=0)).decode()
     return data, (_digest(_UNPACK), *map(_digest, texts))
 
 
 def _inline(name: str) -> str:
     """A script that can stand inside its element: in strings and regular expressions the backslashes mean nothing."""
-    text = files()[name].read_text(encoding="utf-8")
+    text = text_of(name)
     return text.replace("\r\n", "\n").replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 

@@ -8,14 +8,17 @@ import hashlib
 import json
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.console.assets import address, files
+from serving.console import charts
+from serving.console.assets import address, files, text_of
 from serving.console.export import self_contained
 from serving.console.join import content_of
+from serving.console.plotly_script import KINDS, only_drawn
 
 PAGE = f"""<!doctype html>
 <html lang="en">
@@ -82,7 +85,7 @@ def test_nothing_is_asked_for_and_only_our_own_scripts_may_run(packed):
     assert sorted(policy["style-src"]) == sorted(digest(style) for style in seen.texts["style"])
     scripts = [text for (t, a), text in zip([one for one in seen.tags if one[0] == "script"], seen.texts["script"],
                                             strict=True) if a.get("type") is None]  # fmt: skip
-    own = [files()[name].read_text(encoding="utf-8") for name in ("plotly.min.js", "console.js")]
+    own = [text_of(name) for name in ("plotly.min.js", "console.js")]
     if packed:
         data = next(text for text in seen.texts["script"] if text.startswith("H4sI"))
         assert json.loads(gzip.decompress(base64.b64decode(data))) == own
@@ -100,6 +103,22 @@ def test_what_would_ask_the_service_is_text_or_gone():
     assert "<b> '" in text
     assert "only here" not in text
     assert ("span", {"class": "button"}) in seen.tags
+
+
+def test_plotly_starts_only_the_kinds_that_are_drawn():
+    whole = files()["plotly.min.js"].read_text(encoding="utf-8")
+    shorter = only_drawn(whole)
+    assert shorter != whole, "this version of plotly.js looks otherwise: nothing is shortened, and pages are slow"
+    before, after = (re.findall(r"\.register\(\[([^\]]+)\]\)", text)[-1] for text in (whole, shorter))
+    assert set(after.split(",")) < set(before.split(","))
+    assert len(after.split(",")) == len(KINDS)
+    assert shorter.replace(after, "") == whole.replace(before, "")
+    drawn = {
+        kind
+        for path in Path(charts.__file__).parent.glob("*.py")
+        for kind in re.findall(r'"type": "([a-z]+)"', path.read_text(encoding="utf-8"))
+    }
+    assert drawn - {"data", "date", "scatter"} == KINDS
 
 
 def test_it_is_a_third_of_what_lies_in_it():
