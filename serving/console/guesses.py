@@ -2,7 +2,7 @@
 
 Keys have 256 random bits, which nobody guesses, and looking at one costs a SHA-256. So only keys that were refused are
 counted and limited, and whoever holds a right one is never kept out, whatever others behind the same address try. Tries
-are counted by the address and by the key that they name, if there is such a key.
+are counted by the address and by the key that they name, if there is such a key; by each worker of the service.
 """
 
 from __future__ import annotations
