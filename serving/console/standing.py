@@ -1,7 +1,8 @@
 """Where each model stands: which version speaks to customers, which one waits, and what was said of them.
 
 In force is what the release holds; who promoted it, and what reviewers said, stands in the audit table; the versions
-that one can read about are those of the desk.
+that one can read about are those of the desk. Challenger is the newest of them, if it is newer than the champion: an
+older version that somebody brought back for reading waits for nothing.
 """
 
 from __future__ import annotations
@@ -147,7 +148,7 @@ def _standing(asked: Asked, name: str, meta: Mapping[str, Any] | None, rows: lis
     promoted = moved[-1] if moved else None
     in_force = str(meta["version"]) if meta is not None else None
     champion = in_force or (promoted.version if promoted else None)
-    newest = numbers[0] if numbers and numbers[0] != champion else None
+    newest = next((one for one in numbers[:1] if champion is None or int(one) > int(champion)), None)
     waiting = promoted if promoted is not None and promoted.version != in_force else None
     configured = asked.live.config.models.get(name)
     return Standing(

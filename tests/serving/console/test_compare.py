@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
 import configs
 from features.catalog import NAMES
+from serving.console.desk import Desk
 from serving.console.report import opened, report
 from serving.console.steps import Steps, steps
 from serving.console.words import LANGUAGES, words
 
 PAGE = "/models/churn/compare"
 HEAD = "p_inactive_30d"
+read = Desk.read
 
 
 def digits(content):
@@ -205,3 +208,24 @@ def test_steps_beyond_the_most_are_one_and_everything_adds_up():
     assert ends == pytest.approx([0.3, *told.ends[2:], raw])
     empty = Steps("base", 0.3, [], "raw", 0.3, 4, "{n}")
     assert len(steps(empty, (0.3, 0.3), ("a", "b"))["data"][0]["x"]) == 2
+
+
+def test_users_named_by_digits_have_no_link_and_the_page_says_why(console, seen, tmp_path, monkeypatch):
+    home = tmp_path / "home"
+    shutil.copytree(console.home, home)
+    file = home / "desk" / "churn" / "4" / "versus-3.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "users_hashed": True}), encoding="utf-8")
+    said = "nobody can be looked up here"
+    with opened(configs.load(home)) as live:
+        page = seen(report(live, "churn", "4", page="compare"))
+        assert said in page.words
+        assert "userops compare churn 3 4" in page.words
+        assert "无法在此查询" in seen(report(live, "churn", "4", ("zh",), page="compare")).words
+    assert "u1" in page.words
+    named = console.read(f"{PAGE}?first=3&second=4")
+    assert said not in named.words
+    assert [href for href in named.hrefs() if href.startswith("/console/user?id=u1")]
+    monkeypatch.setattr(Desk, "read", lambda self, *asked: read(Desk(home), *asked))
+    hidden = console.read(f"{PAGE}?first=3&second=4")
+    assert said in hidden.words
+    assert not [href for href in hidden.hrefs() if href.startswith("/console/user?")]

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+
 import configs
 from configs.audit import Entry, append
+from serving.console.asked import Asked
+from serving.console.desk import Desk
+from serving.console.report import opened
+from serving.console.standing import standing
+from serving.console.words import words
 
 
 def test_every_model_of_the_release_is_there(console):
@@ -49,7 +56,7 @@ def test_checks_are_counted_by_what_came_of_them(console):
 
 def test_in_chinese(console):
     page = console.read("/models/churn", "zh")
-    for words in (
+    for said in (
         "现行版: 第 3 版 使用中",
         "候选版: 第 4 版 待定",
         "批准",
@@ -57,7 +64,7 @@ def test_in_chinese(console):
         "使用模型：确定优于",
         "1 项阻断",
     ):
-        assert words in page.words
+        assert said in page.words
 
 
 def test_promoted_but_not_released_is_said(console):
@@ -101,3 +108,18 @@ def test_without_a_release_the_desk_can_still_be_read(bare, desk_files):
     assert "No version of it speaks to customers." in page.words
     assert "choose whom to write to" in bare.read("/models/churn/4").words
     assert bare.get("/models/churn/champion").status_code == 404
+
+
+def test_a_version_older_than_the_champion_waits_for_nothing(console, tmp_path, desk_files):
+    home = tmp_path / "home"
+    shutil.copytree(console.home, home)
+    shutil.rmtree(home / "desk" / "churn" / "4")
+    desk_files.write(home, "2", {"card.json": {**desk_files.card("3", "sha256:2"), "version": "2"}})
+    with opened(configs.load(home)) as live:
+        found = standing(Asked(live, Desk(home), words("en"), "/console", {}, {}), "churn")
+        assert found.champion is not None
+        assert (found.champion.number, found.challenger, found.numbers) == ("3", None, ["3", "2"])
+        shutil.copytree(home / "desk" / "churn" / "2", home / "desk" / "churn" / "10")
+        found = standing(Asked(live, Desk(home), words("en"), "/console", {}, {}), "churn")
+        assert found.challenger is not None
+        assert found.challenger.number == "10"
