@@ -229,18 +229,19 @@ def _beside(
 @contextlib.contextmanager
 def _reviewer(port: int, pages: dict[str, list[str]], seconds: float) -> Any:
     command = [sys.executable, "-m", "serving.benchmark_console_reviewer", str(port), str(seconds)]
-    root = Path(__file__).parents[1]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root, text=True)
-    try:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path(__file__).parents[1], text=True
+    ) as process:
         assert process.stdin is not None
+        assert process.stdout is not None
         process.stdin.write(json.dumps(pages))
         process.stdin.close()
-        yield
-    finally:
-        assert process.stdout is not None
-        process.stdout.read()
-        if process.wait(timeout=60):
-            raise UseropsError("the reviewer gave up", got=process.returncode)
+        try:
+            yield
+        finally:
+            process.stdout.read()
+    if process.returncode:
+        raise UseropsError("the reviewer gave up", got=process.returncode)
 
 
 def _p99(load: Load) -> float:
