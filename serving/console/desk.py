@@ -52,7 +52,7 @@ class Desk:
         return _parsed(path, state.st_mtime_ns, state.st_size, *told)
 
     def whole(self, model: str, version: str) -> bool:
-        """Whether a version has a card, a file for each head of it, and no file that cannot be read."""
+        """Whether a version has a card, what each head of it learned, and no file that cannot be read."""
         folder = self.folder / model / version
         try:
             card = self.read(model, version, "card.json")
@@ -60,9 +60,11 @@ class Desk:
                 self.read(model, version, path.relative_to(folder).as_posix())
         except UseropsError:
             return False
-        return card is not None and all(
-            (folder / "learned" / f"{head}.json").exists() for head in card.get("heads", {})
-        )
+        if card is None:
+            return False
+        parts = ("", ".amount") if card.get("kind") == "value" else ("",)
+        heads = [f"{head}{part}.json" for head in card.get("heads", {}) for part in parts]
+        return all((folder / "learned" / name).exists() for name in heads)
 
 
 @lru_cache(maxsize=64)
