@@ -82,8 +82,10 @@ def form(asked: Asked, card: Mapping[str, Any], word: str = "", comment: str = "
         "model_json": card["model_json"],
         "word": word if word in WORDS else "",
         "comment": comment,
+        "unguarded": asked.t("sign.unguarded", model=card["model"]) if _policy(asked, card) == "none" else "",
         "rules": rules_in_words(asked, card),
-        "longest": LONGEST_COMMENT,
+        "fault": "",
+        "longest": f"{LONGEST_COMMENT:,}",
         "words": [(one, asked.t(f"sign.{one}")) for one in WORDS],
     }
 
@@ -106,8 +108,7 @@ def confirmation(asked: Asked, model: str, version: str) -> str | None:
 
 def rules_in_words(asked: Asked, card: Mapping[str, Any]) -> list[str]:
     """Who may approve this version, what is still missing, and which files a word is about; a sentence each."""
-    t, model = asked.t, asked.live.config.models.get(card["model"])
-    policy = model.gate.approval if model is not None else "none"
+    t, policy = asked.t, _policy(asked, card)
     trainer, account = card.get("trained_by"), card.get("trained_by_account")
     said = [t(f"sign.policy_{policy}")]
     if policy == "other_than_trainer":
@@ -124,6 +125,11 @@ def rules_in_words(asked: Asked, card: Mapping[str, Any]) -> list[str]:
     if not lacks and policy != "none":
         said.append(t("sign.lacks_nothing"))
     return [*said, t("sign.files", digest=card["model_json"][:SHOWN])]
+
+
+def _policy(asked: Asked, card: Mapping[str, Any]) -> str:
+    model = asked.live.config.models.get(card["model"])
+    return model.gate.approval if model is not None else "none"
 
 
 def _card(asked: Asked) -> dict[str, Any]:
@@ -166,12 +172,14 @@ def _foreign(headers: Mapping[str, str]) -> bool:
 def _again(asked: Asked, card: Mapping[str, Any], status: int, fault: str) -> Page:
     """The form once more with what was typed, but for the key; of changed files the comment alone: look first."""
     comment, word = cleaned(asked.given.get("comment", "")), asked.given.get("word", "")
+    said = asked.t(f"sign.{fault}", longest=f"{LONGEST_COMMENT:,}", length=f"{len(comment):,}")
+    own = {"fault": said if fault.startswith("comment_") else ""}
     values = {
         "model": card["model"],
         "version": card["version"],
         "card": _address(card),
-        "fault": asked.t(f"sign.{fault}", longest=LONGEST_COMMENT),
-        "form": None if status == 409 else form(asked, card, word, comment[: 2 * LONGEST_COMMENT]),
+        "fault": said,
+        "form": None if status == 409 else form(asked, card, word, comment) | own,
         "comment": comment,
     }
     title = asked.t("sign.title", model=card["model"], version=card["version"])

@@ -156,9 +156,26 @@ def test_what_cannot_be_said(send, audit, seen, changes, said):
     for lang in ("en", "zh"):
         answer = send(lang=lang, **changes)
         assert answer.status_code == 422
-        assert words(lang)(f"sign.{said}", longest=2000) in fault(seen, answer).words
+        page = fault(seen, answer)
+        assert words(lang)(f"sign.{said}", longest="2,000", length="2,001") in page.words
         assert send.key not in answer.text
+        (box,) = page.all("textarea")
+        assert (box.get("aria-invalid") == "true") is said.startswith("comment_")
+        assert "maxlength" not in box, "a browser would cut what is pasted"
     assert entries(audit) == []
+
+
+def test_a_comment_that_is_too_long_stands_whole_in_the_form(send, seen):
+    long = "0123456789" * 450
+    assert long in seen(send(comment=long).text).words
+
+
+def test_a_signature_under_the_name_of_the_trainer_says_so(send, keys, console, card):
+    t = words("en")
+    for who, said in (("wu", 0), (card["trained_by"], 1)):
+        assert send(key=keys.add(who, ["sign"])[1]).status_code == 303
+        for path in ("/models/churn/3", "/models/churn"):
+            assert console.get(path).text.count(t("sign.same_name")) == said, (who, path)
 
 
 def test_files_that_changed_while_the_page_was_open(send, audit, card, console, desk_files, seen):
