@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -24,7 +26,7 @@ def reporting(rebuild: Callable[[Config, str, str], None]) -> Callable[..., None
             typer.Option(
                 help="The file to write, .html or .pdf.",
                 show_default="report-<model>-<version>.html in this folder",
-                callback=writable,
+                callback=_writable,
             ),
         ] = None,
         version: Annotated[
@@ -64,21 +66,42 @@ def reporting(rebuild: Callable[[Config, str, str], None]) -> Callable[..., None
                 rebuild(config, model, number)
             show("rendering", 0.5)
             html = write(live, model, number, (lang,), page, user, decision, packed=not pdf)
-            if pdf:
-                show("printing", 0.7)
-                write_pdf(html, file)
-            else:
-                file.write_text(html, encoding="utf-8")
+            with _beside(file) as scratch:
+                if pdf:
+                    show("printing", 0.7)
+                    write_pdf(html, scratch)
+                else:
+                    scratch.write_text(html, encoding="utf-8")
         console.print(f"{model} version {number}: {file} ({file.stat().st_size / 1e6:.1f} MB)", highlight=False)
 
     return report
 
 
 def _named(model: str, number: str) -> Path:
-    """The file when none is named; that it can be written is known before the work, and nothing is left of asking."""
+    """The file when none is named; that it can be written is known before the work."""
     file = Path(f"report-{model}-{number}.html")
-    there = file.exists()
-    writable(file)
-    if not there:
-        file.unlink()
+    _writable(file)
     return file
+
+
+def _writable(file: Path | None) -> Path | None:
+    """The file, when it can be written; nothing is left of asking."""
+    there = file is None or file.exists()
+    writable(file)
+    if file is not None:
+        if not there:
+            file.unlink()
+        if not os.access(file.parent, os.W_OK):  # what is written takes its place only when it is whole
+            raise typer.BadParameter(f"nothing can be written into the folder {file.parent}")
+    return file
+
+
+@contextmanager
+def _beside(file: Path) -> Iterator[Path]:
+    """A file in the same folder that takes the place of ``file`` when the body went well, and is gone when not."""
+    scratch = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        yield scratch
+        os.replace(scratch, file)
+    finally:
+        scratch.unlink(missing_ok=True)

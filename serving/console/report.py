@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, urlencode
 
 from markupsafe import Markup
@@ -20,7 +20,7 @@ from serving.console import card, compare, decision, learned, standing, user
 from serving.console.asked import Asked, View
 from serving.console.desk import Desk
 from serving.console.export import self_contained
-from serving.console.frame import PREFIX, page_of
+from serving.console.frame import PREFIX
 from serving.console.join import content_of
 from serving.console.page import Page, render
 from serving.console.words import words
@@ -32,8 +32,18 @@ if TYPE_CHECKING:
 __all__ = ["PAGES", "Wanted", "opened", "report", "version_of"]
 
 PAGES = ("card", "learned", "compare", "user", "decision")
-#: A page: its view, its path below the console, its query, the parts of its path.
-Wanted = tuple[View, str, Mapping[str, str], Mapping[str, str]]
+#: What a card says of one head only: what the report repeats for each further head.
+OF_HEAD = ("how-good", "segments")
+
+
+class Wanted(NamedTuple):
+    """A page: its view, its path below the console, its query, the parts of its path; only ``sections``, if any."""
+
+    view: View
+    path: str
+    given: Mapping[str, str]
+    parts: Mapping[str, str]
+    sections: Sequence[str] | None = None
 
 
 @contextmanager
@@ -108,12 +118,12 @@ def report(
     desk = Desk(live.config.home) if told is None else _Guarded(live, told)
     wanted = _single(page, model, version, user_id, decision_id) if page else _pages(desk, model, version)
     parts: list[dict[str, Any]] = [
-        {"lang": lang, "t": words(lang), "pages": [_part(live, desk, lang, *one) for one in wanted]} for lang in langs
+        {"lang": lang, "t": words(lang), "pages": [_part(live, desk, lang, one) for one in wanted]} for lang in langs
     ]
     for number, part in enumerate(parts):
         for place, one in enumerate(part["pages"]):
             name = f"{part['lang']}{place + 1}"
-            one |= {"name": name, "content": Markup(content_of(one["html"], f"{name}-"))}
+            one |= {"name": name, "content": Markup(content_of(one["html"], f"{name}-", one["sections"]))}
         part["audit"] = None if page else _audit(live.config, model, version)
         part["first"] = number == 0
     made = f"{live.now():%Y-%m-%d %H:%M}"
@@ -143,16 +153,20 @@ class _Guarded(Desk):
 
 
 def _pages(desk: Desk, model: str, version: str) -> list[Wanted]:
-    """The card, what every head has learned, and the comparisons that were made."""
+    """The card, how good each further head is, what every head has learned, the last comparison for every head."""
     parts, base = {"model": model, "version": version}, f"/models/{quote(model)}/{quote(version)}"
-    heads = (desk.read(model, version, "card.json") or {}).get("heads", {})
+    heads = list((desk.read(model, version, "card.json") or {}).get("heads", {}))
     told = [head for head in heads if desk.read(model, version, f"learned/{head}.json") is not None]
-    found: list[Wanted] = [(card.page, base, {}, parts)]
-    found += [(learned.page, f"{base}/learned", {"head": head}, parts) for head in told]
+    found = [Wanted(card.page, base, {}, parts)]
+    found += [Wanted(card.page, base, {"head": head}, parts, OF_HEAD) for head in heads[1:]]
+    found += [Wanted(learned.page, f"{base}/learned", {"head": head}, parts) for head in told]
     for other in desk.versions(model):
-        if desk.read(model, version, f"versus-{other}.json") is not None:
+        versus = desk.read(model, version, f"versus-{other}.json")
+        if versus is not None:
             asked = {"first": other, "second": version}
-            found.append((compare.page, f"/models/{quote(model)}/compare", asked, {"model": model}))
+            compared = list(versus.get("heads") or versus.get("paired") or {})
+            each = [{**asked, "head": head} for head in compared] or [asked]
+            found += [Wanted(compare.page, f"/models/{quote(model)}/compare", one, {"model": model}) for one in each]
             break
     return found
 
@@ -160,11 +174,11 @@ def _pages(desk: Desk, model: str, version: str) -> list[Wanted]:
 def _single(page: str, model: str, version: str, user_id: str, decision_id: str) -> list[Wanted]:
     parts, base = {"model": model, "version": version}, f"/models/{quote(model)}"
     one: dict[str, Wanted] = {
-        "card": (card.page, f"{base}/{quote(version)}", {}, parts),
-        "learned": (learned.page, f"{base}/{quote(version)}/learned", {}, parts),
-        "compare": (compare.page, f"{base}/compare", {"second": version}, {"model": model}),
-        "user": (user.page, "/user", {"id": user_id, "model": model}, {}),
-        "decision": (decision.page, "/decision", {"id": decision_id}, {}),
+        "card": Wanted(card.page, f"{base}/{quote(version)}", {}, parts),
+        "learned": Wanted(learned.page, f"{base}/{quote(version)}/learned", {}, parts),
+        "compare": Wanted(compare.page, f"{base}/compare", {"second": version}, {"model": model}),
+        "user": Wanted(user.page, "/user", {"id": user_id, "model": model}, {}),
+        "decision": Wanted(decision.page, "/decision", {"id": decision_id}, {}),
     }
     if page not in one:
         raise UseropsError(f"there is no page {page!r}", expected=PAGES, run="userops report churn --page card")
@@ -174,33 +188,35 @@ def _single(page: str, model: str, version: str, user_id: str, decision_id: str)
     return [one[page]]
 
 
-def _part(
-    live: Live, desk: Desk, lang: str, view: View, path: str, given: Mapping[str, str], parts: Mapping[str, str]
-) -> dict[str, Any]:
+def _part(live: Live, desk: Desk, lang: str, one: Wanted) -> dict[str, Any]:
     """One page as the console shows it; one that cannot be shown is an error that says why."""
-    query = f"?{urlencode(given)}" if given else ""
-    told: list[str] = []
-
-    def seen(asked: Asked) -> Any:
-        made = view(asked)
-        if isinstance(made, Page):
-            told.append(made.title)
-        return made
-
-    answer = page_of(seen, Asked(live, desk, words(lang), f"{PREFIX}{path}{query}", given, parts))
-    html = bytes(answer.body).decode()
-    if answer.status_code != 200:
-        raise UseropsError(f"{path}{query} cannot be shown", got=_said(html), run="userops status")
-    title = told[0] if told else path
-    card_read = desk.read(parts.get("model", ""), parts.get("version", ""), "card.json") or {"heads": {}}
-    if (head := card_read["heads"].get(given.get("head", ""))) is not None:
-        title = f"{title}: {words(lang).of(head['meaning'])}"  # one page for each head: else all have one name
-    return {"title": title, "html": html}
-
-
-def _said(html: str) -> str:
-    """What a page of ours says in its first panel, as plain words."""
-    return " ".join(Markup(content_of(html, "")).striptags().split())[:300]
+    t, query = words(lang), f"?{urlencode(one.given)}" if one.given else ""
+    release = live.pickup.live.bundle.release_id if live.pickup.live else None
+    asked = Asked(live, desk, t, f"{PREFIX}{one.path}{query}", one.given, one.parts)
+    try:
+        made = one.view(asked)
+        if not isinstance(made, Page):
+            raise UseropsError(f"{one.path}{query} is no page", run="userops status")
+        html = render(made, lang, {"path": asked.path, "release": release, "exported": None})
+    except Problem as problem:
+        raise UseropsError(f"{one.path}{query} cannot be shown", got=problem.detail, run="userops status") from None
+    except UseropsError:
+        raise
+    except Exception as error:  # whatever a file of the desk holds that a page cannot draw: said, not thrown
+        said = f"{type(error).__name__}: {error}"[:300]
+        raise UseropsError(f"{one.path}{query} cannot be shown", got=said, run="userops status") from error
+    title, head = made.title, one.given.get("head", "")
+    number = one.parts.get("version") or one.given.get("second", "")
+    card_read = desk.read(one.parts.get("model", ""), number, "card.json") or {"heads": {}}
+    first = ""
+    if one.sections:
+        title = t("card.how_good")
+    elif one.view is card.page and len(card_read["heads"]) > 1:
+        first = f"{t('card.how_good')}: {t.of(next(iter(card_read['heads'].values()))['meaning'])}"
+    if head in card_read["heads"]:
+        # One page for each head: else all have one name.
+        title = f"{title}: {t.of(card_read['heads'][head]['meaning'])}"
+    return {"title": title, "html": html, "sections": one.sections, "first": first}
 
 
 def _audit(config: Config, model: str, version: str) -> dict[str, Any]:

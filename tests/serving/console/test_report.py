@@ -11,8 +11,10 @@ from typer.testing import CliRunner
 
 import configs
 from configs.errors import UseropsError
+from serving.console.desk import Desk
 from serving.console.pdf import browser
 from serving.console.report import opened, report, version_of
+from serving.console.words import words
 from serving.verbs_report import reporting
 
 HEADS = ("p_inactive_14d", "p_inactive_30d", "p_inactive_60d")
@@ -28,7 +30,7 @@ def test_a_report_joins_card_heads_comparison_and_audit_trail(live, seen, hostil
     page = seen(report(live, "churn", "4"))
     assert len(page.all("h1")) == 1
     joined = [one for one in page.all("section") if one.get("class") == "joined"]
-    assert [one["id"] for one in joined] == ["en1", "en2", "en3", "en4", "en5", "en-audit"]
+    assert [one["id"] for one in joined] == [*(f"en{place}" for place in range(1, 8)), "en-audit"]
     ids = [one["id"] for _, one in page.tags if "id" in one]
     assert len(ids) == len(set(ids))
     assert {href for href in page.hrefs() if href.startswith("#")} <= {f"#{one}" for one in ids}
@@ -36,7 +38,27 @@ def test_a_report_joins_card_heads_comparison_and_audit_trail(live, seen, hostil
     assert hostile in page.words  # asked a question about this version: as text
     assert "row" in page.words.lower()
     names = {one.partition("-")[0] for one in page.charts() if one != "packed"}
-    assert {"en1", "en2", "en3", "en4", "en5"} <= names
+    assert {f"en{place}" for place in range(1, 8)} <= names
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_every_head_has_its_quality_its_parts_and_its_comparison(live, console, seen, desk_files, lang):
+    file = Desk(console.home).read("churn", "4", "versus-3.json")
+    every = {**file, "heads": dict.fromkeys(HEADS, file["heads"][HEADS[1]])}
+    desk_files.write(console.home, "4", {"versus-3.json": every})
+    try:
+        page = seen(report(live, "churn", "4", (lang,)))
+    finally:
+        desk_files.write(console.home, "4", {"versus-3.json": file})
+    meanings = [words(lang).of(one["meaning"]) for one in desk_files.card("4", "")["heads"].values()]
+    ids = {one["id"] for _, one in page.tags if "id" in one}
+    assert {f"{lang}{place}-{name}" for place in (1, 2, 3) for name in ("how-good", "segments")} <= ids
+    assert f"{lang}2-lineage" not in ids
+    assert {f"{lang}{place}-measured" for place in (7, 8, 9)} <= ids
+    for meaning in meanings:
+        assert f"{words(lang)('card.how_good')}: {meaning}" in page.words
+    titles = [f"{words(lang)('compare.title', model='churn', first='3', second='4')}: {one}" for one in meanings]
+    assert all(title in page.words for title in titles)
 
 
 def test_both_languages_stand_one_after_the_other(live, seen):
@@ -51,7 +73,7 @@ def test_both_languages_stand_one_after_the_other(live, seen):
 def test_names_of_users_go_through_who_may_tell_them(live):
     told = report(live, "churn", "4", told=lambda one: {**one, "heads": {}} if "first" in one else one)
     assert "u1" in report(live, "churn", "4", page="compare")
-    assert 'id="en5"' in told
+    assert 'id="en7"' in told
 
 
 def test_the_version_is_the_one_in_force_unless_another_is_named(live):
@@ -121,6 +143,30 @@ def test_a_page_that_is_not_fully_named_is_refused(live, page, said):
 def test_what_cannot_be_shown_says_why(live):
     with pytest.raises(UseropsError, match="cannot be shown"):
         report(live, "churn", "99")
+
+
+def test_a_page_that_cannot_be_drawn_is_an_error_in_words_and_leaves_no_file(verb, tmp_path):
+    file = tmp_path / "home" / "desk" / "churn" / "3" / "card.json"
+    file.write_text(file.read_text(encoding="utf-8").replace('"log_loss": {', '"log_loss": 3, "was": {'), "utf-8")
+    with (
+        opened(configs.load(tmp_path / "home")) as live,
+        pytest.raises(UseropsError, match="cannot be shown") as refused,
+    ):
+        report(live, "churn", "3")
+    assert "Error" in str(refused.value)
+    done, _ = verb("--version", "3", "--out", "x.html")
+    assert done.exit_code != 0
+    assert not [path.name for path in tmp_path.iterdir() if "x.html" in path.name]
+
+
+def test_a_failed_report_leaves_the_file_that_was_there(verb, tmp_path):
+    there = tmp_path / "there.html"
+    there.write_text("older", encoding="utf-8")
+    for name in ("there.html", "new.html"):
+        done, _ = verb("--version", "99", "--out", name)
+        assert done.exit_code != 0
+    assert there.read_text(encoding="utf-8") == "older"
+    assert sorted(path.name for path in tmp_path.iterdir() if ".html" in path.name) == ["there.html"]
 
 
 def test_without_a_browser_a_pdf_names_what_to_install(monkeypatch):
