@@ -12,6 +12,16 @@ from serving.console.standing import Standing, Version, standing, standings
 
 __all__ = ["page"]
 
+#: The ten questions; those that are missing among the outcomes were not put to the version.
+CHECKS = [f"P{number:03d}" for number in range(1, 11)]
+#: What came of them with its tint, what keeps the version back first.
+OUTCOMES = {
+    "blocked": "bad",
+    "issue": "warn",
+    "passed": "good",
+    **dict.fromkeys(("tip", "ignored", "not_applicable", "skipped"), "mute"),
+}
+
 
 def page(asked: Asked) -> Page:
     """Answer ``GET /console/models`` and ``GET /console/models/{model}``."""
@@ -58,15 +68,25 @@ def _shown(asked: Asked, one: Standing) -> dict[str, Any]:
 
 def _version(asked: Asked, one: Standing, of: Version) -> dict[str, Any]:
     promoted = of.latest("promoted", "rolled_back")
-    outcomes = of.outcomes()
     return {
         "version": of,
         "since": one.since if of.role == "champion" and of.meta is not None else None,
         "promoted": promoted,
         "heads": _heads(asked, of),
         "reviews": of.reviews(),
-        "outcomes": {name: len(outcomes.get(name, [])) for name in ("passed", "issue", "blocked", "skipped")},
+        "checks": _checks(asked, of),
     }
+
+
+def _checks(asked: Asked, of: Version) -> list[tuple[str, str]]:
+    """How many checks came out how, and which were not run, in words with a tint."""
+    outcomes = of.outcomes()
+    found = [(tint, asked.t(f"models.checks_{name}", n=len(outcomes[name]))) for name, tint in OUTCOMES.items()
+             if outcomes.get(name)]  # fmt: skip
+    run = {one["code"] for some in outcomes.values() for one in some}
+    if left := [code for code in CHECKS if code not in run]:
+        found.append(("mute", asked.t("models.checks_left", n=len(left), which=", ".join(left))))
+    return found
 
 
 def _heads(asked: Asked, of: Version) -> dict[str, Any] | None:

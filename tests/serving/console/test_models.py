@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import configs
@@ -52,6 +53,22 @@ def test_checks_are_counted_by_what_came_of_them(console):
     page = console.read("/models/churn")
     assert "2 passed" in page.words  # of the champion
     assert "1 blocking 1 to look at 1 passed 1 not asked" in page.words  # of the challenger
+    assert page.words.count("6 not run: P002, P003, P006, P007, P009, P010") == 2
+
+
+def test_every_outcome_of_a_check_is_counted_and_so_is_what_was_not_run(console, desk_files):
+    came = ["passed"] * 6 + ["tip", "ignored", "not_applicable"]
+    statuses = {f"P{k:03d}": status for k, status in enumerate(came, start=1)}
+    path = console.home / "desk" / "churn" / "4" / "checks.json"
+    before = path.read_bytes()
+    told = json.loads(before)
+    told["outcomes"] = [{**told["outcomes"][0], "code": code, "status": status} for code, status in statuses.items()]
+    try:
+        desk_files.write(console.home, "4", {"checks.json": told})
+        page = console.read("/models/churn")
+    finally:
+        path.write_bytes(before)
+    assert "6 passed 1 with a tip 1 accepted 1 not applicable 1 not run: P010" in page.words
 
 
 def test_in_chinese(console):
