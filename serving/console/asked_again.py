@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import JSONResponse, Response
 
 from serving.console import charts_user, whatif
-from serving.console.explained import Speaker, Waterfall, waterfalls
+from serving.console.explained import Speaker, Waterfall, holds_horizon, waterfalls
 from serving.console.history import newest_snapshot
 from serving.console.page import number, percent
 from serving.console.snapshot_rows import ranges
@@ -71,7 +71,8 @@ def ask_again(asked: Asked, served: ServedModel, head: str, batch: Batch) -> Wha
     again = whatif.changed(batch, served, new)
     before = whatif.explained_user(served, batch, asked.lang)["scores"][head]
     after = whatif.explained_user(served, again, asked.lang)["scores"][head] if new else before
-    falls = waterfalls(after, Speaker.of(served, again, asked.lang), _groups(asked, served, head))
+    speaker, groups = Speaker.of(served, again, asked.lang), _groups(asked, served, head)
+    falls = waterfalls(after, speaker, groups, horizon=holds_horizon(served.model, head))
     along = asked.given.get("along", "")
     if along not in served.model.features:
         along = next(iter(new), "") or (falls[0].shares[0].name if falls and not falls[0].shares[0].members else "")

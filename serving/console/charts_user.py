@@ -67,7 +67,7 @@ def shares(t: Words, one: Waterfall, beside: bool = False) -> Figure:
     """
     rest = t("user.others", n=len(one.others))
     bars = [(share.text, share.contribution) for share in one.strongest] + [(rest, one.rest)] * bool(one.others)
-    labels = [t("user.base"), *(label for label, _ in bars), t("user.raw")]
+    labels = [t(one.base_key), *(label for label, _ in bars), t("user.raw")]
     values = [one.base, *(value for _, value in bars), one.raw]
     places = list(range(len(labels)))
     trace = {

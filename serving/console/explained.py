@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from serving.answer import ServedModel
     from serving.console.words import Words
 
-__all__ = ["SHOWN", "Share", "Speaker", "Waterfall", "mapped", "waterfalls"]
+__all__ = ["SHOWN", "Share", "Speaker", "Waterfall", "holds_horizon", "mapped", "waterfalls"]
 
 SHOWN = 12  # bars that stand alone; all others are one
 CATALOGUE = {feature.name: feature for feature in USER_FEATURES}
@@ -38,7 +38,7 @@ class Share:
 class Waterfall:
     """From ``base`` through ``shares``, strongest first, to ``raw``; ``part`` is ``score``, ``purchase`` or ``amount``.
 
-    ``unit`` is ``log_odds`` or ``log_amount``.
+    ``unit`` is ``log_odds`` or ``log_amount``. ``horizon``: the base holds the horizon's share, each user's own.
     """
 
     part: str
@@ -46,6 +46,12 @@ class Waterfall:
     base: float
     raw: float
     shares: tuple[Share, ...]
+    horizon: bool = False
+
+    @property
+    def base_key(self) -> str:
+        """The words for the base: what everybody has, unless it holds a share of this user's own."""
+        return "user.base_horizon" if self.horizon else "user.base"
 
     @property
     def strongest(self) -> tuple[Share, ...]:
@@ -110,8 +116,17 @@ class Speaker:
         return Share(feature, text, contribution, self.shown(feature, self.value(feature)), self.meaning(feature))
 
 
+def holds_horizon(model: Any, head: str) -> bool:
+    """Whether the base value of a head differs between users: one booster answers several horizons by its column."""
+    return bool(model.meta["boosters"][model.heads[head].booster].get("horizon_column"))
+
+
 def waterfalls(
-    score: Mapping[str, Any], speaker: Speaker, groups: Sequence[Mapping[str, Any]] = (), joined: str = " + "
+    score: Mapping[str, Any],
+    speaker: Speaker,
+    groups: Sequence[Mapping[str, Any]] = (),
+    joined: str = " + ",
+    horizon: bool = False,
 ) -> list[Waterfall]:
     """The waterfalls of one head's score as the API answered it in full: one, or of value both factors.
 
@@ -119,14 +134,16 @@ def waterfalls(
     ----------
     groups
         ``{"id", "features"}`` of features that go together: each becomes one bar, the sum of its members.
+    horizon
+        As `holds_horizon` says.
     """
     told = score["explanation"]
     if not told:
         return []
     if "raw_score" in told:
-        return [_waterfall("score", "log_odds", told, speaker, groups, joined)]
+        return [_waterfall("score", "log_odds", told, speaker, groups, joined, horizon)]
     units = {"purchase": "log_odds", "amount": "log_amount"}
-    return [_waterfall(part, unit, told[part], speaker, groups, joined) for part, unit in units.items()]
+    return [_waterfall(part, unit, told[part], speaker, groups, joined, horizon) for part, unit in units.items()]
 
 
 def mapped(t: Words, calibrator: Calibrator, raw: float, p: float) -> str:
@@ -144,6 +161,7 @@ def _waterfall(
     speaker: Speaker,
     groups: Sequence[Mapping[str, Any]],
     joined: str,
+    horizon: bool,
 ) -> Waterfall:
     bars = {one["feature"]: speaker.share(one["feature"], one["contribution"]) for one in told["contributions"]}
     for group in groups:
@@ -158,4 +176,4 @@ def _waterfall(
             str(group["id"]), text, math.fsum(one.contribution for one in members), members=tuple(members)
         )
     shares = tuple(sorted(bars.values(), key=lambda one: -abs(one.contribution)))
-    return Waterfall(part, unit, told["base_value"], told["raw_score"], shares)
+    return Waterfall(part, unit, told["base_value"], told["raw_score"], shares, horizon)

@@ -13,6 +13,8 @@ from serving.reasons import write_number
 
 __all__ = ["FeatureWords"]
 
+#: Features that count days: none is 0 of them, no short time.
+DAYS_COUNTED = re.compile(r"_days_(\d+d|life)$")
 WIDTH = {"en": 14.5, "zh": 11.0}  # of a line beside a chart, in Chinese characters
 
 
@@ -50,6 +52,8 @@ class FeatureWords:
             return self._t.of(self._known.get(name, {}).get("absent")) or self._t("learned.absent")
         if self.unit(name) == "rate":  # the number per 30 days, as reasons write it, is not the one of the axis
             return self._t("learned.per_day", value=f"{value:.3g}")
+        if value == 0 and DAYS_COUNTED.search(name):
+            return self._t("learned.no_days")
         return write_number(float(value), self.unit(name), self._t.lang)
 
     def wrapped(self, name: str, lines: int = 3, mark: str | None = None) -> str:

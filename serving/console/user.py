@@ -14,7 +14,7 @@ from features.catalog import NAMES
 from serving.batch import Batch, microseconds
 from serving.console import asked_again, charts_user, whatif
 from serving.console.asked import Asked
-from serving.console.explained import CATALOGUE, Speaker, mapped, waterfalls
+from serving.console.explained import CATALOGUE, Speaker, holds_horizon, mapped, waterfalls
 from serving.console.history import asked_then, rows_of
 from serving.console.page import Page
 from serving.console.people import cards, happened, head_words, is_id, percentile_words, probability_words
@@ -121,7 +121,7 @@ def _one(asked: Asked, told: dict[str, Any], batch: Batch, served: ServedModel, 
     learned = asked.desk.read(model, served.model.version, f"learned/{head}.json") or {}
     groups = learned.get("groups") or []
     speaker = Speaker.of(served, batch, asked.lang)
-    falls = waterfalls(score, speaker, groups if grouped else ())
+    falls = waterfalls(score, speaker, groups if grouped else (), horizon=holds_horizon(served.model, head))
     names = {one: head_words(asked, card, one) for one in served.model.heads}
     money = isinstance(served.model, ValueModel)
     as_of = _EPOCH + timedelta(microseconds=int(batch.as_of[0]))

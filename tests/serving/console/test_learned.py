@@ -281,6 +281,14 @@ def test_labels_keep_every_word_in_short_lines(name, lang):
     assert all(len(line) <= width for line in label.split("<br>"))
 
 
+def test_none_of_the_days_that_are_counted_is_no_short_time():
+    said = FeatureWords(None, words("en"))
+    for name in ("active_days_14d", "purchase_days_life"):
+        assert said.value(name, 0.0) == "0 days"
+    assert said.value("days_since_last_visit", 0.0) == "less than a day"
+    assert FeatureWords(None, words("zh")).value("active_days_14d", 0.0) == "0 天"
+
+
 def test_names_from_elsewhere_are_text(hostile):
     card = {"features": [{"name": "x", "meaning": {"en": hostile, "zh": hostile}, "unit": "days", "absent": hostile}]}
     said = FeatureWords(card, words("en"))

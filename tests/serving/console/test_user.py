@@ -9,6 +9,8 @@ from urllib.parse import quote
 
 import pytest
 
+from serving.console.words import words
+
 MODELS = {"churn": ("p_inactive_14d", "p_inactive_30d"), "repurchase": ("p_repurchase_30d",), "value": ("spend_30d",)}
 ANSWERED = [(model, head) for model, heads in MODELS.items() for head in heads]
 
@@ -64,6 +66,21 @@ def test_the_bars_are_the_contributions(console, model, head):
         assert drawn[1:13] == shares[:12]
         assert drawn[13] == math.fsum(shares[12:])
         assert math.fsum(drawn[:-1]) == pytest.approx(drawn[-1], abs=1e-12)
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+@pytest.mark.parametrize(("model", "head", "own"), [
+    ("churn", "p_inactive_30d", True), ("repurchase", "p_first_order_30d", False),
+])  # fmt: skip
+def test_a_base_that_holds_the_share_of_the_horizon_is_not_called_everybodys(console, model, head, own, lang):
+    t = words(lang)
+    page = console.read(f"/user?id={somebody(console, model, head)}&model={model}&head={head}", lang)
+    right, wrong = t("user.base_horizon"), t("user.base")
+    right, wrong = (right, wrong) if own else (wrong, right)
+    assert right in page.words
+    assert wrong not in page.words
+    assert (t("user.base_says") in page.words) is own
+    assert page.charts()["why-score"]["layout"]["annotations"][0]["text"] == right
 
 
 def test_grouped_features_are_one_bar_that_is_their_sum(console, desk_files):
@@ -249,8 +266,8 @@ def test_what_a_person_wished_is_shown_as_text(console, seen):
     log.set_consent("u9", "wecom", False, 1)
     log.delete_tag("u9", "interest:tea", 1)
     page = console.read("/user?id=u9")
-    for words in ("<b>sms</b>: agreed", "wecom: withdrawn", "tags they deleted: 1", "Personalisation: on"):
-        assert words in page.words
+    for said in ("<b>sms</b>: agreed", "wecom: withdrawn", "tags they deleted: 1", "Personalisation: on"):
+        assert said in page.words
     assert "wecom：已撤回" in console.read("/user?id=u9", "zh").words
 
 
