@@ -10,8 +10,8 @@ from serving.console.asked import Asked
 from serving.console.features_said import FeatureWords
 from serving.console.measures import in_words, listed, measure, shown
 from serving.console.page import Page
-from serving.console.parts import by_words, part_words
-from serving.console.standing import Standing, standing, version_of
+from serving.console.parts import by_words, natural, part_words
+from serving.console.standing import Standing, no_version, standing, version_of
 
 if TYPE_CHECKING:
     from serving.live import Live
@@ -38,9 +38,16 @@ def page(asked: Asked) -> Page:
         "versus": None,
         "swapped": False,
     }
+    versus = None
+    if first is not None and second is not None and first != second:
+        versus = asked.desk.read(model, second, f"versus-{first}.json")
+    if versus is None:
+        there = {*known.numbers, *_roles(known), *(row.version for row in known.rows)}
+        for number in (first, second):
+            if number is not None and number not in there:
+                raise no_version(asked, model, number)
     if first is None or second is None or first == second:
         return Page("compare.html", title, "models", values)
-    versus = asked.desk.read(model, second, f"versus-{first}.json")
     if versus is None:
         values["swapped"] = asked.desk.read(model, first, f"versus-{second}.json") is not None
         return Page("compare.html", title, "models", values)
@@ -77,6 +84,7 @@ def _told(asked: Asked, model: str, versus: Mapping[str, Any]) -> dict[str, Any]
         "head": head,
         "heads": [(one, t.of(about.get(one, {}).get("meaning")) or one) for one in heads],
         "verdict": t.of(versus.get("verdict")),
+        "origins": [str(one)[:10] for one in versus.get("origins") or []],
         "words": t.of(versus.get("words")),
         "found": None,
         "paired": None,
@@ -170,8 +178,8 @@ def _segments(
                     if isinstance(listed_parts, list) else {})  # fmt: skip
     code = decides if any(decides in row.get("metrics", {}) for row in told[1].values()) else "log_loss"
     one, t = measure(code), asked.t
-    rows = []
-    for key, row in told[1].items():
+    rows, kinds = [], list(dict.fromkeys(by for by, _ in told[1]))
+    for key, row in sorted(told[1].items(), key=lambda item: (kinds.index(item[0][0]), natural(*item[0]))):
         pair = [side.get(key, {}).get("metrics", {}).get(code) for side in told]
         if any(pair):
             rows.append(

@@ -17,7 +17,17 @@ from configs.reviews import shown
 from serving.console.asked import Asked
 from serving.errors.problem import Problem
 
-__all__ = ["Review", "Standing", "Version", "card_of", "standing", "standings", "version_at", "version_of"]
+__all__ = [
+    "Review",
+    "Standing",
+    "Version",
+    "card_of",
+    "no_version",
+    "standing",
+    "standings",
+    "version_at",
+    "version_of",
+]
 
 
 @dataclass(frozen=True)
@@ -111,7 +121,7 @@ def version_of(asked: Asked, model: str, version: str) -> str:
         found = getattr(standing(asked, model), version)
         if found is not None:
             return str(found.number)
-    raise _no_version(asked, model, version)
+    raise no_version(asked, model, version)
 
 
 def card_of(asked: Asked, model: str, version: str) -> dict[str, Any]:
@@ -119,7 +129,7 @@ def card_of(asked: Asked, model: str, version: str) -> dict[str, Any]:
     number = version_of(asked, model, version)
     card = asked.desk.read(model, number, "card.json")
     if card is None:
-        raise _no_version(asked, model, number)
+        raise no_version(asked, model, number)
     return card
 
 
@@ -132,7 +142,8 @@ def version_at(asked: Asked, known: Standing, card: Mapping[str, Any]) -> Versio
     return _version(asked, known.model, number, "", list(known.rows), None)
 
 
-def _no_version(asked: Asked, model: str, version: str) -> Problem:
+def no_version(asked: Asked, model: str, version: str) -> Problem:
+    """What is wrong with a version that nobody can read about: it has no card, or there is none of this number."""
     known = standing(asked, model)
     there = {one.number for one in (known.champion, known.challenger) if one is not None} | set(known.numbers)
     if version in there:

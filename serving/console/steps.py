@@ -45,13 +45,13 @@ class Steps:
 
     @property
     def low(self) -> float:
-        """The least end; a scale need not begin at 0, which means nothing in log-odds."""
-        return min(self.ends)
+        """The left end of the scale, which holds 0: from there base value and raw score are drawn."""
+        return min(0.0, *self.ends)
 
     @property
     def high(self) -> float:
-        """The largest end."""
-        return max(self.ends)
+        """The right end of the scale, 0 or more."""
+        return max(0.0, *self.ends)
 
 
 def steps(of: Steps, scale: tuple[float, float], columns: tuple[str, str]) -> Figure:
@@ -61,15 +61,14 @@ def steps(of: Steps, scale: tuple[float, float], columns: tuple[str, str]) -> Fi
     room = ROOM * (scale[1] - scale[0] or 1.0)
     start, ends = scale[0] - room, of.ends
     places = list(range(len(labels)))
-    # Bars from where the last one ended; base and raw score from the left end of the scale.
-    begins = [start, of.base, *ends[2:-1], start] if of.drawn else [start, start]
-    lengths = [of.base - start, *(phi for _, phi in of.drawn), of.raw - start]
+    # Bars from where the last one ended; base and raw score from 0, a line: every length is its number.
+    begins = [0.0, of.base, *ends[2:-1], 0.0] if of.drawn else [0.0, 0.0]
     trace = {
         "type": "bar",
         "orientation": "h",
         "y": places,
         "base": begins,
-        "x": lengths,
+        "x": values,
         "width": 0.38,
         "text": [f"{value:+.3f}" for value in values],
         "textposition": "outside",
@@ -86,8 +85,9 @@ def steps(of: Steps, scale: tuple[float, float], columns: tuple[str, str]) -> Fi
     ]  # fmt: skip
     rows = [[of.base_said, repr(of.base)], *([label, repr(phi)] for label, phi in of.bars), [of.raw_said, repr(of.raw)]]
     upwards = {"range": [len(labels) - 0.5, -0.85], "showticklabels": False, "showgrid": False, "zeroline": False}
+    zero = {"zeroline": True, "zerolinewidth": 2, "zerolinecolor": "#76828e"}
     return figure([trace], table(columns, rows), annotations=above, yaxis=upwards,
-                  xaxis={"range": [start, scale[1] + room], "zeroline": False})  # fmt: skip
+                  xaxis={"range": [start, scale[1] + room], **zero})  # fmt: skip
 
 
 def _short(label: str) -> str:

@@ -69,7 +69,7 @@ def compare(
     if found.desk and found.first["version"] != BASELINE:
         meanings = {head: one.get("meaning", {}) for head, one in about.heads.items()}
         verdict = spoken_verdict(found, about.gate.decides, meanings)
-        content = {**found.desk, "paired": found.paired, "verdict": verdict}
+        content = {**found.desk, "paired": found.paired, "verdict": verdict, "origins": found.origins}
         path = write_versus(config, content)
         run.json(unnamed(json.loads(path.read_text(encoding="utf-8"))), f"{FOLDER}/{path.name}")
         written.append(f"{FOLDER}/{path.name}")

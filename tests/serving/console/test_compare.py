@@ -87,6 +87,10 @@ def test_both_waterfalls_of_a_user_have_one_scale_and_add_up(page):
         assert bars["base"][-1] + bars["x"][-1] == pytest.approx(raw)
         assert bars["base"][-2] + bars["x"][-2] == pytest.approx(raw)
         assert bars["base"][0] + bars["x"][0] == pytest.approx(-1.0)
+        assert bars["base"][0] == bars["base"][-1] == 0.0, "from the line at 0: a length is its number"
+        assert chart["layout"]["xaxis"]["zeroline"]
+        low, high = chart["layout"]["xaxis"]["range"]
+        assert low < 0.0 < high
 
 
 def test_where_reasons_changed_and_flipped(page):
@@ -111,9 +115,12 @@ def test_pairs_as_the_comparison_writes_them(console, desk_files):
 
     told = {"first": interval(0.44), "second": interval(0.40), "better": interval(0.04), "verdict": "better"}
     versus = desk_files.versus("3", "5") | {"paired": {HEAD: {"auroc": told, "log_loss": told}}, "verdict": None}
+    versus["origins"] = ["2026-08-17T00:00:00+00:00", "2026-09-14T00:00:00+00:00"]
     desk_files.write(console.home, "5", {"versus-3.json": versus})
     page = console.read(f"{PAGE}?first=3&second=5")
     assert "+0.0400 [+0.0300, +0.0500]" in page.words
+    assert "Past origins: 2 (2026-08-17, 2026-09-14)." in page.words
+    assert "历史起点：2 个" in console.read(f"{PAGE}?first=3&second=5", "zh").words
     assert "log loss decides" in page.words, "the metric that decides, first"
     assert page.charts()["differences"]["data"][0]["x"] == [pytest.approx(4.0)] * 2
 
@@ -179,7 +186,14 @@ def test_amounts_are_no_per_cent(console, desk_files):
 
 @pytest.mark.parametrize(
     "path",
-    ["/models/nothing/compare", f"{PAGE}?first=zero", f"{PAGE}?second=<script>", "/models/..%2f..%2fetc/compare"],
+    [
+        "/models/nothing/compare",
+        f"{PAGE}?first=zero",
+        f"{PAGE}?second=99",
+        f"{PAGE}?first=99&second=99",
+        f"{PAGE}?second=<script>",
+        "/models/..%2f..%2fetc/compare",
+    ],
 )
 def test_what_does_not_exist_is_a_404(console, path):
     answer = console.get(path)
