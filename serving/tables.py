@@ -15,7 +15,7 @@ from features.catalog import USER_FEATURES
 if TYPE_CHECKING:
     from serving.console.explained import Waterfall
 
-__all__ = ["next_order", "print_answer", "print_explained", "print_interest", "print_offers", "print_value"]
+__all__ = ["next_order", "print_answer", "print_explained", "print_interest", "print_offers", "print_value", "why_none"]
 
 
 def print_answer(answer: dict[str, Any]) -> None:
@@ -111,7 +111,7 @@ def print_explained(
     for name in heads:
         score = user["scores"][name]
         if score["explanation"] is None:
-            console.print(f"{name}: {score['status_reason']}")
+            console.print(f"{name}: {why_none(score, lang)}", markup=False, highlight=False)
             continue
         first = score["explanation"].get("purchase", score["explanation"])
         values = {one["feature"]: one["value"] for one in first["contributions"]}
@@ -125,6 +125,16 @@ def print_explained(
             print_table(title, ["", "log-odds" if one.unit == "log_odds" else "log amount"], rows)
         if "expected" in score:
             console.print(f"{name}: {score['p']!r} x {score['amount']!r} = {score['expected']!r} expected")
+
+
+def why_none(answer: Mapping[str, Any], lang: str) -> str:
+    """Why there is no score, in the words of the console: whom the question is for, or that nobody knows the user."""
+    from serving.console.words import words
+
+    t = words(lang)
+    if answer["status_reason"] == "OUT_OF_COHORT":
+        return t("user.out_of_cohort", meaning=answer["cohort"]["meaning"])
+    return t.or_code("user.status", answer["status_reason"])
 
 
 def _sum(one: Waterfall, top: int) -> list[list[object]]:

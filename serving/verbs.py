@@ -14,7 +14,7 @@ import typer
 from configs import Config, load
 from configs.errors import UseropsError
 from configs.terminal import JsonFile, console, print_benchmark, print_table, showing, writable, write_json
-from serving.tables import print_answer, print_explained, print_interest, print_offers
+from serving.tables import print_answer, print_explained, print_interest, print_offers, why_none
 
 __all__ = [
     "benchmark_console",
@@ -87,12 +87,19 @@ def explain(
         raise UseropsError(f"{model} has no such head", got=head, expected=heads or "no --head")
     if model == "interest":
         print_interest(told)
+        if told["status_reason"]:
+            console.print(why_none(told, lang), markup=False, highlight=False)
     else:
         version = answer["model"]["version"]
         learned = {name: Desk(config.home).read(model, version, f"learned/{name}.json") or {} for name in heads}
         groups = {name: one.get("groups") or [] for name, one in learned.items()} if grouped else {}
         print_explained(told, lang, top, [head] if head else heads, groups)
     write_json(json_file, answer)
+    if "UNKNOWN_USER" in (
+        told.get("status_reason"),
+        *(one["status_reason"] for one in told.get("scores", {}).values()),
+    ):
+        raise typer.Exit(1)  # nobody of this name: nothing was explained
 
 
 def tiers(

@@ -6,11 +6,15 @@ import math
 import re
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
 from configs.terminal import console as terminal
+from serving import local
 from serving.console.people import age
 from serving.console.words import words
 from serving.tables import print_explained
+from serving.verbs import explain
 
 HEADS = {"churn": "p_inactive_30d", "repurchase": "p_repurchase_30d", "value": "spend_30d"}
 
@@ -75,9 +79,30 @@ def test_a_group_is_one_line_that_is_its_sum(console):
     assert shares[0]["contribution"] not in told
 
 
-def test_a_score_that_is_none_says_why(console):
+@pytest.mark.parametrize(("lang", "said"), [("en", "unknown user"), ("zh", "未知用户")])
+def test_a_score_that_is_none_says_why(console, lang, said):
     user = console.client.post("/v1/score/churn", json={"user_ids": ["stranger"]}).json()["users"][0]
-    assert "UNKNOWN_USER" in printed(user, "en", 3, ["p_inactive_30d"], {})
+    assert f"p_inactive_30d: {said}" in printed(user, lang, 3, ["p_inactive_30d"], {})
+
+
+@pytest.mark.parametrize(("lang", "said"), [("en", "only for users who are “away”"), ("zh", "仅面向“away”的用户")])
+def test_who_is_not_asked_is_told_whom_the_question_is_for(lang, said):
+    cohort = {"name": "gone", "meaning": "away"}
+    score = {"explanation": None, "status_reason": "OUT_OF_COHORT", "cohort": cohort}
+    text = printed({"scores": {"p": score}}, lang, 3, ["p"], {})
+    assert said in text
+    assert "OUT_OF_COHORT" not in text
+
+
+@pytest.mark.parametrize(("reason", "code"), [("UNKNOWN_USER", 1), ("OUT_OF_COHORT", 0), ("PERSONALIZATION_OFF", 0)])
+def test_only_an_unknown_id_is_a_failure(monkeypatch, tmp_path, reason, code):
+    score = {"explanation": None, "status_reason": reason, "cohort": {"name": "gone", "meaning": "away"}}
+    answer = {"model": {"version": "3"}, "users": [{"user_id": "u", "scores": {"p": score}}]}
+    monkeypatch.setenv("USEROPS_HOME", str(tmp_path))
+    monkeypatch.setattr(local, "ask", lambda *asked: answer)
+    app = typer.Typer()
+    app.command()(explain)
+    assert CliRunner().invoke(app, ["u"]).exit_code == code
 
 
 @pytest.mark.parametrize(
