@@ -15,6 +15,7 @@ from serving.nbo.anatomy import Anatomy
 __all__ = ["dropped", "lost"]
 
 MOST_NAMED = 12
+AFTER = "arbitration"  # the stage that drops what was scored already
 
 
 def lost(
@@ -23,7 +24,7 @@ def lost(
     """The candidates that were scored and not shown, the best first, and how far each was from being shown."""
     least = min((one.priority for one in row.candidates if one.offer_id in ranks), default=math.nan)
     worth = {} if parts is None else {bid.offer.offer_id: bid.expected_value for bid in parts.bids}
-    rules = {} if parts is None else {one.offer_id: one for one in parts.decision.dropped if one.stage == "arbitration"}
+    rules = {} if parts is None else {one.offer_id: one for one in parts.decision.dropped if one.stage == AFTER}
     found = []
     for one in sorted(row.candidates, key=lambda one: (-one.priority, one.offer_id)):
         if one.offer_id in ranks:
@@ -53,16 +54,21 @@ def lost(
 def dropped(
     t: Words, response: Mapping[str, Any], parts: Anatomy | None, names: Mapping[str, str]
 ) -> list[dict[str, Any]]:
-    """The rules that dropped offers, in the order of the stages; by name where the release or the answer names them."""
+    """The rules that dropped offers before they were scored, in the order of the stages, by name where these are known.
+
+    What a rule dropped afterwards, in arbitration, is one of the candidates that `lost`: nothing is listed twice.
+    """
     lines: list[tuple[str | None, str, str, int | None]]
     if parts is not None:
         lines = [(one.offer_id, one.stage, one.rule, one.events) for one in parts.decision.dropped]
-        counts = {(stage, rule): n for stage, rule, n in parts.decision.dropped_counts}
+        counts = {(stage, rule): n for stage, rule, n in parts.decision.dropped_counts if stage != AFTER}
     else:
         lines = [(one["offer_id"], one["stage"], one["rule"], one["count"]) for one in response["filtered"]]
         counts = {}
     groups: dict[tuple[str, str], list[tuple[str, int | None]]] = {}
     for offer_id, stage, rule, n in lines:
+        if stage == AFTER:
+            continue
         named = groups.setdefault((stage, rule), [])
         if offer_id is None:
             counts[stage, rule] = n or 0

@@ -108,6 +108,23 @@ def test_the_product_shown_is_the_recorded_priority(decider, read, body, lang):
         assert bars[-1] == offer["priority"]
 
 
+TWINS = [{"offer_id": name, "value": 9.0, "attributes": {"item_id": "x"}} for name in ("twin_1", "twin_2")]
+
+
+@pytest.mark.parametrize("body", [*BODIES.values(), {"limit": 2, "candidates": [*TWINS, {"offer_id": "o_tea_1"}]}])
+def test_every_candidate_is_shown_or_lost_or_ruled_out_and_only_one_of_these(decider, read, body):
+    answer = decider.ask("u1", **body)
+    page = read(f"/decision?id={answer['decision_id']}")
+    lost = re.search(r"(\d+) were scored and lost", page.words)
+    out = re.search(r"(\d+) were ruled out by a rule before", page.words)
+    counts = [len(answer["offers"]), *(int(found[1]) if found else 0 for found in (lost, out))]
+    assert sum(counts) == answer["funnel"]["candidates"]
+    if "twin" in str(body):
+        assert "duplicate_of:" in page.words
+        assert "arbitration ·" not in page.words
+        assert len([row for row in page.rows if any("duplicate_of:" in cell for cell in row)]) == 1
+
+
 def test_alpha_and_the_money_are_multiplied_out(decider, read):
     best = decider.ask("u1", limit=1)["offers"][0]["offer_id"]
     wanted = {"offer_id": best, "value": 30.0, "cost": 0.5, "margin": 0.3}
@@ -147,7 +164,9 @@ def test_every_offer_that_was_dropped_is_named_with_stage_and_rule(decider, read
     assert full["filtered"]
     for one in full["filtered"]:
         assert one["offer_id"] in page.words
-        assert f"{one['stage']} · {one['rule']}" in page.words
+        # What arbitration dropped stands among those that were scored and lost.
+        before = "" if one["stage"] == "arbitration" else f"{one['stage']} · "
+        assert f"{before}{one['rule']}" in page.words
     short = decider.ask("u3", limit=2)
     assert all(one["offer_id"] is None for one in short["filtered"])
     again = read(f"/decision?id={short['decision_id']}")
