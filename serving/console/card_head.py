@@ -8,7 +8,7 @@ from typing import Any
 from serving.console import charts_card
 from serving.console.asked import Asked
 from serving.console.measures import Measure, against, best, in_words, listed, measure, shown
-from serving.console.parts import by_words, part_words
+from serving.console.parts import by_words, natural, part_words
 from serving.console.words import Words
 
 __all__ = ["head_values"]
@@ -112,6 +112,8 @@ def _parts(t: Words, head: Mapping[str, Any]) -> tuple[list[dict[str, Any]], Any
     found = head.get("segments") or []
     if not isinstance(found, list):
         return [], found.get("words")
+    kinds = list(dict.fromkeys(row["by"] for row in found))
+    found = sorted(found, key=lambda row: (kinds.index(row["by"]), natural(row["by"], str(row["part"]))))
     return [
         {**row, "by_words": by_words(t, row["by"]), "part_words": part_words(t, row["by"], str(row["part"]))}
         for row in found
