@@ -28,7 +28,7 @@ def natural(by: str, part: str) -> tuple[Any, ...]:
     order, last = ORDERS.get(by, ()), part == "unknown"
     if by == "store":
         pieces = re.findall(r"\d+|\D+", part)
-        return last, [(one.isdecimal(), int(one) if one.isdecimal() else 0, one) for one in pieces]
+        return last, [(not one.isdecimal(), int(one) if one.isdecimal() else 0, one) for one in pieces]
     return last, order.index(part) if part in order else len(order)
 
 
