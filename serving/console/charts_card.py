@@ -7,13 +7,16 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from serving.console.charts import BLUE, GREY, LINE, Figure, figure, plain, table
+from serving.console.charts import BLUE, GREY, Figure, figure, plain, table
 from serving.console.measures import in_words, measure
 from serving.console.page import number
 from serving.console.words import Words
 
 __all__ = ["calibration", "gain", "scores", "segments"]
 
+# What tells lines apart besides their names: colours that differ to the colour-blind, too, and dashes.
+LINES = (("#5c6b7a", "dash"), ("#d9730d", "dot"), ("#00806a", "dashdot"), ("#8e4a9e", "longdash"),
+         ("#8a6d00", "longdashdot"), ("#c2477f", "dot"))  # fmt: skip
 LEGEND = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "xanchor": "left", "font": {"size": 12}}
 
 
@@ -59,11 +62,11 @@ def gain(t: Words, curve: Mapping[str, Sequence[float]], first: str | None) -> F
         {"type": "scatter", "x": [0, 1], "y": [0, 1], "mode": "lines", "name": t("card.chance"), "hoverinfo": "skip",
          "line": {"color": GREY, "width": 1}},
     ]  # fmt: skip
-    # The best baseline is named; the others are there to be seen lying below it, and in the table.
+    # The best baseline comes last of them, next to the model above all.
     for place, name in enumerate(names):
-        line = {"color": "#5c6b7a", "width": 1.5, "dash": "dash"} if place == 0 else {"color": LINE, "width": 1.5}
-        traced = _line(share, curve[name], t.or_code("measure.baseline", name), line)
-        data.insert(1 if place else len(data), traced | {"showlegend": place == 0})
+        colour, dash = LINES[place % len(LINES)]
+        line = {"color": colour, "width": 1.5, "dash": dash}
+        data.insert(1, _line(share, curve[name], t.or_code("measure.baseline", name), line))
     data.append(_line(share, curve["model"], t("card.model"), {"color": BLUE, "width": 2.5}))
     columns = [t("card.best_scored"), t("card.model"), *(t.or_code("measure.baseline", name) for name in names)]
     rows = [
@@ -72,7 +75,8 @@ def gain(t: Words, curve: Mapping[str, Sequence[float]], first: str | None) -> F
     ]
     x = {"title": {"text": t("card.best_scored")}, "range": [0, 1.005], "tickformat": ".0%"}
     y = {"title": {"text": t("card.caught")}, "range": [0, 1.03], "tickformat": ".0%"}
-    return figure(data, table(columns, rows), xaxis=x, yaxis=y, showlegend=True, legend=LEGEND, margin=_margin())
+    style = {"showlegend": True, "legend": LEGEND | {"traceorder": "reversed"}, "margin": _margin()}
+    return figure(data, table(columns, rows), xaxis=x, yaxis=y, **style)
 
 
 def scores(t: Words, spread: Mapping[str, Sequence[float]], money: bool) -> Figure:

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from serving.console.card import tidied
+from serving.console.card_head import _parts
 from serving.console.charts_card import _wilson
 from serving.console.measures import MEASURES, against, best, listed, measure, ready
 from serving.console.words import words
@@ -46,6 +47,29 @@ def test_a_head_is_chosen_by_its_link(console):
     assert [one["href"] for one in chosen] == ["/console/models/churn/3?head=p_inactive_60d#how-good"]
     nonsense = console.read("/models/churn/3?head=<script>")
     assert "p_inactive_14d" in next(one for one in nonsense.all("a") if one.get("aria-current") == "true")["href"]
+
+
+def test_every_curve_of_the_gain_is_named_and_looks_its_own(console, card):
+    traces = console.read("/models/churn/3").charts()["gain"]["data"]
+    names = [trace["name"] for trace in traces]
+    curves = card["heads"]["p_inactive_14d"]["curves"]["gain"]
+    assert len(set(names)) == len(names) == len(curves), "the model, each baseline and chance; not the share"
+    assert all(trace.get("showlegend", True) for trace in traces)
+    looks = [(trace["line"]["color"], trace["line"].get("dash")) for trace in traces]
+    assert len({colour for colour, _ in looks}) == len(looks)
+
+
+def test_parts_stand_in_natural_order():
+    rows = [{"by": by, "part": part, "rows": 9, "metrics": {}} for by, part in (
+        ("tenure", "91-365 d"), ("tenure", "over 365 d"), ("tenure", "31-90 d"), ("tenure", "up to 30 d"),
+        ("channel", "web"), ("channel", "app"), ("value", "middle"), ("value", "low"), ("value", "high"),
+        ("value", "none"), ("store", "s10"), ("store", "unknown"), ("store", "s2"), ("store", "2"),
+    )]  # fmt: skip
+    found, _ = _parts(words("en"), {"segments": rows})
+    assert [row["part"] for row in found] == [
+        *("up to 30 d", "31-90 d", "91-365 d", "over 365 d", "web", "app", "none", "low", "middle", "high"),
+        *("2", "s2", "s10", "unknown"),
+    ]
 
 
 def test_charts_hold_the_numbers_of_the_card(console, card):
