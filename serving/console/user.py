@@ -203,6 +203,8 @@ def _field(asked: Asked, speaker: Speaker, name: str, span: Any) -> dict[str, An
     if counted:  # a slider that begins at a half would stop at halves
         low, high = math.ceil(low), math.floor(high)
     whole = counted or (unit == "days" and (value is None or value == int(value)) and high - low >= 10)
+    step = 1 if whole else whatif.step_of(unit, high - low)
+    ends = (low, high) if counted else whatif.on_steps(low, high, step)
     return {
         "name": name,
         "meaning": speaker.meaning(name),
@@ -212,9 +214,9 @@ def _field(asked: Asked, speaker: Speaker, name: str, span: Any) -> dict[str, An
         "placeholder": "" if value is None else f"{value:.4g}",
         "least": span.low,
         "most": span.high,
-        "low": low,
-        "high": high,
-        "step": 1 if whole else (high - low) / 200 or 0.01,
+        "low": ends[0],
+        "high": ends[1],
+        "step": step,
         "range": asked_again.written(span),
         "seen": f"{low:.4g} – {high:.4g}",
         "trained": span.trained,

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from serving.answer import ServedModel
     from serving.batch import Batch
 
-__all__ = ["PREFIX", "Range", "changed", "changes", "curve", "explained_user", "is_counted", "range_of", "related"]
+__all__ = [
+    *("PREFIX", "Range", "changed", "changes", "curve", "explained_user", "is_counted"),
+    *("on_steps", "range_of", "related", "step_of"),
+]
 
 PREFIX = "w."
 POINTS = 121
@@ -71,6 +74,33 @@ def is_counted(feature: str) -> bool:
     (True, False, False)
     """
     return CATALOGUE[feature].unit == "count" and not feature.endswith("_mean")
+
+
+def step_of(unit: str, span: float) -> float:
+    """How far a slider over ``span`` goes at once: 1, 2 or 5 of a power of ten, about 200 steps; of days at most 1.
+
+    Examples
+    --------
+    >>> step_of("share", 0.97), step_of("currency", 1234.5), step_of("days", 394.0), step_of("rate", 0.0)
+    (0.002, 5.0, 1.0, 0.01)
+    """
+    if not span > 0:
+        return 0.01
+    power = 10.0 ** math.floor(math.log10(span / 200))
+    step = next(times for times in (5, 2, 1) if times * power <= span / 200 * (1 + 1e-9)) * power
+    return float(f"{min(step, 1.0) if unit == 'days' else step:.1g}")
+
+
+def on_steps(low: float, high: float, step: float) -> tuple[float, float]:
+    """The ends of a slider whose every place is a multiple of the step; as they are where none lies between.
+
+    Examples
+    --------
+    >>> on_steps(0.0137, 0.9731, 0.002), on_steps(0.3, 0.3, 0.5)
+    ((0.014, 0.972), (0.3, 0.3))
+    """
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return (float(f"{first * step:.9g}"), float(f"{last * step:.9g}")) if first < last else (low, high)
 
 
 def range_of(

@@ -196,3 +196,17 @@ def test_a_range_is_the_catalogues_else_what_was_seen():
 def test_too_many_changes_are_refused(console, user_id):
     query = "&".join(f"w.{name}=1" for name in NAMES[:60])
     assert console.get(f"{ADDRESS}&id={user_id}&{query}").status_code == 422
+
+
+@pytest.mark.parametrize(("unit", "low", "high"), [
+    ("share", 0.0, 0.973), ("currency", 0.0, 18234.7), ("days", 0.4, 394.2), ("rate", 0.00013, 0.0841),
+    ("index", -1.0, 1.0),
+])  # fmt: skip
+def test_a_slider_writes_numbers_of_few_digits(unit, low, high):
+    step = whatif.step_of(unit, high - low)
+    first, last = whatif.on_steps(low, high, step)
+    assert low <= first < last <= high
+    assert 190 <= (high - low) / step <= 510
+    for place in (0, 1, 7, 130):
+        digits = f"{first + place * step:.12g}".replace(".", "").replace("-", "").strip("0")
+        assert len(digits) <= 4, digits
