@@ -80,7 +80,8 @@ def steps(of: Steps, scale: tuple[float, float], columns: tuple[str, str]) -> Fi
     }
     above = [
         {"xref": "paper", "x": 0, "y": place, "yshift": LABEL_PX, "text": plain(_short(label)), "showarrow": False,
-         "xanchor": "left", "align": "left", "font": {"size": 12.5, "color": "#1c2733"}, "bgcolor": "rgba(255,255,255,0.85)", "borderpad": 0}
+         "xanchor": "left", "align": "left", "font": {"size": 12.5, "color": "#1c2733"},
+         "bgcolor": "rgba(255,255,255,0.85)", "borderpad": 0}
         for place, label in enumerate(labels)
     ]  # fmt: skip
     rows = [[of.base_said, repr(of.base)], *([label, repr(phi)] for label, phi in of.bars), [of.raw_said, repr(of.raw)]]
