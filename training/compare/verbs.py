@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["compare"]
 
+#: What is compared when nobody names two.
+UNASKED = ("champion", "challenger")
 WRITTEN = {
     "desk": {"en": "for reviewers:", "zh": "供评审查看："},
     "page": {"en": "page:", "zh": "页面："},
@@ -26,8 +28,8 @@ WRITTEN = {
 
 def compare(
     model: Annotated[str, typer.Argument(help="Which model.")],
-    first: Annotated[str, typer.Argument(help="A version number or an alias.")] = "champion",
-    second: Annotated[str, typer.Argument(help="A version number or an alias.")] = "challenger",
+    first: Annotated[str, typer.Argument(help="A version number or an alias.")] = UNASKED[0],
+    second: Annotated[str, typer.Argument(help="A version number or an alias.")] = UNASKED[1],
     origins: Annotated[
         int | None, typer.Option(help="At how many past origins.", show_default="those of the model's gate", min=1)
     ] = None,
@@ -54,7 +56,8 @@ def compare(
         raise typer.BadParameter("en or zh", param_hint="--lang")
     config = load()
     about, registry = model_of(config, model), Registry(config)
-    _not_the_same(registry, model, first, second)
+    if _the_same(registry, model, first, second):
+        return
     with showing(f"comparing {model}") as show:
         found = put_beside(config, about, first, second, show, origins)
     page = comparison_page(found, about.gate.decides)
@@ -81,14 +84,21 @@ def compare(
     write_json(json_file, found.as_json())
 
 
-def _not_the_same(registry: Registry, model: str, first: str, second: str) -> None:
-    """A version is not compared with itself: that takes minutes and says nothing."""
+def _the_same(registry: Registry, model: str, first: str, second: str) -> bool:
+    """Whether both are one version, which is said: comparing it with itself takes minutes and says nothing.
+
+    Where nobody named two, it is no error: there is no challenger yet.
+    """
     numbers = [name if name.isdigit() else registry.aliased(model, name) for name in (first, second)]
     if numbers[0] is None or numbers[0] != numbers[1]:
-        return
+        return False
     asked = first if first == second else f"{first} and {second}"
+    said = f"{model}: {asked} is the same version, {numbers[0]}"
+    if (first, second) == UNASKED:
+        console.print(f"{said}: nothing to compare before  userops train {model}", highlight=False)
+        return True
     raise TrainingError(
-        f"{model}: {asked} is the same version, {numbers[0]}",
+        said,
         got=f"{first} {second}",
         expected="two versions",
         because="every difference would be 0",

@@ -151,11 +151,17 @@ def test_compare_tells_reviewers_and_names_nobody_to_mlflow(here):
 
 
 def test_a_version_is_not_compared_with_itself(here, monkeypatch):
-    _, first, _ = here
+    config, first, second = here
     monkeypatch.setattr("training.compare.comparison.compare", None)  # nothing is worked out
     for asked in ([first.version, first.version], ["champion", first.version]):
         run = CliRunner().invoke(userops.app, ["compare", "churn", *asked])
         assert run.exit_code != 0
         assert "is the same version, 1" in str(run.exception) + run.output
+    registry = Registry(config)
+    registry.alias("churn", "challenger", first.version)
+    run = CliRunner().invoke(userops.app, ["compare", "churn"])
+    registry.alias("churn", "challenger", second.version)
+    assert run.exit_code == 0, "where nobody named two, there is no challenger yet"
+    assert "is the same version, 1" in run.output
     run = CliRunner().invoke(userops.app, ["compare", "churn", "--lang", "fr"])
     assert run.exit_code == 2
