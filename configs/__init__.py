@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from configs.documents import line_of, read_yaml, words
+from configs.documents import check_words, line_of, read_yaml
 from configs.errors import ConfigError
 from configs.online import online_uri
 
@@ -222,11 +222,11 @@ def _model(path: Path) -> ModelConfig:
     model = build(ModelConfig, content, f"models/{path.name}")
     if model.gate.approval not in APPROVALS:
         raise ConfigError(f"models/{path.name}: gate: approval", got=model.gate.approval, expected=APPROVALS)
-    words(f"models/{path.name}: use", model.use, required=False)
+    check_words(f"models/{path.name}: use", model.use, required=False)
     for number, limit in enumerate(model.limits, start=1):
-        words(f"models/{path.name}: limits: {number}", limit)
+        check_words(f"models/{path.name}: limits: {number}", limit)
     for head, definition in model.heads.items():
-        words(f"models/{path.name}: heads: {head}: meaning", definition.get("meaning", {}), required=False)
+        check_words(f"models/{path.name}: heads: {head}: meaning", definition.get("meaning", {}), required=False)
         if definition.get("cohort") not in model.cohorts:
             raise ConfigError(
                 f"models/{path.name}: heads: {head}: cohort",

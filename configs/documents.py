@@ -10,7 +10,7 @@ import yaml
 
 from configs.errors import ConfigError
 
-__all__ = ["LANGUAGES", "line_of", "read_yaml", "words"]
+__all__ = ["LANGUAGES", "check_words", "line_of", "read_yaml"]
 
 LANGUAGES = ("en", "zh")
 
@@ -75,12 +75,12 @@ def line_of(path: Path, keys: Sequence[str | int]) -> int:
     return 1 if node is None else node.start_mark.line + 1
 
 
-def words(where: str, content: Any, *, required: bool = True) -> None:
+def check_words(where: str, content: Any, *, required: bool = True) -> None:
     """Refuse a text that people read unless it is there in both languages; unless ``required``, it may be missing.
 
     Examples
     --------
-    >>> words("models/churn.yaml: use", {"en": "who to write to", "zh": "联系谁"})
+    >>> check_words("models/churn.yaml: use", {"en": "who to write to", "zh": "联系谁"})
     """
     if not content and not required:
         return

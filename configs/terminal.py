@@ -15,8 +15,11 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 from rich.text import Text
 
+from configs.documents import LANGUAGES
+
 __all__ = [
     "JsonFile",
+    "Lang",
     "Models",
     "Named",
     "bracket",
@@ -43,17 +46,28 @@ def writable(file: Path | None) -> Path | None:
     if file is not None:
         if not file.parent.is_dir():
             raise typer.BadParameter(f"there is no folder {file.parent}: make it first, with mkdir -p")
+        there = file.exists()
         try:
             file.open("a").close()
         except OSError as error:
             raise typer.BadParameter(str(error)) from None
+        if not there:  # a verb that fails leaves no empty file behind
+            file.unlink(missing_ok=True)
     return file
+
+
+def _spoken(lang: str) -> str:
+    """The language, when it is one of ours."""
+    if lang not in LANGUAGES:
+        raise typer.BadParameter(f"{lang!r} is none of {', '.join(LANGUAGES)}")
+    return lang
 
 
 JsonFile = Annotated[
     Path | None,
     typer.Option("--json", help="Also write the numbers to this file.", show_default="no file", callback=writable),
 ]
+Lang = Annotated[str, typer.Option(help="Language of the words: en or zh.", callback=_spoken)]
 Models = Annotated[list[str] | None, typer.Argument(help="Which models.", show_default="all of configs/models")]
 # Some verbs take a version as their second argument, some, which take several models, as an option: both are right.
 Named = Annotated[

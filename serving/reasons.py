@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from configs import read_yaml
+from configs.documents import LANGUAGES, read_yaml
 from configs.errors import ConfigError
 
-__all__ = ["LANGUAGES", "Reasons", "Template", "write_number"]
+__all__ = ["Reasons", "Template", "write_number"]
 
-LANGUAGES = ("zh", "en")
 _PART = re.compile(r"\[([^\]]*)\]")
 _FIELD = re.compile(r"\{(\w+)(?::([^|}]*)(?:\|([^}]*))?)?\}")
 

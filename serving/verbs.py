@@ -13,7 +13,7 @@ import typer
 
 from configs import Config, load
 from configs.errors import UseropsError
-from configs.terminal import JsonFile, console, print_benchmark, print_table, showing, writable, write_json
+from configs.terminal import JsonFile, Lang, console, print_benchmark, print_table, showing, writable, write_json
 from serving.tables import print_answer, print_explained, print_interest, print_offers, why_none
 
 __all__ = [
@@ -32,7 +32,6 @@ __all__ = [
     "tiers",
 ]
 
-Lang = Annotated[str, typer.Option(help="Language of the reasons: zh or en.")]
 Since = Annotated[str | None, typer.Option(help="The first instant, in UTC.", show_default="the first decision")]
 Until = Annotated[str | None, typer.Option(help="The first instant that does not count, in UTC.", show_default="now")]
 

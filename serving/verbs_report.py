@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from configs import Config, load
-from configs.terminal import console, showing, writable
+from configs.terminal import Lang, console, showing, writable
 
 __all__ = ["reporting"]
 
@@ -42,7 +42,7 @@ def reporting(rebuild: Callable[[Config, str, str], None]) -> Callable[..., None
         ] = None,
         user: Annotated[str, typer.Option(help="Of --page user: whose.", show_default="none")] = "",
         decision: Annotated[str, typer.Option(help="Of --page decision: which.", show_default="none")] = "",
-        lang: Annotated[str, typer.Option(help="Language: en or zh.")] = "en",
+        lang: Lang = "en",
     ) -> None:
         """Write what reviewers read of a version as one file that needs nothing else: HTML, or PDF by a browser."""
         from serving.console.desk import Desk
@@ -50,8 +50,6 @@ def reporting(rebuild: Callable[[Config, str, str], None]) -> Callable[..., None
         from serving.console.report import opened, version_of
         from serving.console.report import report as write
 
-        if lang not in ("en", "zh"):
-            raise typer.BadParameter(f"--lang {lang}: en or zh")
         if out is not None and out.suffix not in (".html", ".pdf"):
             raise typer.BadParameter(f"--out {out}: a name that ends with .html or .pdf")
         pdf = out is not None and out.suffix == ".pdf"
@@ -85,14 +83,10 @@ def _named(model: str, number: str) -> Path:
 
 
 def _writable(file: Path | None) -> Path | None:
-    """The file, when it can be written; nothing is left of asking."""
-    there = file is None or file.exists()
+    """The file, when it can be written."""
     writable(file)
-    if file is not None:
-        if not there:
-            file.unlink()
-        if not os.access(file.parent, os.W_OK):  # what is written takes its place only when it is whole
-            raise typer.BadParameter(f"nothing can be written into the folder {file.parent}")
+    if file is not None and not os.access(file.parent, os.W_OK):  # what is written takes its place when it is whole
+        raise typer.BadParameter(f"nothing can be written into the folder {file.parent}")
     return file
 
 

@@ -97,7 +97,6 @@ def test_the_lock_names_hashes_and_no_address():
     assert pinned
     assert all("==" in line for line in pinned)
     assert "://" not in lock
-    assert "--index-url" not in lock
     assert lock.count("--hash=sha256:") >= len(pinned)
 
 

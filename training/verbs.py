@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from configs import Config, load, model_of
-from configs.terminal import JsonFile, Models, bracket, console, print_table, showing, write_json
+from configs.terminal import JsonFile, Lang, Models, bracket, console, print_table, showing, write_json
 
 if TYPE_CHECKING:
     from training.report import TrainReport
@@ -57,7 +57,7 @@ def training(logged: Callable[[Config, TrainReport], None]) -> Callable[..., Non
                 show_default="what the champion's search found is kept",
             ),
         ] = False,
-        lang: Annotated[str, typer.Option(help="The language of the words, en or zh.")] = "en",
+        lang: Lang = "en",
         json_file: JsonFile = None,
     ) -> None:
         """Train, judge on later periods, and register a challenger in MLflow."""
@@ -65,8 +65,6 @@ def training(logged: Callable[[Config, TrainReport], None]) -> Callable[..., Non
         from training.train import train as fit
         from training.value.report import print_spend
 
-        if lang not in ("en", "zh"):
-            raise typer.BadParameter("en or zh", param_hint="--lang")
         config = load()
         reports = []
         for model in models or list(config.models):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from html.parser import HTMLParser
 
 __all__ = ["VOID", "Verbatim"]
@@ -10,7 +11,7 @@ __all__ = ["VOID", "Verbatim"]
 VOID = ("area", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr")
 
 
-class Verbatim(HTMLParser):
+class Verbatim(HTMLParser, ABC):
     """Text and references go to ``written`` as they stood while ``keeping``; what becomes of tags, subclasses say."""
 
     def __init__(self) -> None:
@@ -18,9 +19,9 @@ class Verbatim(HTMLParser):
         self.written: list[str] = []
 
     @property
+    @abstractmethod
     def keeping(self) -> bool:
         """Whether what is read now is wanted."""
-        raise NotImplementedError
 
     def write(self, text: str) -> None:
         """Keep the text, where anything is kept."""

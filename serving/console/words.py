@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
-from configs import read_yaml
-from configs.errors import ConfigError
+from configs.documents import LANGUAGES, check_words, read_yaml
 
 __all__ = ["LANGUAGES", "Words", "words"]
-
-LANGUAGES = ("en", "zh")
 
 
 class Words:
@@ -48,18 +44,9 @@ def _entries() -> dict[str, dict[str, str]]:
     for path in sorted((Path(__file__).parent / "words").glob("*.yaml")):
         for key, entry in read_yaml(path).items():
             name = f"{path.stem}.{key}"
-            _check(entry, name)
+            check_words(f"console words: {name}", entry)
             found[name] = entry
     return found
-
-
-def _check(entry: Any, name: str) -> None:
-    if (
-        not isinstance(entry, dict)
-        or set(entry) != set(LANGUAGES)
-        or not all(isinstance(v, str) for v in entry.values())
-    ):
-        raise ConfigError(f"console words: {name}", got=entry, expected="{en: text, zh: text}")
 
 
 @lru_cache(maxsize=len(LANGUAGES))

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import configs
+from configs.documents import LANGUAGES
 from configs.errors import ConfigError
 from features.catalog import NAMES, USER_FEATURES
-from serving.reasons import LANGUAGES, Reasons, write_number
+from serving.reasons import Reasons, write_number
 
 PATH = configs.configs_folder() / "reasons.yaml"
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from configs import load
-from configs.terminal import JsonFile, console, plain, print_table, showing, write_json
+from configs.terminal import JsonFile, Lang, console, plain, print_table, showing, write_json
 
 if TYPE_CHECKING:
     from training.backtest.backtest import Backtest
@@ -46,7 +46,7 @@ def backtest(
         str | None,
         typer.Option(help="A number or an alias whose own settings are asked.", show_default="the model's YAML"),
     ] = None,
-    lang: Annotated[str, typer.Option(help="The language of the words, en or zh.")] = "en",
+    lang: Lang = "en",
     json_file: JsonFile = None,
 ) -> None:
     """Ask the procedure at past origins with what was known then; measure it beside every baseline, with intervals.
@@ -57,8 +57,6 @@ def backtest(
     from training.backtest.backtest import backtest as judge
     from training.evaluate import Contact
 
-    if lang not in ("en", "zh"):
-        raise typer.BadParameter("en or zh", param_hint="--lang")
     with showing(f"back-test of {model}") as show:
         report = judge(load(), model, origins, every, Contact(contact, worth, cost), show, version=version)
     for head, one in report.heads.items():

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from configs import load, model_of
-from configs.terminal import JsonFile, Named, console, print_table, showing, write_json
+from configs.terminal import JsonFile, Lang, Named, console, print_table, showing, write_json
 from training.checks.outcome import STATUSES, Outcome
 from training.checks.words import QUESTIONS, SEVERITY, STATUS
 
@@ -27,7 +27,7 @@ def check(
     only: Annotated[
         list[str] | None, typer.Option(help="The code of a check, such as P001; may be repeated.", show_default="all")
     ] = None,
-    lang: Annotated[str, typer.Option(help="The language of the words, en or zh.")] = "en",
+    lang: Lang = "en",
     json_file: JsonFile = None,
 ) -> None:
     """Put the checks P001 to P010 to a version; exit code 0, or 4 when a blocker fired.
@@ -39,8 +39,6 @@ def check(
     """
     from training.checks.run import run_checks
 
-    if lang not in ("en", "zh"):
-        raise typer.BadParameter("en or zh", param_hint="--lang")
     config = load()
     version = named or version
     with showing(f"checking {model}") as show:

@@ -10,7 +10,7 @@ import typer
 
 from configs import load, model_of
 from configs.errors import TrainingError
-from configs.terminal import JsonFile, console, showing, writable, write_json
+from configs.terminal import JsonFile, Lang, console, showing, writable, write_json
 
 if TYPE_CHECKING:
     from training.registry import Registry
@@ -36,7 +36,7 @@ def compare(
     html: Annotated[
         Path | None, typer.Option(help="Also write the page to this file.", show_default="no file", callback=writable)
     ] = None,
-    lang: Annotated[str, typer.Option(help="The language of the words, en or zh.")] = "en",
+    lang: Lang = "en",
     json_file: JsonFile = None,
 ) -> None:
     """Compare two versions on the same users and past origins: every difference with its interval; logged to MLflow.
@@ -52,8 +52,6 @@ def compare(
     from training.registry import Registry
     from training.unnamed import unnamed
 
-    if lang not in ("en", "zh"):
-        raise typer.BadParameter("en or zh", param_hint="--lang")
     config = load()
     about, registry = model_of(config, model), Registry(config)
     if _the_same(registry, model, first, second):

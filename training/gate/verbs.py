@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from configs import Config, load, model_of
-from configs.terminal import JsonFile, Models, Named, console, print_table, showing, write_json
+from configs.terminal import JsonFile, Lang, Models, Named, console, print_table, showing, write_json
 
 __all__ = ["audit", "promote", "rollback", "sign"]
 
@@ -19,7 +19,7 @@ def promote(
     models: Models = None,
     version: Annotated[str, typer.Option(help="A version number or an alias.")] = "challenger",
     comment: Comment = "",
-    lang: Annotated[str, typer.Option(help="Language of the reasons: zh or en.")] = "en",
+    lang: Lang = "en",
     json_file: JsonFile = None,
 ) -> None:
     """Let a version be champion, if metrics, comparison, checks, parity and reviewers let it; else say what lacks."""

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from configs import load
-from configs.terminal import JsonFile, Models, console, print_table, showing, writable, write_json
+from configs.terminal import JsonFile, Lang, Models, console, print_table, showing, writable, write_json
 
 __all__ = ["DRIFT", "STALE", "monitor"]
 
@@ -34,7 +34,7 @@ def monitor(
         Path | None,
         typer.Option(help="A folder to write a page per model into.", show_default="MLflow only", file_okay=False),
     ] = None,
-    lang: Annotated[str, typer.Option(help="The language of the words, en or zh.")] = "en",
+    lang: Lang = "en",
     json_file: JsonFile = None,
 ) -> None:
     """Look for drift since training; ends with 0 when quiet, 3 on drift, 4 when only features are old."""
@@ -42,8 +42,6 @@ def monitor(
     from training.monitor.report import COLUMNS, VERDICTS, as_page, log_monitoring, rows_of
     from training.registry import Registry
 
-    if lang not in ("en", "zh"):
-        raise typer.BadParameter("en or zh", param_hint="--lang")
     config = load()
     registry, reports = Registry(config), []
     known = [model for model in config.models if registry.aliased(model, version)]

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from configs import load
-from configs.terminal import JsonFile, Models, console, plain, print_table, showing, write_json
+from configs.terminal import JsonFile, Lang, Models, console, plain, print_table, showing, write_json
 
 __all__ = ["readiness"]
 
@@ -25,15 +25,13 @@ UNTIL = {"en": "; from {day} on it can be trained", "zh": "；{day} 起可以训
 def readiness(
     models: Models = None,
     origins: Annotated[int, typer.Option(help="How many past origins to judge by; each is a fit of its own.")] = 1,
-    lang: Annotated[str, typer.Option(help="Language of the advice: zh or en.")] = "en",
+    lang: Lang = "en",
     json_file: JsonFile = None,
 ) -> None:
     """Say of each model, head and channel whether its labels carry a model, a simpler rule, or nothing yet."""
     from training.readiness.readiness import readiness as look
     from training.readiness.words import sentence
 
-    if lang not in ("en", "zh"):
-        raise typer.BadParameter("en or zh", param_hint="--lang")
     config = load()
     reports = []
     for model in models or list(config.models):

@@ -7,11 +7,13 @@ import shutil
 
 import configs
 from configs.audit import Entry, append
+from serving.console import models
 from serving.console.asked import Asked
 from serving.console.desk import Desk
 from serving.console.report import opened
 from serving.console.standing import standing
 from serving.console.words import words
+from training.checks.catalogue import CHECKS
 
 
 def test_every_model_of_the_release_is_there(console):
@@ -140,3 +142,7 @@ def test_a_version_older_than_the_champion_waits_for_nothing(console, tmp_path, 
         found = standing(Asked(live, Desk(home), words("en"), "/console", {}, {}), "churn")
         assert found.challenger is not None
         assert found.challenger.number == "10"
+
+
+def test_every_check_that_training_has_is_counted():
+    assert [check.code for check in CHECKS] == models.CHECKS
