@@ -11,7 +11,7 @@ SERVICES := $(wildcard tests/features/test_online*.py) tests/features/test_vecto
     tests/features/test_decision_row.py tests/features/test_assortment.py tests/features/test_fresh.py \
     tests/serving/test_online_down.py tests/serving/log tests/configs/test_audit.py tests/training/gate/test_journal.py
 
-.PHONY: help setup demo serve notebooks test services test-services browser test-browser screenshots check lock clean
+.PHONY: help setup spark demo serve notebooks test services test-services browser test-browser screenshots check lock clean
 
 help:  ## these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  \1\t/' | expand -t 16
@@ -21,11 +21,18 @@ setup: .venv/installed  ## the environment: .venv from requirements.lock, and th
 .venv/installed: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else f"userops needs Python 3.11 to 3.13, got {sys.version.split()[0]}: make setup PYTHON=python3.12")'
 	$(PYTHON) -m venv .venv
-	@echo "Installing $$(grep -c '==' requirements.lock) locked packages (about two minutes) ..."
 	@awk '/^pip==/ {found = 1} found {print; if (!/\\$$/) exit}' requirements.lock > .venv/pip.lock
+	@awk '/^[a-z]/ {skip = /^(py4j|pyspark)==/} !skip' requirements.lock > .venv/base.lock
+	@echo "Installing $$(grep -c '==' .venv/base.lock) locked packages (about two minutes) ..."
 	$(BIN)/python -m pip install --quiet --require-hashes --requirement .venv/pip.lock
-	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement .venv/base.lock
 	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+spark: setup .venv/spark  ## Spark beside it (400 MB; needs Java 17): features and bulk scores on a cluster
+
+.venv/spark: requirements.lock
+	$(BIN)/python -m pip install --quiet --require-hashes --no-build-isolation --requirement requirements.lock
 	@touch $@
 
 demo: setup  ## simulate a shop, run the whole way, ask for one user's scores
@@ -71,7 +78,7 @@ check: setup  ## lint, format, types
 	$(BIN)/mypy
 
 lock:  ## write requirements.lock anew from pyproject.toml (needs uv)
-	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --output-file requirements.lock --quiet
+	uv pip compile pyproject.toml --extra dev --extra spark --extra tracing --universal --python-version 3.11 --generate-hashes --output-file requirements.lock --quiet
 
 clean:  ## remove everything generated
 	rm -rf var
