@@ -28,6 +28,7 @@ import training.status
 import training.verbs
 import training.verbs_benchmark
 from configs import Config, load
+from configs.databases import is_postgres
 from configs.errors import UseropsError
 from configs.terminal import JsonFile, console, errors, step, write_json
 from features.demo import at_the_end_of_the_data, demo_home
@@ -83,7 +84,7 @@ def after_live_events(verb: Callable[..., None]) -> Callable[..., None]:
         from serving.log import DecisionLog
 
         config = load()
-        if config.decisions_uri.startswith("postgresql") or (config.home / "decisions.db").exists():
+        if is_postgres(config.decisions_uri) or (config.home / "decisions.db").exists():
             hand_over(config, DecisionLog.open(config.decisions_uri))
         verb(*values, **named)
 
@@ -133,7 +134,7 @@ def for_retraining() -> Serving:
     from training.retrain.steps import Serving
 
     def export(config: Config, file: Path, since_us: int, until_us: int) -> int:
-        if not config.decisions_uri.startswith("postgresql") and not (config.home / "decisions.db").exists():
+        if not is_postgres(config.decisions_uri) and not (config.home / "decisions.db").exists():
             return 0
         log = DecisionLog.open(config.decisions_uri)
         try:

@@ -4,9 +4,9 @@
 Environment: ``USEROPS_HOME`` (folder of everything generated, default ``var`` beside this package),
 ``USEROPS_NOW`` (an ISO instant at which the clock stands, for replays and historical data),
 ``USEROPS_CONFIGS`` (another folder of YAML files, for an installation of your own),
-``USEROPS_DECISIONS`` and ``USEROPS_AUDIT`` (the databases of decisions, and of promotions and signatures: as
-SQLAlchemy writes them), ``USEROPS_TRACKING`` (MLflow's) and ``USEROPS_ONLINE`` (the store of published features:
-``redis://...``): they may hold a password, so no file does,
+``USEROPS_DECISIONS``, ``USEROPS_AUDIT``, ``USEROPS_REGISTRY`` and ``USEROPS_TRACKING`` (the databases of
+`configs.databases`) and ``USEROPS_ONLINE`` (the store of published features: ``redis://...``): they may hold a
+password, so no file does,
 ``USEROPS_USER`` (who trains, promotes and signs, default the name of the account),
 ``USEROPS_KEYS`` (the file of keys, default ``keys.json`` of the home).
 """
@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+from configs.databases import DATABASES, database_uri
 from configs.documents import check_words, line_of, read_yaml
 from configs.errors import ConfigError
 from configs.online import online_uri
@@ -135,16 +136,25 @@ class Config:
     models: dict[str, ModelConfig]
     home: Path
     now: datetime | None = None
+    decisions: str = "sqlite"
+    audit: str = "sqlite"
+    registry: str = "sqlite"
+    tracking: str = "sqlite"
 
     @property
     def tracking_uri(self) -> str:
-        """MLflow's database inside the home, as SQLAlchemy writes it, or the team's server (see mlflow/README.md)."""
-        return os.environ.get("USEROPS_TRACKING") or f"sqlite:///{self.home / 'mlflow.db'}"
+        """MLflow's database, as SQLAlchemy writes it, or the team's server (see mlflow/README.md)."""
+        return database_uri("tracking", self.tracking, self.home)
 
     @property
     def decisions_uri(self) -> str:
         """The database of decisions and feedback, as SQLAlchemy writes it: a file of the home unless told otherwise."""
-        return os.environ.get("USEROPS_DECISIONS") or f"sqlite:///{self.home / 'decisions.db'}"
+        return database_uri("decisions", self.decisions, self.home)
+
+    @property
+    def registry_uri(self) -> str:
+        """The database of Feast's registry, as SQLAlchemy writes it: a file of the home unless told otherwise."""
+        return database_uri("registry", self.registry, self.home)
 
     @property
     def online_uri(self) -> str:
@@ -154,7 +164,7 @@ class Config:
     @property
     def audit_uri(self) -> str:
         """The database of promotions and signatures, as SQLAlchemy writes it: a file of the home by default."""
-        return os.environ.get("USEROPS_AUDIT") or f"sqlite:///{self.home / 'audit.db'}"
+        return database_uri("audit", self.audit, self.home)
 
     @property
     def user(self) -> str:
@@ -204,6 +214,8 @@ def load(home: Path | str | None = None, now: datetime | None = None) -> Config:
         stale = config.serving.stale_features
         raise ConfigError("project.yaml: serving: stale_features", got=stale, expected="decide or fallback")
     online_uri(config.online_store, config.home)
+    for name in DATABASES:
+        database_uri(name, getattr(config, name), config.home)
     return config
 
 

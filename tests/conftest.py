@@ -28,7 +28,7 @@ from training.registry import Registry
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 # No test writes into stores that whoever runs it works with.
-for name in ("USEROPS_ONLINE", "USEROPS_DECISIONS", "USEROPS_AUDIT", "USEROPS_TRACKING"):
+for name in ("USEROPS_ONLINE", "USEROPS_DECISIONS", "USEROPS_AUDIT", "USEROPS_REGISTRY", "USEROPS_TRACKING"):
     os.environ.pop(name, None)
 
 ROOT = Path(__file__).parents[1]
