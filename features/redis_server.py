@@ -1,4 +1,4 @@
-"""A Redis of our own on a free loopback port, for tests and benchmarks: empty, kept nowhere, gone with the block."""
+"""A Redis of our own on a free loopback port, for tests, benchmarks and faults: empty, and gone with the block."""
 
 from __future__ import annotations
 
@@ -22,11 +22,15 @@ START_SECONDS = 20.0
 
 @dataclass
 class RedisServer:
-    """A running server; ``uri(n)`` names one of its `DATABASES`, with the password if it has one."""
+    """A running server; ``uri(n)`` names one of its `DATABASES`, with the password if it has one.
+
+    What a ``durable`` one holds is there again when it is started again; any other one comes back empty.
+    """
 
     port: int
     folder: Path
     password: str = ""
+    durable: bool = False
     process: subprocess.Popen[bytes] | None = None
 
     def uri(self, database: int = 0) -> str:
@@ -35,12 +39,12 @@ class RedisServer:
         return f"redis://{secret}127.0.0.1:{self.port}/{database}"
 
     def start(self) -> None:
-        """Start it, empty, on its port; returns once it listens."""
+        """Start it on its port; returns once it listens."""
         options = {
             "--port": str(self.port),
             "--bind": "127.0.0.1",
             "--save": "",
-            "--appendonly": "no",
+            "--appendonly": "yes" if self.durable else "no",
             "--databases": str(DATABASES),
             "--dir": str(self.folder),
         }
@@ -75,13 +79,13 @@ def is_installed() -> bool:
 
 
 @contextmanager
-def redis_server(password: str = "") -> Iterator[RedisServer]:
+def redis_server(password: str = "", durable: bool = False) -> Iterator[RedisServer]:
     """A server that lives as long as the block."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
     with tempfile.TemporaryDirectory(prefix="userops-redis-") as folder:
-        server = RedisServer(port, Path(folder), password)
+        server = RedisServer(port, Path(folder), password, durable)
         try:
             server.start()
             yield server
