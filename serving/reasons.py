@@ -62,6 +62,16 @@ class Reasons:
         """What campaign systems branch on."""
         return self._templates[feature].code
 
+    def reads(self, feature: str, lang: str) -> list[tuple[str, str | None]]:
+        """The values that decide how the sentence reads, each with the unit in which it is written; None: a count."""
+        fields = _FIELD.findall(self._templates[feature].texts[lang])
+        named = [
+            (feature if name == "value" else name, bool(one)) for name, one, _ in fields if name not in ("w", "w2")
+        ]
+        if not any(name == feature for name, _ in named):
+            named.append((feature, False))  # whether it is absent
+        return list(dict.fromkeys((name, None if counted else self._units[name]) for name, counted in named))
+
     def text(self, feature: str, lang: str, value: Callable[[str], float | None]) -> str:
         """The sentence for one user; ``value`` gives that user's value of any feature, None where absent."""
         template = self._templates[feature]
