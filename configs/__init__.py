@@ -7,6 +7,7 @@ Environment: ``USEROPS_HOME`` (folder of everything generated, default ``var`` b
 ``USEROPS_DECISIONS``, ``USEROPS_AUDIT``, ``USEROPS_REGISTRY`` and ``USEROPS_TRACKING`` (the databases of
 `configs.databases`) and ``USEROPS_ONLINE`` (the store of published features: ``redis://...``): they may hold a
 password, so no file does,
+``USEROPS_SPARK`` (the master of the cluster where ``engine`` is spark, default ``spark://127.0.0.1:7077``),
 ``USEROPS_USER`` (who trains, promotes and signs, default the name of the account),
 ``USEROPS_KEYS`` (the file of keys, default ``keys.json`` of the home).
 """
@@ -167,6 +168,11 @@ class Config:
         return database_uri("audit", self.audit, self.home)
 
     @property
+    def spark_master(self) -> str:
+        """The master of the Spark cluster, as Spark writes it: ``spark://host:7077``."""
+        return os.environ.get("USEROPS_SPARK") or "spark://127.0.0.1:7077"
+
+    @property
     def user(self) -> str:
         """Who trains, promotes and signs: ``USEROPS_USER``, or the name of this account."""
         return os.environ.get("USEROPS_USER") or getpass.getuser()
@@ -208,8 +214,8 @@ def load(home: Path | str | None = None, now: datetime | None = None) -> Config:
     project["home"] = _home(home)
     project["now"] = now or _now()
     config = build(Config, project, "project.yaml")
-    if config.engine != "duckdb":
-        raise ConfigError("project.yaml: engine", got=config.engine, expected="duckdb")
+    if config.engine not in ("duckdb", "spark"):
+        raise ConfigError("project.yaml: engine", got=config.engine, expected="duckdb or spark")
     if config.serving.stale_features not in ("decide", "fallback"):
         stale = config.serving.stale_features
         raise ConfigError("project.yaml: serving: stale_features", got=stale, expected="decide or fallback")
