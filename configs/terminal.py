@@ -22,6 +22,7 @@ __all__ = [
     "Lang",
     "Models",
     "Named",
+    "Quick",
     "bracket",
     "console",
     "errors",
@@ -68,6 +69,7 @@ JsonFile = Annotated[
     typer.Option("--json", help="Also write the numbers to this file.", show_default="no file", callback=writable),
 ]
 Lang = Annotated[str, typer.Option(help="Language of the words: en or zh.", callback=_spoken)]
+Quick = Annotated[bool, typer.Option("--quick", help="Measure little, within seconds.", show_default="off")]
 Models = Annotated[list[str] | None, typer.Argument(help="Which models.", show_default="all of configs/models")]
 # Some verbs take a version as their second argument, some, which take several models, as an option: both are right.
 Named = Annotated[
