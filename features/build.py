@@ -10,25 +10,25 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import ibis
 import ibis.expr.types as ir
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from configs import Config
 from configs.errors import EventsError, FeatureError
-from features import engine, periods, snapshots
+from features import periods, snapshots
 from features.behaviour.tables import category_tiles, item_tiles, items, user_categories
 from features.behaviour.user import snapshots_arrow, user_features, user_vectors
 from features.catalog import digest
+from features.engine import Engine, engine_of
 from features.events import content_hash, read_events
-from features.history import Coder, code_table, histories, history_lines, ids_of
+from features.history import Coder, histories, history_lines, ids_of
 from features.periods import upto
 from features.profile import profiles
 from features.source_code import features_digest
-from features.tiles import Keep, Tiles, clock_of, cut, in_tiles, tile_of
+from features.tiles import Keep, Number, Tiles, clock_of, cut, in_order, in_tiles, tile_of
 
 __all__ = ["TABLES", "BuildReport", "Known", "build", "snapshot_path", "user_features"]
 
@@ -46,23 +46,18 @@ class BuildReport:
     events: int
 
 
-#: Filters and large dictionaries cost a third of the writing and save no bytes on columns of numbers.
-_FORMAT = "FORMAT parquet, COMPRESSION zstd, WRITE_BLOOM_FILTER false, DICTIONARY_SIZE_LIMIT 5000"
-# Users lie in the order of their ids, in groups as small as one user's row should cost: of 100,000 users x 200 features
-# reading one takes 20 ms and not 130, for 13 % more bytes and half a second more writing.
-_BY_USER = f"{_FORMAT}, ROW_GROUP_SIZE 10240"
-
-
 class Pass:
     """One pass over the events for snapshots that share a time of day: the tiles, each cut when first asked for."""
 
-    def __init__(self, events: ir.Table, as_ofs: Sequence[datetime], keep: Keep, coder: Coder) -> None:
+    def __init__(
+        self, events: ir.Table, as_ofs: Sequence[datetime], keep: Keep, coder: Coder, number: Number = in_order
+    ) -> None:
         self.events, self.clock, self.keep, self.coder = upto(events, max(as_ofs)), clock_of(as_ofs[0]), keep, coder
-        self.first = tile_of(min(as_ofs))
+        self.first, self.number = tile_of(min(as_ofs)), number
 
     @cached_property
     def users(self) -> Tiles:
-        return cut(self.events, self.clock, self.keep, self.first)
+        return cut(self.events, self.clock, self.keep, self.first, self.number)
 
     @cached_property
     def categories(self) -> ir.Table:
@@ -142,7 +137,8 @@ def build(
     as_ofs = _checked(config, as_ofs, tables)
     # Before the events are listed: an ingest in between makes the snapshots outdated, never falsely current.
     origin = _origin(config, source_events, known)
-    connection, events = _source(config, source_events)
+    engine = engine_of(config, source_events)
+    events = read_events(engine.backend, config) if source_events is None else source_events
     if isinstance(known, datetime):
         events = upto(events, known, "ingested_at")
     built_at = periods.now(config)
@@ -157,21 +153,21 @@ def build(
     report: dict[str, dict[str, int]] = {table: {"rows": 0, "files": 0, "bytes": 0} for table in tables}
     done, total = 0, len(as_ofs) * len(tables)
     (config.home / "tmp").mkdir(parents=True, exist_ok=True)
-    for group, known_events in _passes(connection, events, as_ofs, known):
+    for group, known_events in _passes(engine, events, as_ofs, known):
         if progress:
             progress("cutting events into daily tiles", done / total)
         with tempfile.TemporaryDirectory(prefix="tiles-", dir=config.home / "tmp") as scratch:
             folder = Path(scratch)
-            tiles = Pass(known_events, group, _kept(connection, folder), _coder(connection, folder))
+            tiles = Pass(known_events, group, *_in(engine, folder))
             for table in tables:
-                for as_of, path, rows in _write(config, connection, table, tiles, group, built_at, folder, origin):
+                for as_of, path, rows in _write(config, engine, table, tiles, group, built_at, folder, origin):
                     done += 1
                     report[table]["rows"] += rows
                     report[table]["files"] += 1
                     report[table]["bytes"] += path.stat().st_size
                     if progress:
                         progress(f"{table} {as_of:%Y-%m-%d}", done / total)
-    return BuildReport(report, tuple(as_ofs), time.monotonic() - started, int(events.count().execute()))
+    return BuildReport(report, tuple(as_ofs), time.monotonic() - started, engine.count(events))
 
 
 def _origin(config: Config, source_events: ir.Table | None, known: Known) -> dict[str, str]:
@@ -199,24 +195,14 @@ def _checked(config: Config, as_ofs: Sequence[datetime], tables: Sequence[str]) 
     return ordered
 
 
-def _source(config: Config, source_events: ir.Table | None) -> tuple[Any, ir.Table]:
-    if source_events is not None:
-        try:
-            return source_events.get_backend(), source_events
-        except ibis.common.exceptions.IbisError:  # a memtable belongs to nobody yet
-            return engine.connect(config), source_events
-    connection = engine.connect(config)
-    return connection, read_events(connection, config)
-
-
 def _passes(
-    connection: Any, events: ir.Table, as_ofs: list[datetime], known: Known
+    engine: Engine, events: ir.Table, as_ofs: list[datetime], known: Known
 ) -> Iterator[tuple[list[datetime], ir.Table]]:
     """The passes over the events that the snapshots need: one per time of day, or one each where late news differ."""
     if known == "as_of":
         late = events.ingested_at > events.event_at
         hidden = [(events.event_at <= as_of) & (events.ingested_at > as_of) for as_of in as_ofs]
-        if bool(connection.execute(events.filter(late & ibis.or_(*hidden)).count() > 0)):
+        if engine.count(events.filter(late & ibis.or_(*hidden)).limit(1)):
             for as_of in as_ofs:
                 yield [as_of], upto(events, as_of, "ingested_at")
             return
@@ -224,35 +210,18 @@ def _passes(
         yield [as_of for as_of in as_ofs if clock_of(as_of) == clock], events
 
 
-def _kept(connection: Any, scratch: Path) -> Keep:
-    """Store each tile table as Parquet: it is computed once, and memory holds none of it."""
-
-    def keep(name: str, table: ir.Table) -> ir.Table:
-        if {"user_no", "tile"} <= set(table.columns):
-            table = table.order_by("user_no", "tile")  # a user's rows side by side: a third less work per snapshot
-        path = scratch / f"{name}.parquet"
-        connection.to_parquet(table, path, write_bloom_filter=False, dictionary_size_limit=5000)
-        return connection.read_parquet(path)
-
-    return keep
-
-
-def _coder(connection: Any, scratch: Path) -> Coder:
-    """Store the codes of ids beside the tiles, a batch of ids at a time."""
-
-    def coded(ids: ir.Table) -> ir.Table:
-        path = scratch / "codes.parquet"
-        with pq.ParquetWriter(path, code_table(pa.array([], pa.string())).schema) as writer:
-            for batch in connection.con.execute(connection.compile(ids)).to_arrow_reader(1 << 16):
-                writer.write_table(code_table(batch.column(0)))
-        return connection.read_parquet(path)
-
-    return coded
+def _in(engine: Engine, scratch: Path) -> tuple[Keep, Coder, Number]:
+    """What a pass wants done by the engine, in the folder ``scratch``."""
+    return (
+        lambda name, table: engine.keep(name, table, scratch),
+        lambda ids: engine.codes(ids, scratch),
+        engine.number,
+    )
 
 
 def _write(
     config: Config,
-    connection: Any,
+    engine: Engine,
     table: str,
     tiles: Pass,
     as_ofs: list[datetime],
@@ -262,24 +231,20 @@ def _write(
 ) -> Iterator[tuple[datetime, Path, int]]:
     """Each snapshot's file: one query, compiled once, that reads its snapshot from a view of one row."""
     query = ""
-    metadata = ", ".join(f"{key}: '{value}'" for key, value in origin.items())
     for as_of in as_ofs:
         row = scratch / f"snapshot-{table}-{tile_of(as_of)}.parquet"
         pq.write_table(snapshots_arrow([as_of]), row)
-        snapshot = connection.read_parquet(row, table_name="snapshot")
+        snapshot = engine.backend.read_parquet(row, table_name="snapshot")
         if not query:
             rows = TABLES[table](tiles, snapshot)
             rows = rows.mutate(built_at=ibis.literal(built_at, type="timestamp('UTC', 6)"))
             rows = rows.relocate("built_at", after="as_of")
-            query = connection.compile(rows.order_by("user_id") if table == "user" else rows)
+            query = engine.backend.compile(rows.order_by("user_id") if table == "user" else rows)
         path = snapshot_path(config, table, as_of)
         path.parent.mkdir(parents=True, exist_ok=True)
         whole = path.with_name(f".{path.name}.{os.getpid()}")
-        target = str(whole).replace("'", "''")
         try:
-            layout = _BY_USER if table == "user" else _FORMAT
-            connection.raw_sql(f"COPY ({query}) TO '{target}' ({layout}, KV_METADATA {{{metadata}}})")
-            count = pq.read_metadata(whole).num_rows
+            count = engine.write(query, whole, table == "user", origin)
             if not count and table == "user":  # a source may well have no categories and no items
                 raise EventsError(
                     f"no event is known at or before {as_of.isoformat()}",

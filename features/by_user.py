@@ -15,6 +15,7 @@ import duckdb
 from configs import Config
 from features.engine import connect
 from features.events import COLUMNS
+from features.forgotten import listed, place
 from features.inputs import literal
 from features.ledger import Ledger
 
@@ -82,7 +83,7 @@ class ByUser:
     def _sort(self, batches: frozenset[str]) -> None:
         files = ", ".join(literal(one.path) for one in self.ledger.files_of(sorted(batches)))
         whole = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-        backend = connect(self.config)
+        backend, began = connect(self.config), listed(self.config)
         try:
             connection: duckdb.DuckDBPyConnection = backend.con
             connection.execute(
@@ -90,7 +91,7 @@ class ByUser:
                 f"ORDER BY user_id) TO {literal(whole)} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {GROUP}, "
                 f"WRITE_BLOOM_FILTER false, KV_METADATA {{{_KEY.decode()}: {literal(json.dumps(sorted(batches)))}}})"
             )
-            os.replace(whole, self.path)
+            place(self.config, whole, self.path, began)
         finally:
             backend.disconnect()
             whole.unlink(missing_ok=True)

@@ -9,6 +9,7 @@ import duckdb
 
 from configs.errors import SourceError
 from features.events import ENTITIES
+from features.forgotten import Forgotten
 from features.inputs import LINE, base_folder, find_inputs, identifier, literal, pieces
 from features.ledger import Ledger
 from features.rules import bind, key_text
@@ -20,9 +21,17 @@ KEYS = {key for keys in ENTITIES.values() for key in keys}
 
 
 def merge_entities(
-    connection: duckdb.DuckDBPyConnection, ledger: Ledger, source: Source, data: Path, staged: Path
+    connection: duckdb.DuckDBPyConnection,
+    ledger: Ledger,
+    source: Source,
+    data: Path,
+    staged: Path,
+    people: Forgotten | None = None,
 ) -> None:
-    """Put the rows of this source over those of the same keys; a table whose file is absent is left as it is."""
+    """Put the rows of this source over those of the same keys; a table whose file is absent is left as it is.
+
+    Of ``people``, whom the session knows as those forgotten, no row is taken.
+    """
     for name, mapping in source.entities.items():
         parts = _parts(connection, source, name, mapping, data, staged)
         if not parts:
@@ -43,6 +52,8 @@ def merge_entities(
         if target.exists():
             old = f"SELECT * FROM read_parquet({literal(target)}) AS old ANTI JOIN {new} AS new USING ({key})"
             query = f"{query} UNION ALL BY NAME {old}"
+        if people is not None and people.digests and "user_id" in ENTITIES[name]:
+            query = f"SELECT * FROM ({query}) WHERE NOT {people.sql('user_id')}"
         merged = staged / f"{name}.parquet"
         connection.execute(f"COPY (SELECT * FROM ({query}) ORDER BY {key}) TO {literal(merged)} (FORMAT parquet)")
         os.replace(merged, target)

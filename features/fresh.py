@@ -28,6 +28,7 @@ from features.by_user import ByUser
 from features.catalog import NAMES, digest
 from features.events import read_events
 from features.few_users import FewUsers, Rows
+from features.forgotten import listed
 from features.live_events import Judge, LiveLine, lines_table
 
 __all__ = ["Refreshed", "Refresher"]
@@ -189,14 +190,19 @@ class Refresher:
             (online.PROFILE, rows.profile, [vectors.pack_text(text) for text in texts]),
             (online.HISTORY, rows.history, [vectors.pack_list(one) for one in lists]),
         )
-        new = {}
+        new: dict[online.Cell, list[online.Row]] = {}
         for cell, table, values in content:
             ids: list[Any] = table["user_id"].to_pylist()
             keys = vectors.entity_keys(ids)
             new[cell] = [(key, value, at, made) for key, value in zip(keys, values, strict=True)]
+        named: list[Any] = user["user_id"].to_pylist()
         with self.published.publication() as writer:
             writer.claim(self.config.home)
             online.check_publication(writer, self.digest)
             for cell in new:
                 writer.create(cell.view)
-            return sum(writer.write(new).values())
+            # Whoever forgets waits for the right to write: from then on nothing of that person is written again.
+            people = listed(self.config)
+            gone = set(vectors.entity_keys([one for one in named if one in people])) if people.digests else set()
+            kept = {cell: [row for row in rows if row[0] not in gone] for cell, rows in new.items()} if gone else new
+            return sum(writer.write(kept).values())

@@ -2,7 +2,8 @@
 
 ``ingest`` reads each input as its mapping says, refuses the lines that break a rule (they go, whole, into quarantine),
 drops the lines that are known already, and adds the rest to the event store in one step that either happens or not.
-Nothing is lost and nothing counted twice: ``accepted + quarantined + duplicates == read``.
+Nothing is lost and nothing counted twice: ``accepted + quarantined + duplicates + forgotten == read``; forgotten are
+the lines of people whom `userops forget` has erased: they are read and kept nowhere.
 
 All the lines pass through DuckDB and files; memory holds none of them, so a file may be larger than memory.
 """
@@ -25,6 +26,7 @@ from configs.errors import ConfigError, EventsError, SourceError
 from features import periods, snapshots
 from features.engine import connect
 from features.entities import merge_entities
+from features.forgotten import listed
 from features.inputs import Input, find_inputs, pieces
 from features.ledger import Batch, Known, Ledger
 from features.sources import Source, load_source
@@ -37,7 +39,7 @@ Progress = Callable[[str, float], None]
 
 @dataclass(frozen=True)
 class IngestReport:
-    """What became of the lines: ``accepted + quarantined + duplicates == read``.
+    """What became of the lines: ``accepted + quarantined + duplicates + forgotten == read``.
 
     ``by_rule`` counts the lines newly put into quarantine; ``examples`` tells the first of each rule: file, line,
     value, and the mapping entry to change. ``first_event_at`` and ``last_event_at`` are those of the accepted events,
@@ -55,6 +57,7 @@ class IngestReport:
     last_event_at: datetime | None
     seconds: float
     batch_id: str | None = None
+    forgotten: int = 0
     examples: dict[str, str] = field(default_factory=dict)
 
 
@@ -90,16 +93,17 @@ def ingest(
         ledger.sweep()
         _check_unchanged(mapping, ledger, replace)
         known = {} if replace else ledger.known_inputs(mapping.name, mapping.digest)
-        settled = {sha256: one.lines for sha256, one in known.items() if one.final}
+        settled = {sha256: one for sha256, one in known.items() if one.final}
         unread = [one for one in inputs if one.sha256 not in settled]
-        again = sum(settled.get(one.sha256, 0) for one in inputs)
+        again = [settled[one.sha256] for one in inputs if one.sha256 in settled]
+        people = listed(config)
         with _session(config, mapping) as connection:
-            staging = Staging(connection, mapping, ledger, _batch_id(), replace)
+            staging = Staging(connection, mapping, ledger, _batch_id(), replace, people)
             try:
                 batch, read_now = _take(staging, unread, tell)
                 examples = staging.examples()
                 _check_replacement(ledger, batch, replace)
-                merge_entities(connection, ledger, mapping, data, staging.folder)
+                merge_entities(connection, ledger, mapping, data, staging.folder, people)
                 if unread:
                     ledger.commit(batch, read_now, mapping.digest, staging.folder, replace)
             except duckdb.Error as error:
@@ -114,15 +118,16 @@ def ingest(
     return IngestReport(
         source=mapping.name,
         files=len(inputs),
-        read=batch.read + again,
+        read=batch.read + sum(one.lines for one in again),
         accepted=batch.accepted,
         quarantined=batch.quarantined,
-        duplicates=batch.duplicates + again,
+        duplicates=batch.duplicates + sum(one.lines - one.forgotten for one in again),
         by_rule=batch.by_rule,
         first_event_at=first,
         last_event_at=last,
         seconds=time.perf_counter() - started,
         batch_id=batch.batch_id if unread else None,
+        forgotten=batch.forgotten + sum(one.forgotten for one in again),
         examples=examples,
     )
 
@@ -150,6 +155,7 @@ def _take(staging: Staging, unread: list[Input], tell: Progress) -> tuple[Batch,
     accepted, first, last, content = staging.summary()
     by_rule = staging.write_quarantine()
     tell("committing", 0.95)
+    left_out = sum(staging.forgotten)
     batch = Batch(
         batch_id=staging.batch_id,
         source=source.name,
@@ -157,16 +163,17 @@ def _take(staging: Staging, unread: list[Input], tell: Progress) -> tuple[Batch,
         read=read,
         accepted=accepted,
         quarantined=sum(by_rule.values()),
-        duplicates=(good - accepted) + (read - good - sum(by_rule.values())),
+        duplicates=(good - accepted) + (read - left_out - good - sum(by_rule.values())),
         by_rule=by_rule,
         first_event_us=first,
         last_event_us=last,
         content=content,
+        forgotten=left_out,
     )
     unsettled = staging.again()
     inputs = [
-        Known(one.sha256, one.name, lines, one.name not in unsettled)
-        for one, lines in zip(unread, staging.lines, strict=True)
+        Known(one.sha256, one.name, lines, one.name not in unsettled, theirs)
+        for one, lines, theirs in zip(unread, staging.lines, staging.forgotten, strict=True)
     ]
     return batch, inputs
 

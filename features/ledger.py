@@ -28,15 +28,20 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS batches (
     batch_id TEXT PRIMARY KEY, source TEXT NOT NULL, identity TEXT NOT NULL, committed_at TEXT NOT NULL,
     read INTEGER NOT NULL, accepted INTEGER NOT NULL, quarantined INTEGER NOT NULL, duplicates INTEGER NOT NULL,
-    by_rule TEXT NOT NULL, first_event_us INTEGER, last_event_us INTEGER, content TEXT NOT NULL);
+    by_rule TEXT NOT NULL, first_event_us INTEGER, last_event_us INTEGER, content TEXT NOT NULL,
+    forgotten INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE IF NOT EXISTS inputs (
     batch_id TEXT NOT NULL, source TEXT NOT NULL, digest TEXT NOT NULL, sha256 TEXT NOT NULL, name TEXT NOT NULL,
-    lines INTEGER NOT NULL, final INTEGER NOT NULL);
+    lines INTEGER NOT NULL, final INTEGER NOT NULL, forgotten INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE IF NOT EXISTS files (
     path TEXT PRIMARY KEY, batch_id TEXT NOT NULL, event_date TEXT, bytes INTEGER NOT NULL);
 CREATE INDEX IF NOT EXISTS inputs_by_digest ON inputs (source, digest, sha256);
 """
-_VERSION = 1
+_FROM_1 = """
+ALTER TABLE batches ADD COLUMN forgotten INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE inputs ADD COLUMN forgotten INTEGER NOT NULL DEFAULT 0;
+"""
+_VERSION = 2
 WAIT_SECONDS = 600.0
 
 
@@ -51,17 +56,24 @@ class StoredFile:
 
 @dataclass(frozen=True)
 class Known:
-    """An input that was read before: its lines, and whether reading it again would end in the same way."""
+    """An input that was read before: its lines, and whether reading it again would end in the same way.
+
+    ``forgotten`` of the lines are of people who were forgotten.
+    """
 
     sha256: str
     name: str
     lines: int
     final: bool
+    forgotten: int = 0
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One committed ingest. ``content`` is an order-free digest of its events, as 32 hexadecimal digits."""
+    """One committed ingest. ``content`` is an order-free digest of its events, as 32 hexadecimal digits.
+
+    ``accepted + quarantined + duplicates + forgotten == read``, also after somebody was forgotten.
+    """
 
     batch_id: str
     source: str
@@ -74,6 +86,7 @@ class Batch:
     first_event_us: int | None
     last_event_us: int | None
     content: str
+    forgotten: int = 0
 
 
 class Ledger:
@@ -114,14 +127,24 @@ class Ledger:
         """The committed files with refused lines, of all sources but ``without``."""
         return self._files("event_date IS NULL", (), without)
 
+    def owners(self) -> dict[Path, str]:
+        """The batch of every committed file."""
+        if not self.path.exists():
+            return {}
+        with self._connection() as connection:
+            rows = connection.execute("SELECT path, batch_id FROM files").fetchall()
+        return {self.folder / path: batch_id for path, batch_id in rows}
+
     def known_inputs(self, source: str, digest: str) -> dict[str, Known]:
         """By SHA-256, the inputs that this source has read with the very same mapping."""
         if not self.path.exists():
             return {}
-        query = "SELECT sha256, name, lines, final FROM inputs WHERE source = ? AND digest = ? ORDER BY rowid"
+        query = (
+            "SELECT sha256, name, lines, final, forgotten FROM inputs WHERE source = ? AND digest = ? ORDER BY rowid"
+        )
         with self._connection() as connection:
             rows = connection.execute(query, (source, digest)).fetchall()
-        return {row[0]: Known(row[0], row[1], row[2], bool(row[3])) for row in rows}
+        return {row[0]: Known(row[0], row[1], row[2], bool(row[3]), row[4]) for row in rows}
 
     @contextmanager
     def lock(self, progress: Callable[[str, float], None] | None = None) -> Iterator[None]:
@@ -165,22 +188,57 @@ class Ledger:
         row = (
             *(batch.batch_id, batch.source, batch.identity, datetime.now(UTC).isoformat(), batch.read, batch.accepted),
             *(batch.quarantined, batch.duplicates, json.dumps(batch.by_rule), batch.first_event_us),
-            *(batch.last_event_us, batch.content),
+            *(batch.last_event_us, batch.content, batch.forgotten),
         )
         with self._connection() as connection, connection:
             if replace:
                 older = "(SELECT batch_id FROM batches WHERE source = ?)"
                 for table in ("files", "inputs", "batches"):
                     connection.execute(f"DELETE FROM {table} WHERE batch_id IN {older}", (batch.source,))
-            connection.execute(f"INSERT INTO batches VALUES ({', '.join('?' * 12)})", row)
+            connection.execute(f"INSERT INTO batches VALUES ({', '.join('?' * 13)})", row)
             connection.executemany(
-                "INSERT INTO inputs VALUES (?, ?, ?, ?, ?, ?, ?)",
-                [(batch.batch_id, batch.source, digest, k.sha256, k.name, k.lines, int(k.final)) for k in inputs],
+                "INSERT INTO inputs VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (batch.batch_id, batch.source, digest, k.sha256, k.name, k.lines, int(k.final), k.forgotten)
+                    for k in inputs
+                ],
             )
             connection.executemany(
                 "INSERT INTO files VALUES (?, ?, ?, ?)",
                 [(str(e.path.relative_to(self.folder)), batch.batch_id, e.event_date, e.bytes) for e in entries],
             )
+
+    def rewrite(self, changed: Sequence[Batch], files: Sequence[tuple[StoredFile, StoredFile | None]]) -> None:
+        """Put files with fewer rows, or none, in the place of files, and batches with other counts under a new id each.
+
+        The new files lie in their places already. Every input is to be read again: lines of it may be of somebody
+        forgotten. One transaction; afterwards nobody reads the old files.
+        """
+        if not self.path.exists():
+            return
+        renamed = {batch.batch_id: _again(batch.batch_id) for batch in changed}
+        with self._connection() as connection, connection:
+            owner = dict(connection.execute("SELECT path, batch_id FROM files").fetchall())
+            for old, new in files:
+                path = str(old.path.relative_to(self.folder))
+                connection.execute("DELETE FROM files WHERE path = ?", (path,))
+                if new is not None:
+                    values = str(new.path.relative_to(self.folder)), owner[path], new.event_date, new.bytes
+                    connection.execute("INSERT INTO files VALUES (?, ?, ?, ?)", values)
+            for batch in changed:
+                connection.execute(
+                    "UPDATE batches SET accepted = ?, quarantined = ?, forgotten = ?, by_rule = ?, first_event_us = ?, "
+                    "last_event_us = ?, content = ? WHERE batch_id = ?",
+                    (
+                        *(batch.accepted, batch.quarantined, batch.forgotten, json.dumps(batch.by_rule)),
+                        *(batch.first_event_us, batch.last_event_us, batch.content, batch.batch_id),
+                    ),
+                )
+                for table in ("batches", "inputs", "files"):
+                    connection.execute(
+                        f"UPDATE {table} SET batch_id = ? WHERE batch_id = ?", (renamed[batch.batch_id], batch.batch_id)
+                    )
+            connection.execute("UPDATE inputs SET final = 0")
 
     def _move(self, staged: Path, target: Path) -> list[StoredFile]:
         """Rename what was staged into place: whole folders of dates that are new, file by file into the others."""
@@ -217,6 +275,28 @@ class Ledger:
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             if version == 0:
                 connection.executescript(f"{_SCHEMA} PRAGMA user_version = {_VERSION};")
+            elif version == 1:
+                _move_from_1(connection)
             elif version != _VERSION:
                 raise EventsError(f"{self.path} is of another version", got=version, expected=_VERSION)
             yield connection
+
+
+def _again(batch_id: str) -> str:
+    """Another id of a batch whose events are not the same any more: nobody takes a copy of the old ones for it.
+
+    >>> _again("20261122T062801913831-b1c858"), _again("20261122T062801913831-b1c858.1")
+    ('20261122T062801913831-b1c858.1', '20261122T062801913831-b1c858.2')
+    """
+    name, _, times = batch_id.partition(".")
+    return f"{name}.{int(times or 0) + 1}"
+
+
+def _move_from_1(connection: sqlite3.Connection) -> None:
+    """Of several processes that meet the old version, the first moves it."""
+    connection.execute("BEGIN IMMEDIATE")
+    if connection.execute("PRAGMA user_version").fetchone()[0] == 1:
+        for statement in _FROM_1.split(";"):
+            connection.execute(statement)  # executescript would commit before
+        connection.execute(f"PRAGMA user_version = {_VERSION}")
+    connection.commit()

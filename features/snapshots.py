@@ -10,6 +10,7 @@ from configs.errors import CatalogueMismatch, FeatureError
 
 __all__ = ["check_catalogue", "drop_all", "drop_unreadable", "is_current", "newest", "snapshots"]
 
+BY_PEOPLE = ("user", "user_category", "history", "profile")  # the tables that have rows of persons
 STEM = "%Y-%m-%dT%H%M%SZ"
 DIGEST_KEY = b"catalogue_digest"  # in a file's metadata
 

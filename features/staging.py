@@ -10,6 +10,7 @@ import duckdb
 import pyarrow as pa
 
 from configs.errors import SourceError
+from features import forgotten
 from features.csv_lines import Refused
 from features.events import COLUMNS
 from features.inputs import Input, Piece, literal
@@ -29,13 +30,22 @@ class Staging:
     """
 
     def __init__(
-        self, connection: duckdb.DuckDBPyConnection, source: Source, ledger: Ledger, batch_id: str, replace: bool
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        source: Source,
+        ledger: Ledger,
+        batch_id: str,
+        replace: bool,
+        people: forgotten.Forgotten | None = None,
     ) -> None:
         self.connection, self.source, self.ledger, self.batch_id = connection, source, ledger, batch_id
         self.folder = ledger.staging / batch_id
         self.leaving = source.name if replace else None  # the source whose older batches will not count
         self.inputs: list[str] = []
         self.lines: list[int] = []
+        self.people = people or forgotten.Forgotten()
+        self.forgotten: list[int] = []  # of the lines of each input, those of people whom nobody may know any more
+        forgotten.with_list(connection, self.people)
         self.parts = 0
         for name in ("lines", "pieces", "quarantine"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
@@ -45,6 +55,7 @@ class Staging:
         if not self.inputs or self.inputs[-1] != one.name:
             self.inputs.append(one.name)
             self.lines.append(0)
+            self.forgotten.append(0)
         target = self.folder / "lines" / f"{self.parts:06d}.parquet"
         number = len(self.inputs) - 1
         query = judged(self.connection, self.source, piece.relation, piece.columns, one.name)
@@ -59,6 +70,7 @@ class Staging:
         came = self._one(f"SELECT count(*) FROM read_parquet({literal(target)})")
         if came != piece.lines:
             raise SourceError(f"{one.name}: lines were lost in reading", got=came, expected=piece.lines)
+        self._leave_out(target)
         self.parts += 1
         if piece.refused:
             self._add_refused(number, piece.refused)
@@ -80,7 +92,21 @@ class Staging:
         target = self.folder / "lines" / f"{self.parts:06d}.parquet"
         self._copy(f"SELECT {number} AS input, line, rule, value, raw, {hashes}, {nulls} FROM not_records", target)
         self.connection.unregister("not_records")
+        self._leave_out(target)
         self.parts += 1
+
+    def _leave_out(self, lines: Path) -> None:
+        """Take the lines of people who were forgotten, and refused ones that name them, out of a staged file."""
+        if not self.people.digests:
+            return
+        scan = f"FROM read_parquet({literal(lines)})"
+        theirs = f"({self.people.sql('user_id')} OR (rule IS NOT NULL AND {self.people.sql_naming('raw')}))"
+        count = self._one(f"SELECT count(*) {scan} WHERE {theirs}")
+        if count:
+            rest = lines.with_suffix(".rest")
+            self._copy(f"SELECT * {scan} WHERE NOT {theirs}", rest)
+            rest.replace(lines)
+            self.forgotten[-1] += count
 
     def tell_apart(self) -> None:
         """Number equal lines and mark the first of each: tables ``good_numbers`` and ``refused_numbers``.

@@ -67,7 +67,8 @@ def ingest(
         report = read(load(), source, data, show, replace=replace_source)
     console.print(
         f"read {report.read:,} = accepted {report.accepted:,} + quarantined {report.quarantined:,}"
-        f" + duplicates {report.duplicates:,}   ({report.seconds:.1f} s)"
+        f" + duplicates {report.duplicates:,}{f' + forgotten {report.forgotten:,}' if report.forgotten else ''}"
+        f"   ({report.seconds:.1f} s)"
     )
     if report.by_rule:
         print_table("quarantined", ["rule", "lines"], [[rule, n] for rule, n in report.by_rule.items()])

@@ -67,6 +67,9 @@ class Writer(Protocol):
         All cells of one user that come in one call are written at once.
         """
 
+    def forget(self, keys: Sequence[bytes]) -> int:
+        """Take away all that there is of these users, in every view; how many of them there were."""
+
     def drop_older(self, than: Mapping[Cell, int]) -> None:
         """Take away the rows from before an ``event_ts``. A snapshot holds everybody, so these users are no more."""
 

@@ -105,6 +105,9 @@ return 0
 """
 )
 
+# KEYS[2] a user.
+FORGET = _HOLD + "return redis.call('DEL', KEYS[2])"
+
 # KEYS[2] a hash, ARGV[3..] its new fields: all of it, in the place of the old one.
 REPLACE = (
     _HOLD

@@ -76,6 +76,13 @@ class RedisWriter:
             written = _sum(written, pipe.execute())
         return dict(zip(cells, written, strict=True))
 
+    def forget(self, keys: Sequence[bytes]) -> int:
+        """Delete their hashes, one by one."""
+        gone = 0
+        for key in keys:
+            gone += int(self._client.eval(redis_scripts.FORGET, 2, LOCK, key + SUFFIX, self._token, LOCK_MS))
+        return gone
+
     def drop_older(self, than: Mapping[Cell, int]) -> None:
         """One walk over everybody for all cells."""
         self._sweep([(cell, self._only.get(cell, b""), str(event_ts)) for cell, event_ts in than.items()])

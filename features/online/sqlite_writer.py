@@ -74,6 +74,18 @@ class SqliteWriter:
             written[cell] = self.connection.total_changes - before
         return written
 
+    def forget(self, keys: Sequence[bytes]) -> int:
+        """Delete their rows; what they were is overwritten with zeros."""
+        self.connection.execute("PRAGMA secure_delete = ON")
+        named = "SELECT name FROM sqlite_master WHERE type = 'table' AND name GLOB ?"
+        tables = [_quoted(row[0]) for row in self.connection.execute(named, (f"{PROJECT}_*",)).fetchall()]
+        found = set[bytes]()
+        for key in keys:
+            for table in tables:
+                if self.connection.execute(f"DELETE FROM {table} WHERE entity_key = ?", (key,)).rowcount:
+                    found.add(key)
+        return len(found)
+
     def drop_older(self, than: Mapping[Cell, int]) -> None:
         """Delete them."""
         for cell, event_ts in than.items():
