@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from serving.log import counts, decisions, feedback, live, people, reading
-from serving.log.database import Database, connect
+from serving.log.database import PATIENT_SECONDS, Database, connect
 from serving.log.migrate import ensure
 from serving.log.reading import Listed, Place, Received
 from serving.log.rows import (
@@ -22,6 +22,7 @@ from serving.log.rows import (
     GlobalCount,
     LiveEvent,
     Logged,
+    QueueLag,
     ReceivedEvent,
     UserState,
 )
@@ -40,9 +41,12 @@ class DecisionLog:
         self._expire_at_us = 0
 
     @classmethod
-    def open(cls, uri: str) -> DecisionLog:
-        """The log at ``uri``, created or brought to this version's schema if need be, by one process at a time."""
-        database = connect(uri)
+    def open(cls, uri: str, within_s: float = PATIENT_SECONDS) -> DecisionLog:
+        """The log at ``uri``, created or brought to this version's schema if need be, by one process at a time.
+
+        What a server does not answer ``within_s`` seconds is a `LogError`.
+        """
+        database = connect(uri, within_s)
         try:
             ensure(database)
         except BaseException:
@@ -138,6 +142,10 @@ class DecisionLog:
         """The next events of the queue after ``after_seq``; None: after the last one refreshed."""
         return live.pending(self._database, after_seq, most)
 
+    def lag(self) -> QueueLag:
+        """How many live events wait to become features, and since when."""
+        return live.lag(self._database)
+
     def mark_refreshed(self, seq: int, *, at_us: int) -> None:
         """Note that the online store knows every event up to ``seq``; a smaller one than before moves only the time."""
         live.mark_refreshed(self._database, seq, at_us)
@@ -161,6 +169,10 @@ class DecisionLog:
     def unpersonalised(self, user_ids: Sequence[str]) -> frozenset[str]:
         """Those of the users who want no personalisation."""
         return people.unpersonalised(self._database, user_ids)
+
+    def wishes(self, user_ids: Sequence[str]) -> list[tuple[str, str, str, bool]]:
+        """Everything that these users asked of us: ``(user_id, kind, name, on)``, kinds as in ``people``."""
+        return people.wishes(self._database, user_ids)
 
     def set_consent(self, user_id: str, purpose: str, on: bool, at_us: int) -> None:
         """Note a consent given or withdrawn."""

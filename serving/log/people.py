@@ -21,6 +21,7 @@ __all__ = [
     "set_value",
     "state",
     "unpersonalised",
+    "wishes",
 ]
 
 ACTIONS_US = 93 * DAY_US  # the longest window of a cap is three months
@@ -107,6 +108,17 @@ def unpersonalised(database: Database, user_ids: Sequence[str]) -> frozenset[str
         sql = f"SELECT user_id FROM user_settings WHERE user_id IN ({marks(part)}) AND kind = ? AND value = ?"
         rows += database.read(sql, (*part, PERSONALIZATION, OFF))
     return frozenset(row[0] for row in rows)
+
+
+def wishes(database: Database, user_ids: Sequence[str]) -> list[tuple[str, str, str, bool]]:
+    """Everything that these users asked of us: ``(user_id, kind, name, on)``."""
+    rows: list[Row] = []
+    asked = [user_id for user_id in dict.fromkeys(user_ids) if storable(user_id)]
+    for start in range(0, len(asked), AT_ONCE):
+        part = asked[start : start + AT_ONCE]
+        sql = f"SELECT user_id, kind, name, value FROM user_settings WHERE user_id IN ({marks(part)})"
+        rows += database.read(sql, part)
+    return [(row[0], row[1], row[2], row[3] == ON) for row in rows]
 
 
 def resolve(database: Database, namespace: str, id: str) -> str | None:
