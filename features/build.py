@@ -24,6 +24,7 @@ from features.behaviour.user import snapshots_arrow, user_features, user_vectors
 from features.catalog import digest
 from features.engine import Engine, engine_of
 from features.events import content_hash, read_events
+from features.forgotten import Forgotten, listed, place
 from features.history import Coder, histories, history_lines, ids_of
 from features.periods import upto
 from features.profile import profiles
@@ -136,7 +137,7 @@ def build(
     started = time.monotonic()
     as_ofs = _checked(config, as_ofs, tables)
     # Before the events are listed: an ingest in between makes the snapshots outdated, never falsely current.
-    origin = _origin(config, source_events, known)
+    origin, began = _origin(config, source_events, known), listed(config)
     engine = engine_of(config, source_events)
     events = read_events(engine.backend, config) if source_events is None else source_events
     if isinstance(known, datetime):
@@ -160,7 +161,8 @@ def build(
             folder = Path(scratch)
             tiles = Pass(known_events, group, *_in(engine, folder))
             for table in tables:
-                for as_of, path, rows in _write(config, engine, table, tiles, group, built_at, folder, origin):
+                written = _write(config, engine, table, tiles, group, built_at, folder, origin, began)
+                for as_of, path, rows in written:
                     done += 1
                     report[table]["rows"] += rows
                     report[table]["files"] += 1
@@ -228,6 +230,7 @@ def _write(
     built_at: datetime,
     scratch: Path,
     origin: dict[str, str],
+    began: Forgotten,
 ) -> Iterator[tuple[datetime, Path, int]]:
     """Each snapshot's file: one query, compiled once, that reads its snapshot from a view of one row."""
     query = ""
@@ -251,7 +254,10 @@ def _write(
                     because="the snapshot lies before the first event, or nothing was ingested",
                     run="userops status",
                 )
-            os.replace(whole, path)
+            if table in snapshots.BY_PEOPLE:
+                place(config, whole, path, began)
+            else:
+                os.replace(whole, path)
         finally:
             whole.unlink(missing_ok=True)
         yield as_of, path, count

@@ -180,6 +180,8 @@ def leave_out(config: Config, path: Path, those: Forgotten | Named) -> int:
     """
     import pyarrow.parquet as pq
 
+    if path.is_dir():  # a table in parts
+        return sum(leave_out(config, part, those) for part in sorted(path.rglob("[!._]*.parquet")))
     about = pq.read_metadata(path)
     group = about.row_group(0).num_rows if about.num_row_groups > 1 else _GROUP
     kept = {key.decode(): value.decode() for key, value in (about.metadata or {}).items()}

@@ -14,6 +14,8 @@ NO_VALUES = (
     "benchmark_features.py",
     "benchmark_publish.py",
     "benchmark_store.py",
+    "forget.py",
+    "forgotten.py",
     "online",
     "redis_server.py",
     "simulate",
