@@ -5,15 +5,22 @@ SQL is written once, with ``?`` for a value and nothing that only one of the two
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
+from configs.databases import is_postgres
 from configs.errors import LogError
 
-__all__ = ["Database", "Row", "Transaction", "connect", "marks"]
+__all__ = ["PATIENT_SECONDS", "ConnectionLost", "Database", "Row", "Transaction", "again", "connect", "marks"]
 
+PATIENT_SECONDS = 60.0  # how long commands wait for an answer of a server; whoever serves waits less
 Row = tuple[Any, ...]
+_T = TypeVar("_T")
+
+
+class ConnectionLost(LogError):
+    """The connection was cut before anything was committed: the same once more writes nothing twice."""
 
 
 class Transaction(Protocol):
@@ -24,6 +31,9 @@ class Transaction(Protocol):
 
     def run(self, sql: str, values: Sequence[Any] = ()) -> int:
         """How many rows a statement changed."""
+
+    def send(self, sql: str, values: Sequence[Any] = ()) -> None:
+        """Run a statement of which nobody looks at the outcome."""
 
     def many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         """Run one statement for every row."""
@@ -53,8 +63,10 @@ class Database(Protocol):
         """Close the connections of the calling thread."""
 
 
-def connect(uri: str) -> Database:
+def connect(uri: str, within_s: float = PATIENT_SECONDS) -> Database:
     """The database at ``sqlite:///PATH[?synchronous=FULL]`` or ``postgresql[+psycopg]://...``.
+
+    ``within_s``: how long the answer of a server may take.
 
     Examples
     --------
@@ -69,11 +81,19 @@ def connect(uri: str) -> Database:
         from serving.log.sqlite import SqliteDatabase
 
         return SqliteDatabase(uri)
-    if kind in ("postgresql", "postgresql+psycopg", "postgres"):
+    if is_postgres(uri):
         from serving.log.postgres import PostgresDatabase
 
-        return PostgresDatabase(uri)
+        return PostgresDatabase(uri, within_s)
     raise LogError("the decision log cannot be kept there", got=kind, expected="sqlite:///PATH or postgresql://...")
+
+
+def again(write: Callable[[], _T]) -> _T:
+    """What ``write`` gives, tried once more when the connection was cut on the way."""
+    try:
+        return write()
+    except ConnectionLost:
+        return write()
 
 
 def marks(values: Sequence[Any]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from serving.log.counts import add_offer_counts, add_shown, day_of
-from serving.log.database import Database, Row, marks
+from serving.log.database import Database, Row, again, marks
 from serving.log.rows import DecisionRow, Logged, ScoredCandidate, ShownOffer
 
 __all__ = ["decision", "decisions", "pack_candidates", "record", "request", "unpack_candidates"]
@@ -54,6 +54,10 @@ def request(database: Database, request_id: str, since_us: int) -> Logged | None
 
 def record(database: Database, row: DecisionRow, idempotent_us: int) -> Logged | None:
     """Write one decision with its offers, actions and counts, or give what its request id got before."""
+    return again(lambda: _record(database, row, idempotent_us))
+
+
+def _record(database: Database, row: DecisionRow, idempotent_us: int) -> Logged | None:
     at_us, since_us = row.decided_at_us, row.decided_at_us - idempotent_us
     history_hash = hashlib.blake2b(row.history, digest_size=16).hexdigest() if row.history else ""
     candidates, day = pack_candidates(row.candidates), day_of(at_us)
@@ -62,7 +66,7 @@ def record(database: Database, row: DecisionRow, idempotent_us: int) -> Logged |
         # Whoever inserts the request first wins; the other one waits here for the end of that transaction.
         if not inside.run(_REQUEST, (row.request_id, row.decision_id, row.body_digest, at_us, since_us)):
             return _logged(inside.rows(_LOGGED, (row.request_id, since_us)))
-        inside.run(
+        inside.send(
             _DECISION,
             (
                 *(row.decision_id, row.request_id, row.user_id, at_us, row.status, row.status_reason),
@@ -71,9 +75,9 @@ def record(database: Database, row: DecisionRow, idempotent_us: int) -> Logged |
             ),
         )
         if row.vector:
-            inside.run(_CONTENT, (row.user_id, row.vector_hash, row.vector))
+            inside.send(_CONTENT, (row.user_id, row.vector_hash, row.vector))
         if row.history:
-            inside.run(_CONTENT, (row.user_id, history_hash, row.history))
+            inside.send(_CONTENT, (row.user_id, history_hash, row.history))
         if row.offers:
             inside.many(_OFFER, [(*offer, row.decision_id) for offer in row.offers])
             inside.many(

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from configs.errors import IdempotencyConflict
 from serving.log.counts import add_offer_counts, add_responded, day_of
-from serving.log.database import Database, Transaction, marks
+from serving.log.database import Database, Transaction, again, marks
 from serving.log.judging import RESPONSES, WINDOWS_US, Shown, Taken, digest_of, judge
 from serving.log.people import NOT_INTERESTED, OPTED_OUT, note
 from serving.log.rows import ALL_CHANNELS, DAY_US, Feedback, FeedbackAnswer, Rejected, ShownOffer
@@ -43,6 +43,18 @@ def take(
     """Judge and write a batch; see `serving.log.DecisionLog.feedback`."""
     if body_digest is None:
         body_digest = hashlib.blake2b("".join(map(digest_of, events)).encode(), digest_size=16).hexdigest()
+    digest = body_digest
+    return again(lambda: _take(database, events, key, at_us, digest, windows_us))
+
+
+def _take(
+    database: Database,
+    events: Sequence[Feedback],
+    key: str | None,
+    at_us: int,
+    body_digest: str,
+    windows_us: Mapping[str, int] | None,
+) -> FeedbackAnswer:
     with database.write("feedback") as inside:
         before = None if key is None else _answered(inside, key, body_digest, at_us)
         if before is not None:
@@ -55,7 +67,7 @@ def take(
         answer = FeedbackAnswer(len(taken), duplicates, tuple(rejected), late)
         if key is not None:
             text = json.dumps([answer.accepted, answer.duplicates, answer.rejected, answer.late])
-            inside.run(_KEY, (key, body_digest, text, at_us))
+            inside.send(_KEY, (key, body_digest, text, at_us))
     return answer
 
 

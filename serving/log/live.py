@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import astuple
 
-from serving.log.database import Database, Transaction, marks
-from serving.log.rows import EventsAnswer, LiveEvent, ReceivedEvent, Rejected
+from serving.log.database import Database, Transaction, again, marks
+from serving.log.rows import EventsAnswer, LiveEvent, QueueLag, ReceivedEvent, Rejected
 from serving.log.values import finite, storable
 
-__all__ = ["add", "expire", "mark_drained", "mark_refreshed", "pending", "undrained"]
+__all__ = ["add", "expire", "lag", "mark_drained", "mark_refreshed", "pending", "undrained"]
 
 COLUMNS = (
     "event_id, user_id, event_type, event_at_us, channel, category_id, item_id, store_id, order_id, quantity, amount, "
@@ -47,18 +47,24 @@ def add(database: Database, events: Sequence[LiveEvent], at_us: int) -> EventsAn
             duplicates += 1
         else:
             rejected.append(_conflict(event, place))
+    new, there, last_seq = again(lambda: _queue(database, sound, at_us))
+    for event_id, before in there.items():
+        if before == sound[event_id]:
+            duplicates += 1
+        else:
+            rejected.append(_conflict(sound[event_id], places[event_id]))
+    return EventsAnswer(new, duplicates, tuple(rejected), last_seq)
+
+
+def _queue(database: Database, sound: Mapping[str, LiveEvent], at_us: int) -> tuple[int, dict[str, LiveEvent], int]:
+    """How many were new, those that were there before, and the last ``seq``."""
     # In turns, so that the queue grows in the order of `seq` and a reader of it misses none.
     with database.write("live events") as inside:
         there = _there(inside, list(sound))
         new = [event for event in sound.values() if event.event_id not in there]
         inside.many(_INSERT, [(*astuple(event), at_us) for event in new])
         last_seq = inside.rows("SELECT coalesce(max(seq), 0) FROM live_events")[0][0]
-    for event_id, before in there.items():
-        if before == sound[event_id]:
-            duplicates += 1
-        else:
-            rejected.append(_conflict(sound[event_id], places[event_id]))
-    return EventsAnswer(len(new), duplicates, tuple(rejected), last_seq)
+    return len(new), there, last_seq
 
 
 def pending(database: Database, after_seq: int | None, most: int) -> list[ReceivedEvent]:
@@ -81,6 +87,16 @@ def undrained(database: Database, user_ids: Collection[str] | None, after_seq: i
             (*part, after_seq, most),
         )
     return sorted(found)[:most]
+
+
+def lag(database: Database) -> QueueLag:
+    """How far the online store and the event store are behind what was heard."""
+    refreshed = "coalesce((SELECT seq FROM progress WHERE name = 'refreshed'), 0)"
+    ((waiting, oldest_us, undrained),) = database.read(
+        f"SELECT count(*), min(received_at_us), (SELECT count(*) FROM live_events WHERE drained = 0) "
+        f"FROM live_events WHERE seq > {refreshed}"
+    )
+    return QueueLag(waiting, oldest_us, undrained)
 
 
 def mark_refreshed(database: Database, seq: int, at_us: int) -> None:

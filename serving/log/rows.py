@@ -18,6 +18,7 @@ __all__ = [
     "Health",
     "LiveEvent",
     "Logged",
+    "QueueLag",
     "ReceivedEvent",
     "Rejected",
     "ScoredCandidate",
@@ -189,6 +190,14 @@ class Feedback:
     currency: str | None = None
     channel: str | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+class QueueLag(NamedTuple):
+    """Live events that are in no feature yet, when the first of them was received, and those in no event store yet."""
+
+    waiting: int
+    oldest_us: int | None
+    undrained: int
 
 
 class Rejected(NamedTuple):

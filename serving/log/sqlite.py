@@ -91,6 +91,10 @@ class SqliteTransaction:
         """How many rows a statement changed."""
         return self._connection.execute(sql, values).rowcount
 
+    def send(self, sql: str, values: Sequence[Any] = ()) -> None:
+        """Run a statement."""
+        self._connection.execute(sql, values)
+
     def many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         """Run one statement for every row."""
         self._connection.executemany(sql, rows)
