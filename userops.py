@@ -16,6 +16,7 @@ import typer
 import configs.verbs_keys
 import features.verbs
 import serving.verbs
+import serving.verbs_chaos
 import serving.verbs_report
 import training.backtest.verbs
 import training.checks.verbs
@@ -238,6 +239,7 @@ for verb in (
     serving.verbs.decide,
     serving.verbs.identify,
     serving.verbs_report.reporting(rebuild),
+    serving.verbs_chaos.chaos,
     demo,
 ):
     app.command()(verb)
