@@ -50,15 +50,51 @@ def serve(
 
 
 def score(
-    model: Annotated[str, typer.Argument(help="Which model.")],
-    users: Annotated[list[str], typer.Argument(help="User ids, 500 at most.")],
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[MODEL] [USERS]...",
+            help="Which model, and of which users, 500 at most; with --out, which models of everybody.",
+            show_default="with --out, churn repurchase value interest",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Score everybody of the stored snapshot and write Parquet into this folder; run again, it goes on.",
+            show_default="answer about the users named",
+        ),
+    ] = None,
+    as_of: Annotated[
+        str | None,
+        typer.Option(help="With --out: the newest snapshot at or before this.", show_default="the newest"),
+    ] = None,
+    reasons: Annotated[int, typer.Option(min=0, max=20, help="How many reasons per score; 0: none.")] = 3,
+    fresh: Annotated[bool, typer.Option("--fresh", help="With --out: remove the scores that are there first.")] = False,
+    engine: Annotated[
+        str, typer.Option(help="With --out: who computes, threads of this machine or spark.")
+    ] = "threads",
     lang: Lang = "en",
     json_file: JsonFile = None,
 ) -> None:
-    """Answer as the service would: probabilities and reasons from the release in force."""
+    """Answer as the service would: probabilities and reasons from the release in force; with --out, of everybody."""
+    named = words or []
+    if out is not None:
+        from serving.verbs_bulk import score_all
+
+        write_json(json_file, score_all(out, named, as_of, reasons, lang, fresh, engine))
+        return
+    if len(named) < 2:
+        raise UseropsError(
+            "whose scores?",
+            got=" ".join(named) or "no users",
+            expected="a model and users, or --out FOLDER for everybody",
+            run="userops score churn USER, or userops score --out FOLDER",
+        )
     from serving.local import ask
 
-    answer = ask(load(), model, users, {"level": "reason_codes", "top_n": 3, "lang": lang})
+    level = {"level": "reason_codes", "top_n": reasons} if reasons else {"level": "none"}
+    answer = ask(load(), named[0], named[1:], {**level, "lang": lang})
     print_answer(answer)
     write_json(json_file, answer)
 
