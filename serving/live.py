@@ -40,6 +40,7 @@ from serving.scoring import Bundle, current
 from serving.scoring.value.model import NAME as VALUE
 from serving.scoring.value.model import ValueModel
 from serving.value import valued_users
+from serving.watch import note, note_stage
 
 __all__ = ["Live", "Release"]
 
@@ -205,6 +206,7 @@ class Live:
 
     async def score(self, name: str, request: ScoreRequest, request_id: str) -> dict[str, Any]:
         """The answer to ``POST /v1/score/<name>``."""
+        note(request_id=request_id)
         self.check_many(request.user_ids)
         began = perf_counter()
         _, served = self.model(name)
@@ -214,10 +216,11 @@ class Live:
         done = perf_counter()
         known = int(batch.found.sum())
         features = batch.block(served.feature_service)
-        metrics().stage("features", read - began)
-        metrics().stage("score", done - read - explaining)
-        metrics().stage("explain", explaining)
+        note_stage("features", read - began)
+        note_stage("score", done - read - explaining)
+        note_stage("explain", explaining)
         metrics().scored(name, known, len(users) - known, len(features["stale"]))
+        metrics().feature_age(features["max_age_s"])
         return {
             "request_id": request_id,
             "model": served.block(),

@@ -1,19 +1,34 @@
-"""A few cheap counters. No user id ever becomes a label: ids in paths are folded into their route."""
+"""Counters of what happens, a few µs per answer. No user id ever becomes a label: paths are folded into their route.
+
+What only needs looking at (releases, ages, the queue, drift) is read when Prometheus asks: ``serving/gauges.py``.
+"""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
+from typing import Any, Generic, Protocol, TypeVar
 
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
-from starlette.types import Scope
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+from prometheus_client.metrics_core import Metric
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-__all__ = ["CONTENT_TYPE_LATEST", "Metrics", "metrics", "render", "route_of"]
+__all__ = ["CONTENT_TYPE_LATEST", "MOST_OFFERS", "Metrics", "metrics", "render", "route_of"]
 
+MOST_OFFERS = 200  # those further down in offers.yaml, and those that only a request names, are counted together
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_HOUR = 3600.0
+_AGES = (60.0, 600.0, _HOUR, 6 * _HOUR, 12 * _HOUR, 24 * _HOUR, 48 * _HOUR, 72 * _HOUR, 168 * _HOUR)
 _ROUTES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"/v1/(next-best-offer|feedback|events|audiences:build)"), r"/v1/\1"),
     (re.compile(r"/v1/score/(churn|repurchase|interest|value)"), r"/v1/score/\1"),
@@ -24,53 +39,106 @@ _ROUTES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"/v1/users/.*/profile", re.DOTALL), "/v1/users/{id}/profile"),
     (re.compile(r"/v1/models/[^/]*/card"), "/v1/models/{name}/card"),
     (re.compile(r"/(v1/models|livez|healthz|readyz|metrics|docs\.json|schema\.json|)"), r"/\1"),
+    (re.compile(r"/console(/.*)?", re.DOTALL), "/console"),
 )
+_M = TypeVar("_M", Counter, Histogram)
+
+
+class Labelled(Generic[_M]):
+    """One metric, its children at hand: looking one up by its labels costs prometheus_client more than counting."""
+
+    def __init__(self, metric: _M) -> None:
+        self._metric: _M = metric
+        self._children: dict[tuple[str, ...], _M] = {}
+
+    def __getitem__(self, labels: tuple[str, ...]) -> _M:
+        child = self._children.get(labels)
+        if child is None:
+            child = self._children[labels] = self._metric.labels(*labels)
+        return child
 
 
 class Metrics:
     """The service's own counters."""
 
     def __init__(self) -> None:
-        self._requests = Counter("userops_requests", "Answers, by route and status", ["route", "status"])
-        self._seconds = Histogram("userops_request_seconds", "Time of an answer", ["route"], buckets=_SECONDS)
-        self._stage = Histogram("userops_stage_seconds", "Time inside an answer", ["stage"], buckets=_SECONDS)
-        self._stages: dict[str, Histogram] = {}
-        self._users = Counter("userops_scored_users", "Users scored", ["model", "outcome"])
-        self._decisions = Counter("userops_decisions", "Next best offers", ["status", "reason"])
-        self._taken = Counter("userops_received_events", "Feedback and live events", ["kind", "outcome"])
-        self._releases = Counter("userops_releases", "Releases swapped in or refused", ["outcome"])
+        self._requests = Labelled(Counter("userops_requests", "Answers, by route and status", ["route", "status"]))
+        seconds = Histogram("userops_request_seconds", "Time of an answer", ["route"], buckets=_SECONDS)
+        stage = Histogram("userops_stage_seconds", "Time inside an answer", ["stage"], buckets=_SECONDS)
+        self._seconds, self._stage = Labelled(seconds), Labelled(stage)
+        self._in_flight = Gauge("userops_requests_in_flight", "Being answered", multiprocess_mode="livesum")
+        self._problems = Labelled(Counter("userops_problems", "Errors that callers were told of, by kind", ["kind"]))
+        self._shed = Labelled(Counter("userops_shed_requests", "Refused at once for lack of room", ["reason"]))
+        scored = Counter("userops_scored_users", "Users scored", ["model", "outcome"])
+        self._users = Labelled(scored)
+        self._age = Histogram("userops_feature_age_seconds", "Age of the oldest vector of an answer", buckets=_AGES)
+        self._decisions = Labelled(Counter("userops_decisions", "Next best offers", ["status", "reason"]))
+        groups = Counter("userops_decision_groups", "New decisions: policy, explored or holdout", ["group"])
+        self._groups = Labelled(groups)
+        self._offers = Labelled(Counter("userops_offers", "Offers of new decisions", ["offer", "how"]))
+        received = Counter("userops_received_events", "Feedback and live events", ["kind", "outcome"])
+        self._taken = Labelled(received)
+        self._releases = Labelled(Counter("userops_releases", "Releases swapped in or refused", ["outcome"]))
+        refusing = "Workers that refuse the release in force and stay with the one before"
+        self._refusing = Gauge("userops_release_refusing_workers", refusing, multiprocess_mode="livesum")
 
-    def answered(self, scope: Scope, status: int, seconds: float) -> None:
-        """One answer left."""
-        route = route_of(scope["path"])
-        self._requests.labels(route, str(status)).inc()
-        self._seconds.labels(route).observe(seconds)
+    def begun(self) -> None:
+        """A request came in."""
+        self._in_flight.inc()
+
+    def answered(self, route: str, status: int, seconds: float) -> None:
+        """One answer left; status 0: the caller went away before."""
+        self._in_flight.dec()
+        if status:
+            self._requests[route, _TEXT[status]].inc()
+            self._seconds[(route,)].observe(seconds)
 
     def stage(self, name: str, seconds: float) -> None:
         """One stage (features, score, explain, log, ...) of an answer is over."""
-        if name not in self._stages:
-            self._stages[name] = self._stage.labels(name)
-        self._stages[name].observe(seconds)
+        self._stage[(name,)].observe(seconds)
+
+    def problem(self, kind: str) -> None:
+        """A caller is told of an error of that kind."""
+        self._problems[(kind,)].inc()
+
+    def shed(self, reason: str) -> None:
+        """A request was refused for lack of room; ``reason`` is one of a few words of ours."""
+        self._shed[(reason,)].inc()
 
     def scored(self, model: str, known: int, unknown: int, stale: int) -> None:
         """A batch of users was scored; ``stale`` ones are known as well."""
         for outcome, count in (("known", known), ("unknown", unknown), ("stale", stale)):
             if count:
-                self._users.labels(model, outcome).inc(count)
+                self._users[model, outcome].inc(count)
+
+    def feature_age(self, seconds: float | None) -> None:
+        """The oldest features behind one answer are so old; None where nobody was known."""
+        if seconds is not None:
+            self._age.observe(seconds)
 
     def decided(self, status: str, reason: str | None) -> None:
         """One next best offer was decided, or (``repeated``) told again."""
-        self._decisions.labels(status, reason or "").inc()
+        self._decisions[status, reason or ""].inc()
+
+    def offered(self, group: Mapping[str, Any], offers: Iterable[str], how: str, place: Mapping[str, int]) -> None:
+        """What a new decision shows, ``decided`` or as ``fallback``; the first offers of the policy are told apart."""
+        self._groups[("holdout" if group["holdout"] else "explored" if group["explored"] else "policy",)].inc()
+        for offer in offers:
+            self._offers[offer if place.get(offer, MOST_OFFERS) < MOST_OFFERS else "other", how].inc()
 
     def received(self, kind: str, accepted: int, duplicates: int, rejected: int) -> None:
         """A batch of ``feedback`` or ``events`` came in."""
         for outcome, count in (("accepted", accepted), ("duplicate", duplicates), ("rejected", rejected)):
             if count:
-                self._taken.labels(kind, outcome).inc(count)
+                self._taken[kind, outcome].inc(count)
 
     def release(self, outcome: str) -> None:
         """A release was ``swapped`` in or ``refused``."""
-        self._releases.labels(outcome).inc()
+        self._releases[(outcome,)].inc()
+        self._refusing.set(outcome == "refused")
+
+
+_TEXT = {status: str(status) for status in range(1000)}
 
 
 @cache
@@ -79,14 +147,35 @@ def metrics() -> Metrics:
     return Metrics()
 
 
-def render() -> bytes:
-    """What Prometheus reads: the sum over all workers."""
-    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-        return generate_latest(REGISTRY)
+class Looks(Protocol):
+    """Whatever gives metrics when it is asked."""
+
+    def collect(self) -> Iterable[Metric]:
+        """All of them, now."""
+
+
+def render(*more: Looks) -> bytes:
+    """What Prometheus reads: the sum over all workers, and what ``more`` sees."""
     registry = CollectorRegistry()
-    collect: Callable[[CollectorRegistry], object] = MultiProcessCollector
-    collect(registry)
+    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    if folder is None:
+        registry.register(REGISTRY)
+    else:
+        _bury(folder)
+        collect: Callable[[CollectorRegistry], object] = MultiProcessCollector
+        collect(registry)
+    for one in more:
+        registry.register(one)
     return generate_latest(registry)
+
+
+def _bury(folder: str) -> None:
+    """Forget what workers that were killed were just doing; what they had counted stays."""
+    bury: Callable[[int, str], None] = mark_process_dead
+    for name in os.listdir(folder):
+        found = re.fullmatch(r"gauge_live\w+_(\d+)\.db", name)
+        if found and not os.path.exists(f"/proc/{found[1]}") and os.path.exists("/proc/self"):
+            bury(int(found[1]), folder)
 
 
 def route_of(path: str) -> str:

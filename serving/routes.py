@@ -16,12 +16,14 @@ from serving.encode import json_response
 from serving.endpoints import audiences, interest, offers, received, users, value
 from serving.endpoints.body import live_of
 from serving.errors.problem import Problem, from_validation
+from serving.gauges import Gauges
 from serving.metrics import CONTENT_TYPE_LATEST, render
 from serving.openapi import document
 from serving.schemas import Explain
 from serving.schemas_profile import ProfileQuery
 
 if TYPE_CHECKING:
+    from serving.access.gate import Gate
     from serving.live import Live
     from serving.scoring import Bundle
 
@@ -83,7 +85,7 @@ async def card(request: Request) -> Response:
 
 async def prometheus(request: Request) -> Response:
     """``GET /metrics``; reading the workers' files is left to a thread."""
-    return Response(await asyncio.to_thread(render), media_type=CONTENT_TYPE_LATEST)
+    return Response(await asyncio.to_thread(render, Gauges(live_of(request))), media_type=CONTENT_TYPE_LATEST)
 
 
 async def openapi(request: Request) -> Response:
@@ -109,7 +111,7 @@ def rest_app() -> Starlette:
             Route("/metrics", prometheus, methods=["GET"]),
             Route("/docs.json", openapi, methods=["GET"]),
             Route(PREFIX, lambda request: RedirectResponse(f"{PREFIX}/models")),
-            Mount(PREFIX, console_app(lambda: cast("Live", app.state.live))),
+            Mount(PREFIX, console_app(lambda: cast("Live", app.state.live), lambda: cast("Gate", app.state.gate))),
         ]
     )
     return app

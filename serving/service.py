@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 import configs
-from serving import lean, schemas
+from serving import lean, logs, schemas, traces
 from serving.console.app import PREFIX, problem_response, warm
 from serving.encode import json_response
 from serving.endpoints.body import parse, plain_json
@@ -26,6 +26,7 @@ from serving.errors.problem import Problem
 from serving.metrics import metrics
 from serving.routes import rest_app
 from serving.schemas import ScoreResponse
+from serving.watch import Watch
 
 if TYPE_CHECKING:
     from serving.live import Live
@@ -55,8 +56,8 @@ class ScoreRequest(bentoml.IODescriptor, schemas.ScoreRequest):  # type: ignore[
     # BentoML's metrics label every path, so every user id would become a time series; ours are in serving/metrics.py.
     metrics={"enabled": False},
     logging={"access": {"enabled": False}},
-    # Tracing halves the throughput even when nothing is exported.
-    tracing={} if "OTEL_EXPORTER_OTLP_ENDPOINT" in os.environ else {"excluded_urls": ".*"},
+    # BentoML's tracing halves the throughput even when nothing is exported; ours is in serving/traces.py.
+    tracing={"excluded_urls": ".*"},
 )
 class UserOps:
     """Scores with reasons."""
@@ -119,17 +120,14 @@ def open_reader(config: configs.Config) -> Reader:
     return Store(config)
 
 
-def _observe(scope: Scope, status: int, seconds: float) -> None:
-    metrics().answered(scope, status, seconds)
-
-
 def _page(scope: Scope, problem: Problem) -> Response:
+    metrics().problem(problem.kind)
     return problem_response(_rest.state.live, scope, problem)
 
 
 _rest = rest_app()
 _service: Any = UserOps  # the decorator made a bentoml.Service of the class
 _service.mount_asgi_app(_rest, path="/", name="rest")
-_service.add_asgi_middleware(
-    ProblemMiddleware, max_body_bytes=CONFIG.serving.max_body_bytes, observe=_observe, pages={PREFIX: _page}
-)
+logs.set_up()
+_service.add_asgi_middleware(Watch, log=logs.is_json(), tracer=traces.open_tracer)
+_service.add_asgi_middleware(ProblemMiddleware, max_body_bytes=CONFIG.serving.max_body_bytes, pages={PREFIX: _page})

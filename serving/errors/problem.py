@@ -17,6 +17,8 @@ from pydantic import ValidationError
 from pydantic_core import to_json
 from starlette.responses import Response
 
+from serving.metrics import metrics
+
 __all__ = ["Problem", "from_status", "from_validation"]
 
 MEDIA_TYPE = "application/problem+json"
@@ -46,6 +48,7 @@ class Problem(Exception):
 
     def response(self, request_id: str | None = None) -> Response:
         """The HTTP answer; members that say nothing are left out."""
+        metrics().problem(self.kind)
         body = {
             "type": f"urn:userops:problem:{self.kind}",
             "title": self.kind.replace("-", " ").capitalize(),

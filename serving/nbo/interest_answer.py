@@ -14,6 +14,7 @@ from serving.errors.problem import Problem
 from serving.metrics import metrics
 from serving.nbo.interests import Wanted, allowed_codes, interests, known_users
 from serving.schemas_interest import InterestRequest
+from serving.watch import note, note_stage
 
 if TYPE_CHECKING:
     from serving.live import Live
@@ -23,6 +24,7 @@ __all__ = ["score_interest"]
 
 def score_interest(live: Live, asked: InterestRequest, request_id: str) -> dict[str, Any]:
     """The answer; ``users[i]`` for ``user_ids[i]``."""
+    note(request_id=request_id)
     began = perf_counter()
     live.check_many(asked.user_ids)
     release = live.release
@@ -50,15 +52,17 @@ def score_interest(live: Live, asked: InterestRequest, request_id: str) -> dict[
     found = [one for one in known if one.found]
     stale = [one.user_id for one in found if one.stale]
     for stage, seconds in (("features", read_s), ("score", score_s)):
-        metrics().stage(stage, seconds)
+        note_stage(stage, seconds)
+    oldest = max((one.age_s for one in found), default=None)
     metrics().scored("interest", len(found), len(known) - len(found), len(stale))
+    metrics().feature_age(oldest)
     return {
         "request_id": request_id,
         "model": release.interest_block(),
         "features": {
             "service": "interest",
             "as_of": iso(min(one.as_of_us for one in found)) if found else None,
-            "max_age_s": max((one.age_s for one in found), default=None),
+            "max_age_s": oldest,
             "stale": stale,
             "vector_hash": vector_hash(np.array([one.vector for one in known])),
         },

@@ -34,6 +34,7 @@ from serving.nbo.state import lifecycle_state, user_scores, user_state, value_ti
 from serving.nbo.tags import interests_of, own_categories, tag_scores
 from serving.schemas_nbo import NextBestOffer
 from serving.scoring.interest.model import Scored
+from serving.watch import note, note_stage
 
 if TYPE_CHECKING:
     from serving.live import Live, Release
@@ -86,6 +87,7 @@ class Offers:
         with watch.stage("explain"):
             reasons = watch.allows("explain", "write")
             block = told(inputs, decision, release, known.history, self.live.interest_reasons, reasons)
+        note(inputs.request_id, inputs.decision_id)
         body = _body(inputs, block, release, rules, known, watch)
         row = _row(inputs, decision, release, rules, known, body_digest, to_json(body, inf_nan_mode="null"))
         if asked.as_of is None:
@@ -95,8 +97,12 @@ class Offers:
                 return _again(before, body_digest, row.request_id)
         watch.close()
         for stage, seconds in watch.seconds.items():
-            metrics().stage(stage, seconds)
+            note_stage(stage, seconds)
         metrics().decided(body["status"], body["status_reason"])
+        metrics().feature_age(known.age_s if known.found else None)
+        if asked.as_of is None:
+            how = "decided" if decision.chosen else "fallback"
+            metrics().offered(decision.group, (one.offer_id for one in row.offers), how, rules.catalogue.place)
         return Answered(row.response, watch)
 
     def _read(

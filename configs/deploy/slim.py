@@ -1,0 +1,68 @@
+"""What the service needs of ``requirements.lock`` and nothing else, with the hashes that stand there.
+
+::
+
+    python -m configs.deploy.slim > configs/deploy/serving.lock
+
+The roots are the packages of ``serving/bentofile.yaml`` and the exporter of traces; what they need in turn is read from
+the metadata of the installed environment (``make setup``), so the answer is that of this platform.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable
+from importlib.metadata import requires
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from configs.documents import read_yaml
+
+__all__ = ["closure", "pinned", "slim_lock"]
+
+ROOT = Path(__file__).parents[2]
+TRACES = "opentelemetry-exporter-otlp-proto-http"
+HEAD = "# What the serving image installs. Written by `python -m configs.deploy.slim`; do not edit.\n"
+
+
+def closure(roots: Iterable[str]) -> frozenset[str]:
+    """The canonical names of all distributions that ``roots`` need on this platform, themselves among them.
+
+    Examples
+    --------
+    >>> sorted(closure(["jinja2"]))
+    ['jinja2', 'markupsafe']
+    """
+    seen: set[tuple[str, str]] = set()
+    todo = [Requirement(root) for root in roots]
+    while todo:
+        one = todo.pop()
+        name = str(canonicalize_name(one.name))
+        for extra in {"", *one.extras} - {extra for known, extra in seen if known == name}:
+            seen.add((name, extra))
+            wanted = [Requirement(text) for text in requires(name) or ()]
+            todo += [need for need in wanted if need.marker is None or need.marker.evaluate({"extra": extra})]
+    return frozenset(name for name, _ in seen)
+
+
+def pinned(lock: str) -> list[tuple[str, str]]:
+    """``(name, its lines)`` of a lock with hashes; without the comments, which say who else wanted it.
+
+    A name may come more than once, each time for other platforms.
+    """
+    blocks = re.findall(r"^[a-z0-9][^\n]*(?:\n    --hash[^\n]*)+", lock, re.MULTILINE)
+    return [(str(canonicalize_name(block.split("==")[0])), block) for block in blocks]
+
+
+def slim_lock(root: Path = ROOT) -> str:
+    """The text of ``configs/deploy/serving.lock``."""
+    packages: list[str] = read_yaml(root / "serving" / "bentofile.yaml")["python"]["packages"]
+    blocks, needed = pinned((root / "requirements.lock").read_text(encoding="utf-8")), closure([*packages, TRACES])
+    return HEAD + "".join(f"{block}\n" for name, block in blocks if name in needed)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(slim_lock())
