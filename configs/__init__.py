@@ -9,7 +9,8 @@ Environment: ``USEROPS_HOME`` (folder of everything generated, default ``var`` b
 password, so no file does,
 ``USEROPS_SPARK`` (the master of the cluster where ``engine`` is spark, default ``spark://127.0.0.1:7077``),
 ``USEROPS_USER`` (who trains, promotes and signs, default the name of the account),
-``USEROPS_KEYS`` (the file of keys, default ``keys.json`` of the home).
+``USEROPS_KEYS`` (the file of keys, default ``keys.json`` of the home),
+``USEROPS_KEY`` (the key that our own clients show to a service).
 """
 
 from __future__ import annotations
@@ -47,14 +48,20 @@ APPROVALS = ("none", "reviewer", "other_than_trainer")
 
 @dataclass(frozen=True)
 class ServingConfig:
-    """Where the service listens, how much one call may ask, and whether old features decide or fall back."""
+    """Where the service listens, how much one call may ask, how many may wait, and what holds without keys.
+
+    ``stale_features`` is ``decide`` or ``fallback``; ``without_keys``, who is answered as long as no key was issued:
+    this machine (``loopback``) or ``anywhere``. ``max_waiting`` is for each worker.
+    """
 
     host: str = "127.0.0.1"
     port: int = 3000
     workers: int = 2
     max_users: int = 500
     max_body_bytes: int = 1_048_576
+    max_waiting: int = 64
     stale_features: str = "decide"
+    without_keys: str = "loopback"
 
 
 @dataclass(frozen=True)
@@ -219,6 +226,9 @@ def load(home: Path | str | None = None, now: datetime | None = None) -> Config:
     if config.serving.stale_features not in ("decide", "fallback"):
         stale = config.serving.stale_features
         raise ConfigError("project.yaml: serving: stale_features", got=stale, expected="decide or fallback")
+    if config.serving.without_keys not in ("loopback", "anywhere"):
+        told = config.serving.without_keys
+        raise ConfigError("project.yaml: serving: without_keys", got=told, expected="loopback or anywhere")
     online_uri(config.online_store, config.home)
     for name in DATABASES:
         database_uri(name, getattr(config, name), config.home)

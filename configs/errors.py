@@ -17,6 +17,7 @@
     ├── KeysError                the file of keys cannot be used, or a key cannot be issued
     │   └── KeyRefused           a key is absent, wrong, expired, revoked or of another scope
     ├── BundleError              a release is missing, truncated, altered or of another catalogue
+    ├── Forgotten                somebody who was erased would be written of again
     └── LogError                 the decision log cannot be reached, written or exported
         └── IdempotencyConflict  a key came again with another body
 """
@@ -30,6 +31,7 @@ __all__ = [
     "ConfigError",
     "EventsError",
     "FeatureError",
+    "Forgotten",
     "GateError",
     "IdempotencyConflict",
     "KeyRefused",
@@ -132,13 +134,23 @@ class KeysError(UseropsError):
 class KeyRefused(KeysError):
     """A key opens nothing here; ``reason`` is ``absent``, ``wrong``, ``expired``, ``revoked`` or ``scope``."""
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, scope: str = "sign") -> None:
         self.reason = reason
-        super().__init__(f"the key is refused: {reason}", run="userops keys add NAME --scope sign")
+        super().__init__(f"the key is refused: {reason}", run=f"userops keys add NAME --scope {scope}")
 
 
 class BundleError(UseropsError):
     """A release is missing, truncated, altered or of another catalogue."""
+
+
+class Forgotten(UseropsError):
+    """Somebody whom `userops forget` has erased would be written of again."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this person was erased: nothing is written of them any more",
+            because="userops forget was run for this id, or for the user behind it",
+        )
 
 
 class LogError(UseropsError):

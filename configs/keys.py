@@ -3,6 +3,7 @@
 A key reads ``uo_<id>_<secret>``. It is shown once, when it is issued; the file of keys holds the SHA-256 of its secret
 alone, which is enough for 256 random bits. The file is read again when it has changed, so a key is issued or revoked
 while the service runs, and a name may have several keys while one takes the place of another.
+From the first key on, revoked or not, the service asks everybody for one; ``USEROPS_KEY`` is the one that we show it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import re
 import secrets
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,13 +27,14 @@ from configs import Config
 from configs.account import account
 from configs.errors import KeyRefused, KeysError
 
-__all__ = ["SCOPES", "Key", "Keys", "keys_file"]
+__all__ = ["SCOPES", "Key", "Keys", "keys_file", "own_key"]
 
-#: What a key may let its holder do. ``sign`` is asked for by the console, the others by the endpoints of their name.
+#: What a key may let its holder do; `serving.access.scopes` says which address asks for which.
 SCOPES = ("score", "decide", "feedback", "read", "sign", "admin")
 
 _TEXT = re.compile(r"uo_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 _NAME = re.compile(r"[^\W_][\w.@ -]{0,79}")
+_RATE = re.compile(r"([1-9][0-9]{0,8})/(s|second|min|minute|h|hour)")
 _BY_OTHERS = 0o022
 _NOBODY = hashlib.sha256(b"nobody").hexdigest()
 
@@ -41,7 +43,8 @@ _NOBODY = hashlib.sha256(b"nobody").hexdigest()
 class Key:
     """A key as the file holds it: ``name`` is who signs with it, ``issued_by`` the account that issued it.
 
-    Instants are ISO, in UTC; ``expires_at`` is None for a key without end, ``revoked_at`` for one in force.
+    Instants are ISO, in UTC; ``expires_at`` is None for a key without end, ``revoked_at`` for one in force. ``rate`` is
+    how often it may ask, such as ``100/second``, None for as often as it likes.
     """
 
     id: str
@@ -52,6 +55,7 @@ class Key:
     created_at: str
     expires_at: str | None = None
     revoked_at: str | None = None
+    rate: str | None = None
 
     def state(self, now: datetime) -> str:
         """``in force``, ``expired`` or ``revoked``."""
@@ -64,6 +68,11 @@ class Key:
 def keys_file(config: Config) -> Path:
     """Where the keys are: ``USEROPS_KEYS``, or ``keys.json`` of the home."""
     return Path(os.environ.get("USEROPS_KEYS") or config.home / "keys.json")
+
+
+def own_key() -> str | None:
+    """The key that this process shows to a service: ``USEROPS_KEY``; None without one."""
+    return os.environ.get("USEROPS_KEY") or None
 
 
 class Keys:
@@ -102,6 +111,13 @@ class Keys:
             Saying why in `KeyRefused.reason`; never repeating the text. Of a key whose secret is not right, nothing
             else is told.
         """
+        key = self.find(text, now)
+        if scope not in key.scopes:
+            raise KeyRefused("scope", scope)
+        return key
+
+    def find(self, text: str, now: datetime | None = None) -> Key:
+        """The key behind ``text``, when it is in force, whatever it may do; raises as `check` does."""
         told = _TEXT.fullmatch(text.strip())
         if told is None:
             raise KeyRefused("absent" if not text.strip() else "wrong")
@@ -111,22 +127,30 @@ class Keys:
             raise KeyRefused("wrong")
         if (state := key.state(now or datetime.now(UTC))) != "in force":
             raise KeyRefused(state)
-        if scope not in key.scopes:
-            raise KeyRefused("scope")
         return key
+
+    def get(self, number: str) -> Key | None:
+        """The key of that id, in force or not; None when there is none."""
+        return self._read().get(number)
+
+    def any(self) -> bool:
+        """Whether a key was ever issued, in force or not."""
+        return bool(self._read())
 
     def known(self, text: str) -> str:
         """The id that ``text`` names, if there is such a key, right or wrong; else nothing."""
         told = _TEXT.fullmatch(text.strip())
         return told[1] if told is not None and told[1] in self._read() else ""
 
-    def add(self, name: str, scopes: Sequence[str], days: float | None = None) -> tuple[Key, str]:
+    def add(
+        self, name: str, scopes: Sequence[str], days: float | None = None, rate: str | None = None
+    ) -> tuple[Key, str]:
         """Issue a key in the name of this account; its text is given back once and kept nowhere.
 
         Raises
         ------
         KeysError
-            When the name is none, a scope is not one of `SCOPES`, or ``days`` is not above 0.
+            When the name is none, a scope is not one of `SCOPES`, ``days`` is not above 0, or ``rate`` is none.
         """
         if not _NAME.fullmatch(name) or name != name.strip():
             raise KeysError("that is no name of a key", got=name, expected="1 to 80 letters, digits, . - _ @, blanks")
@@ -134,6 +158,7 @@ class Keys:
             raise KeysError("no such scope", got=unknown if scopes else "none", expected=", ".join(SCOPES))
         if days is not None and not 0 < days <= 36_500:
             raise KeysError("a key cannot last that long", got=f"{days:g} days", expected="more than 0, at most 36500")
+        each = None if rate is None else _rate(rate)
         now = datetime.now(UTC)
         ends = None if days is None else (now + timedelta(days=days)).isoformat(timespec="seconds")
         with self._writing() as keys:
@@ -141,7 +166,8 @@ class Keys:
                 pass
             secret = secrets.token_urlsafe(32)
             scopes = tuple(scope for scope in SCOPES if scope in scopes)
-            key = Key(number, name, scopes, _sha256(secret), account(), now.isoformat(timespec="seconds"), ends)
+            since = now.isoformat(timespec="seconds")
+            key = Key(number, name, scopes, _sha256(secret), account(), since, ends, rate=each)
             keys[number] = key
         return key, f"uo_{number}_{secret}"
 
@@ -161,6 +187,12 @@ class Keys:
             return keys[number]
 
     def _read(self) -> dict[str, Key]:
+        # Every request comes by here: a file that has not changed is not opened.
+        with suppress(OSError):
+            about = os.stat(self.file)
+            unchanged = (about.st_mtime_ns, about.st_size, about.st_ino) == self._seen
+            if unchanged and not about.st_mode & _BY_OTHERS:
+                return self._keys
         try:
             with self.file.open("rb") as stream:
                 about = os.fstat(stream.fileno())
@@ -210,6 +242,20 @@ def _sha256(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
+def _rate(text: str) -> str:
+    """A rate as the file holds it.
+
+    Examples
+    --------
+    >>> _rate("100/s"), _rate("6000/minute")
+    ('100/second', '6000/minute')
+    """
+    told = _RATE.fullmatch(text.strip())
+    if told is None:
+        raise KeysError("that is no rate of a key", got=text, expected="such as 100/s, 6000/min or 100000/h")
+    return f"{told[1]}/{ {'s': 'second', 'm': 'minute', 'h': 'hour'}[told[2][0]] }"
+
+
 def _parsed(text: bytes, file: Path) -> dict[str, Key]:
     try:
         found: list[dict[str, Any]] = json.loads(text.decode())
@@ -219,7 +265,9 @@ def _parsed(text: bytes, file: Path) -> dict[str, Key]:
         for key in keys:
             key.state(datetime.now(UTC))
             int(key.sha256, 16)
-    except (ValueError, TypeError, KeyError, AttributeError):
+            if key.rate is not None:
+                _rate(key.rate)
+    except (ValueError, TypeError, KeyError, AttributeError, KeysError):
         raise KeysError(
             f"{file} is no file of keys", expected="what userops keys wrote", run="userops keys list"
         ) from None

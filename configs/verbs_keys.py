@@ -1,4 +1,8 @@
-"""`userops keys add | list | revoke`."""
+"""`userops keys add | list | revoke`.
+
+A key is changed without a pause by adding another of the same name, handing it over, and revoking the first: a running
+service reads the file anew as soon as it has changed.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,11 @@ from configs.terminal import JsonFile, console, errors, print_table, write_json
 
 __all__ = ["add", "app", "list_", "revoke"]
 
-app = typer.Typer(no_args_is_help=True, help="Issue and revoke the keys that signing needs.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Issue and revoke keys: from the first one on, the service asks everybody for one, and signing always does. "
+    "To change a key without a pause: add another of the same name, hand it over, revoke the first.",
+)
 
 
 @app.command()
@@ -24,17 +32,24 @@ def add(
         typer.Option(help=f"What it may do; may be given again. One of {', '.join(SCOPES)}.", show_default="sign"),
     ] = None,
     days: Annotated[float | None, typer.Option(help="How many days it lasts.", show_default="without end")] = None,
+    rate: Annotated[
+        str | None, typer.Option(help="How often it may ask: 100/s, 6000/min, 100000/h.", show_default="without limit")
+    ] = None,
 ) -> None:
     """Issue a key and print it, this once: only the digest of its secret is kept.
 
     It is issued by the account that runs this. Under a policy that asks for somebody other than the trainer, a key
     issued by the account that trained a version does not approve it.
     """
-    key, text = Keys(keys_file(load())).add(name, scope or ["sign"], days)
+    keys = Keys(keys_file(load()))
+    first = not keys.any()
+    key, text = keys.add(name, scope or ["sign"], days, rate)
     ends = f"until {key.expires_at[:16].replace('T', ' ')} UTC" if key.expires_at else "without end"
-    told = (
-        f"key {key.id} of {key.name}, issued by {key.issued_by}, for {', '.join(key.scopes)}, {ends}; shown only now:"
-    )
+    may = f"{', '.join(key.scopes)} ({key.rate or 'as often as it likes'})"
+    told = f"key {key.id} of {key.name}, issued by {key.issued_by}, for {may}, {ends}; shown only now:"
+    if first:
+        said = "the first key: from now on the service answers nobody without one (score, decide, feedback, read, ...)"
+        errors.print(said, style="yellow", markup=False, highlight=False, soft_wrap=True)
     errors.print(told, markup=False, highlight=False)
     # Alone on the standard output, so that it can be piped to whoever keeps it.
     typer.echo(text)
@@ -46,11 +61,12 @@ def list_(json_file: JsonFile = None) -> None:
     now = datetime.now(UTC)
     keys = Keys(keys_file(load())).all()
     rows: list[list[object]] = [
-        [k.id, k.name, ", ".join(k.scopes), k.issued_by, _day(k.created_at), _day(k.expires_at), k.state(now)]
-        for k in keys
+        [k.id, k.name, ", ".join(k.scopes), k.rate or "", k.issued_by, *map(_day, (k.created_at, k.expires_at)), state]
+        for k, state in ((key, key.state(now)) for key in keys)
     ]
-    print_table(f"{len(keys)} keys", ["id", "name", "may", "issued by", "since", "until", ""], rows)
-    shown = ("id", "name", "scopes", "issued_by", "created_at", "expires_at", "revoked_at")
+    columns = ["id", "name", "may", "at most", "issued by", "since", "until", ""]
+    print_table(f"{len(keys)} keys", columns, rows)
+    shown = ("id", "name", "scopes", "rate", "issued_by", "created_at", "expires_at", "revoked_at")
     write_json(json_file, [{name: getattr(key, name) for name in shown} | {"state": key.state(now)} for key in keys])
 
 

@@ -6,9 +6,10 @@
         answer = userops.next_best_offer(NextBestOffer(user_id="u_1"))
         userops.feedback([FeedbackEvent(event_id="e1", decision_id=answer.decision_id, ...)])
 
-`AsyncClient` has the same methods, to be awaited. A request that finds nobody, or a service that is busy, is sent again
-after a growing pause, or after the one that the service asks for, always under the same id: a repeated ``request_id``
-or ``Idempotency-Key`` is answered with what was answered first.
+The key is ``USEROPS_KEY``, unless another is given. `AsyncClient` has the same methods, to be awaited. A request that
+finds nobody, or a service that is busy, is sent again after a growing pause, or after the one that the service asks
+for, always under the same id: a repeated ``request_id`` or ``Idempotency-Key`` is answered with what was answered
+first.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from uuid import uuid4
 import httpx
 from pydantic import BaseModel
 
+from configs.keys import own_key
 from serving.conversation import Call, Refused, Retries, converse
 from serving.schemas import ScoreRequest, ScoreResponse
 from serving.schemas_decision import DecisionRecord, ReplayedDecision, ReplayRequest
@@ -36,6 +38,11 @@ __all__ = ["AsyncClient", "Client", "Refused", "Retries"]
 
 _T = TypeVar("_T", bound=BaseModel)
 _Asked = TypeVar("_Asked", NextBestOffer, ScoreRequest, InterestRequest)
+
+
+def _shown(key: str | None) -> dict[str, str]:
+    key = key or own_key()
+    return {} if key is None else {"authorization": f"Bearer {key}"}
 
 
 def _post(path: str, asked: BaseModel, answer: type[_T]) -> Call[_T]:
@@ -109,9 +116,10 @@ class Client(_Questions):
         timeout_s: float = 10.0,
         retries: Retries | None = None,
         transport: httpx.BaseTransport | None = None,
+        key: str | None = None,
     ) -> None:
         self.retries = retries or Retries()
-        self._http = httpx.Client(base_url=url, timeout=timeout_s, transport=transport)
+        self._http = httpx.Client(base_url=url, timeout=timeout_s, transport=transport, headers=_shown(key))
 
     def next_best_offer(self, asked: NextBestOffer) -> NextBestOfferResponse:
         """Which offer for this person, here and now."""
@@ -199,9 +207,10 @@ class AsyncClient(_Questions):
         timeout_s: float = 10.0,
         retries: Retries | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
+        key: str | None = None,
     ) -> None:
         self.retries = retries or Retries()
-        self._http = httpx.AsyncClient(base_url=url, timeout=timeout_s, transport=transport)
+        self._http = httpx.AsyncClient(base_url=url, timeout=timeout_s, transport=transport, headers=_shown(key))
 
     async def next_best_offer(self, asked: NextBestOffer) -> NextBestOfferResponse:
         """Which offer for this person, here and now."""

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import sqlite3
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,6 +16,7 @@ from typing import Any
 from configs import Config, configs_folder
 from configs.errors import FeatureError, LogError
 from features.catalog import NAMES, USER_FEATURES, digest
+from serving.access.aside import Aside
 from serving.answer import ServedModel, scored_users
 from serving.batch import Batch, read_batch
 from serving.errors.problem import Problem
@@ -47,6 +47,7 @@ __all__ = ["Live", "Release"]
 _log = logging.getLogger("bentoml.userops")
 # Exact reasons cost milliseconds per user and head: beyond so many users the event loop must not wait for them.
 _INLINE_EXPLAINED, _INLINE_SCORED = 2, 64
+_MOST_HEAVY = 16  # large requests that may wait, each of up to half a second
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ class Live:
             settle=self._settle,
         )
         # One thread: a large request waits for a large request, never a small one for either.
-        self.heavy = ThreadPoolExecutor(max_workers=1, thread_name_prefix="scoring")
+        self.heavy = Aside("scoring", most=_MOST_HEAVY)
         self.offers = Offers(self)
         self.records = Records(self)
 

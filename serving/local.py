@@ -13,13 +13,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 from pydantic import ValidationError
 
 from configs import Config
 from configs.errors import UseropsError
+from configs.keys import own_key
 
 if TYPE_CHECKING:
     from serving.live import Live
@@ -101,8 +102,20 @@ def _ready(address: str) -> bool:
 
 
 def post(url: str, body: str) -> dict[str, Any]:
-    """The JSON answer to a POST of JSON."""
-    with urlopen(Request(url, body.encode(), {"content-type": "application/json"}), timeout=30) as reply:
+    """The JSON answer to a POST of JSON; a service that asks for a key is shown ``USEROPS_KEY``."""
+    headers = {"content-type": "application/json"}
+    if key := own_key():
+        headers["authorization"] = f"Bearer {key}"
+    try:
+        reply = urlopen(Request(url, body.encode(), headers), timeout=30)
+    except HTTPError as error:
+        with error:
+            if error.code not in (401, 403):
+                raise
+            told = json.load(error)
+        run = told.get("expected") if error.code == 403 else "export USEROPS_KEY=uo_..."
+        raise UseropsError(f"the service refuses: {told.get('detail')}", got=error.code, run=run) from None
+    with reply:
         answer: dict[str, Any] = json.load(reply)
     return answer
 

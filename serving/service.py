@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
+import logging
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -17,7 +17,9 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 import configs
+from configs.access import who_may_ask
 from serving import lean, logs, schemas, traces
+from serving.access.gate import Gate
 from serving.console.app import PREFIX, problem_response, warm
 from serving.encode import json_response
 from serving.endpoints.body import parse, plain_json
@@ -70,9 +72,19 @@ class UserOps:
         self._live: Live = Live(CONFIG, open_reader)
         self._live.start()
         _rest.state.live = self._live
+        _rest.state.gate = Gate.of(CONFIG)
         if lean.is_server():
             warm()
         self._watch: asyncio.Task[None] | None = None
+
+    @bentoml.on_deployment  # type: ignore[untyped-decorator]
+    @staticmethod
+    def before_workers() -> None:
+        """Run by the parent of the workers alone."""
+        from serving.access.drain import refuse_while_stopping
+
+        refuse_while_stopping()
+        logging.getLogger("bentoml.userops").info("asked by %s", who_may_ask(CONFIG))
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]
     async def watch_releases(self) -> None:
@@ -125,9 +137,19 @@ def _page(scope: Scope, problem: Problem) -> Response:
     return problem_response(_rest.state.live, scope, problem)
 
 
+def _admit(scope: Scope) -> None:
+    _rest.state.gate.admit(scope)
+
+
 _rest = rest_app()
 _service: Any = UserOps  # the decorator made a bentoml.Service of the class
 _service.mount_asgi_app(_rest, path="/", name="rest")
 logs.set_up()
 _service.add_asgi_middleware(Watch, log=logs.is_json(), tracer=traces.open_tracer)
-_service.add_asgi_middleware(ProblemMiddleware, max_body_bytes=CONFIG.serving.max_body_bytes, pages={PREFIX: _page})
+_service.add_asgi_middleware(
+    ProblemMiddleware, max_body_bytes=CONFIG.serving.max_body_bytes, pages={PREFIX: _page}, admit=_admit
+)
+if lean.is_server():
+    from serving.access import protocol
+
+    protocol.install(CONFIG.serving.max_waiting)

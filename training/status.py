@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from configs import Config, load
+from configs.access import who_may_ask
 from configs.errors import UseropsError
 from configs.terminal import JsonFile, console, print_table, write_json
 
@@ -34,6 +35,7 @@ def status(json_file: JsonFile = None) -> None:
             named = {alias: registry.aliased(model, alias) for alias in (CHAMPION, CHALLENGER)}
             found[model] = ", ".join(f"{alias} {version or 'none'}" for alias, version in named.items())
     current = config.home / "releases" / "current"
+    found["service"] = f"asked by {who_may_ask(config)}"
     found["release"] = current.resolve().name if current.exists() else "none"
     print_table("userops", ["", ""], [[key, value] for key, value in found.items()])
     for model in config.models:

@@ -6,7 +6,6 @@ import asyncio
 import gzip
 import sys
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -20,19 +19,24 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving.access.aside import Aside
+from serving.access.scopes import ENTER
 from serving.console.assets import asset, files, plotly_styles
+from serving.console.enter import LEAVE, door, enter, leave
 from serving.console.frame import COOKIE, HEADERS, PREFIX, answer, problem_page
 from serving.console.page import compiled
 from serving.console.words import LANGUAGES
 from serving.errors.problem import Problem, from_status
 
 if TYPE_CHECKING:
+    from serving.access.gate import Gate
     from serving.console.asked import View
     from serving.live import Live
 
 __all__ = ["PREFIX", "console_app", "problem_response", "view", "warm"]
 
 YEAR_S = 365 * 86_400
+MOST_WAITING = 32  # questions of reviewers, each of some milliseconds
 SWITCH_S = 0.0002  # of 5 ms by default; from then on, in a worker whose console is used
 
 # By name: the parent of the workers imports this module too, and must not load what pages are made of.
@@ -51,10 +55,10 @@ GETS: Mapping[str, str] = {
 POSTS: Mapping[str, str] = {"/models/{model}/{version}/sign": "sign:post"}
 
 
-def console_app(live_of: Callable[[], Live]) -> Starlette:
-    """The app; ``live_of`` gives what the worker holds, once it does."""
+def console_app(live_of: Callable[[], Live], gate_of: Callable[[], Gate]) -> Starlette:
+    """The app; ``live_of`` and ``gate_of`` give what the worker holds, once it does."""
     # One thread: reviewers wait for reviewers, campaigns for nobody.
-    thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="console", initializer=_step_back)
+    thread = Aside("console", most=MOST_WAITING, initializer=_step_back)
 
     async def aside(work: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(thread, work, *arguments)
@@ -65,6 +69,14 @@ def console_app(live_of: Callable[[], Live]) -> Starlette:
             return await aside(lambda: answer(view(name), live_of(), request, given))
 
         return answered
+
+    async def entering(request: Request) -> Any:
+        form = await _form(request)
+        back = form.get("back", "")
+        return enter(request, form, back if _ours(back) else f"{PREFIX}/models", gate_of())
+
+    async def leaving(request: Request) -> Any:
+        return leave()
 
     async def static(request: Request) -> Any:
         found = await aside(asset, request.path_params["name"])
@@ -92,6 +104,8 @@ def console_app(live_of: Callable[[], Live]) -> Starlette:
             *(Route(path, answering(name), methods=["GET"]) for path, name in GETS.items()),
             *(Route(path, answering(name), methods=["POST"]) for path, name in POSTS.items()),
             Route("/language", _language, methods=["POST"]),
+            Route(ENTER.removeprefix(PREFIX), entering, methods=["POST"]),
+            Route(LEAVE.removeprefix(PREFIX), leaving, methods=["POST"]),
             Route("/static/{name}", static, methods=["GET"]),
         ],
         exception_handlers={HTTPException: not_here},
@@ -121,6 +135,8 @@ def warm() -> None:
 
 def problem_response(live: Live, scope: Scope, problem: Problem) -> Response:
     """What the border of the service refuses below ``/console``, as a page."""
+    if problem.status == 401:
+        return door(Request(scope), problem)
     response = problem_page(live, Request(scope), problem)
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)

@@ -23,7 +23,8 @@ __all__ = ["Asked", "View"]
 class Asked:
     """One question to the console. ``given`` holds the query string or, of a POST, the form; ``path`` is our own.
 
-    ``headers`` have names in lower case; ``address`` is whoever connected, a proxy perhaps.
+    ``headers`` have names in lower case; ``address`` is whoever connected, a proxy perhaps;
+    ``holder`` whose session it is, nobody's where the service asks for no key.
     """
 
     live: Live
@@ -34,6 +35,7 @@ class Asked:
     parts: Mapping[str, str]
     headers: Mapping[str, str] = field(default_factory=dict)
     address: str = ""
+    holder: str = ""
 
     @property
     def lang(self) -> str:

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from configs.errors import UseropsError
+from serving.access.gate import KEY
 from serving.console.asked import Asked, View
 from serving.console.desk import Desk
 from serving.console.export import self_contained
@@ -23,7 +24,7 @@ from serving.errors.problem import Problem, from_status
 if TYPE_CHECKING:
     from serving.live import Live
 
-__all__ = ["COOKIE", "HEADERS", "POLICY", "PREFIX", "answer", "language", "page_of", "problem_page"]
+__all__ = ["COOKIE", "HEADERS", "POLICY", "PREFIX", "answer", "back_to", "language", "page_of", "problem_page"]
 
 PREFIX = "/console"
 COOKIE = "userops_lang"
@@ -50,8 +51,9 @@ def answer(view: View, live: Live, request: Request, given: Mapping[str, str]) -
     """The answer to one question; runs in the console's thread."""
     began = perf_counter()
     headers, address = dict(request.headers), request.client.host if request.client else ""
-    spoken = words(language(request))
-    asked = Asked(live, Desk(live.config.home), spoken, _path(request), given, request.path_params, headers, address)
+    spoken, holder = words(language(request)), _holder(request)
+    desk, path = Desk(live.config.home), back_to(request)
+    asked = Asked(live, desk, spoken, path, given, request.path_params, headers, address, holder)
     exported = f"{live.now():%Y-%m-%d %H:%M}" if request.query_params.get("export") == "html" else None
     response = page_of(view, asked, exported)
     if exported and response.status_code == 200:
@@ -100,7 +102,13 @@ def language(request: Request) -> str:
     return "zh" if request.headers.get("accept-language", "").lower().startswith("zh") else "en"
 
 
-def _path(request: Request) -> str:
+def _holder(request: Request) -> str:
+    """Whose session it is, if the browser has one."""
+    key = request.scope.get(KEY)
+    return "" if key is None or "authorization" in request.headers else str(key.name)
+
+
+def back_to(request: Request) -> str:
     """The address of the page without what asks for a file; of a form, the page on which it stands."""
     path = request.url.path
     if request.method == "POST":
@@ -126,7 +134,7 @@ def _failed(asked: Asked, problem: Problem) -> Page:
 def _rendered(made: Page, asked: Asked, exported: str | None) -> Response:
     pickup, exported = asked.live.pickup, exported if made.status == 200 else None
     release = pickup.live.bundle.release_id if pickup.live else None
-    frame: dict[str, Any] = {"path": asked.path, "release": release, "exported": exported}
+    frame: dict[str, Any] = {"path": asked.path, "release": release, "exported": exported, "holder": asked.holder}
     html = render(made, asked.lang, frame)
     return HTMLResponse(self_contained(html) if exported else html, made.status)
 

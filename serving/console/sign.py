@@ -25,8 +25,8 @@ from configs.reviews import (
     missing_approval,
     said_already,
 )
+from serving.access.guesses import guesses
 from serving.console.asked import Asked
-from serving.console.guesses import Guesses
 from serving.console.page import Page, instant
 from serving.errors.problem import Problem
 
@@ -36,7 +36,6 @@ SCOPE = "sign"
 SHOWN = 19  # characters of a digest
 
 _log = logging.getLogger("bentoml.userops")
-guesses = Guesses()
 
 
 def post(asked: Asked) -> Page | Response:

@@ -15,6 +15,8 @@ from typing import Any
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving.access.arriving import arriving
+from serving.access.headers import secured
 from serving.errors.problem import MEDIA_TYPE, Problem, from_status
 
 __all__ = ["Pages", "ProblemMiddleware"]
@@ -26,7 +28,7 @@ _log = logging.getLogger("bentoml.userops")
 
 
 class ProblemMiddleware:
-    """Bounds the body, renders ``Problem`` and stray errors, counts what leaves.
+    """Lets in, bounds the body, renders ``Problem`` and stray errors, counts what leaves.
 
     Parameters
     ----------
@@ -38,6 +40,8 @@ class ProblemMiddleware:
         Called with the scope, the status and the seconds of every answer.
     pages
         The addresses whose errors may be HTML.
+    admit
+        Called with the scope before anything else is looked at; raises the problem of whom it does not let in.
     """
 
     def __init__(
@@ -48,8 +52,10 @@ class ProblemMiddleware:
         answer_timeout_s: float = 40.0,
         observe: Callable[[Scope, int, float], None] | None = None,
         pages: Pages | None = None,
+        admit: Callable[[Scope], None] | None = None,
     ) -> None:
         self.app, self.max_body_bytes, self.observe, self.pages = app, max_body_bytes, observe, pages or {}
+        self.admit = admit
         self.body_timeout_s, self.answer_timeout_s = body_timeout_s, answer_timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -60,6 +66,8 @@ class ProblemMiddleware:
         began = perf_counter()
         answer = _Answer(send, _page(self.pages, scope["path"]))
         try:
+            if self.admit is not None:
+                self.admit(scope)
             body = await self._body(scope, receive)
             if body is None:  # the client went away
                 return
@@ -94,17 +102,18 @@ class ProblemMiddleware:
         chunks: list[bytes] = []
         size = 0
         try:
-            async with asyncio.timeout(self.body_timeout_s):
-                while True:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        return None
-                    chunks.append(message.get("body", b""))
-                    size += len(chunks[-1])
-                    if size > self.max_body_bytes:
-                        raise self._too_large(size)
-                    if not message.get("more_body", False):
-                        return b"".join(chunks)
+            with arriving:
+                async with asyncio.timeout(self.body_timeout_s):
+                    while True:
+                        message = await receive()
+                        if message["type"] == "http.disconnect":
+                            return None
+                        chunks.append(message.get("body", b""))
+                        size += len(chunks[-1])
+                        if size > self.max_body_bytes:
+                            raise self._too_large(size)
+                        if not message.get("more_body", False):
+                            return b"".join(chunks)
         except TimeoutError:
             expected = f"within {self.body_timeout_s:g} seconds"
             raise Problem(408, "request-timeout", "the body did not arrive in time", expected=expected) from None
@@ -141,6 +150,7 @@ class _Answer:
                 self.replaced = from_status(message["status"], kept)
                 return
             self.started, self.status = True, message["status"]
+            message["headers"] = secured(headers)
         elif self.replaced is not None:
             return
         await self._send(message)
@@ -149,7 +159,9 @@ class _Answer:
         if self.started:
             return
         self.started, self.status = True, problem.status
-        await self._response(scope, problem)(scope, receive, self._send)
+        response = self._response(scope, problem)
+        response.raw_headers = secured(response.raw_headers)
+        await response(scope, receive, self._send)
 
     def _response(self, scope: Scope, problem: Problem) -> Response:
         if self._page is not None:

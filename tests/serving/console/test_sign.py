@@ -11,8 +11,8 @@ import pytest
 import configs
 from configs.audit import entries, verify
 from configs.keys import Keys
+from serving.access.guesses import Guesses
 from serving.console import sign
-from serving.console.guesses import Guesses
 from serving.console.words import words
 
 PATH = "/models/churn/3/sign"
@@ -215,7 +215,7 @@ def test_a_form_on_another_site(send, audit, seen, headers):
 
 
 def test_a_form_of_ours(send, audit, console):
-    ours = ({"sec-fetch-site": "same-origin"}, {"origin": "https://a.example", "host": "a.example"}, {"origin": "null"})
+    ours = ({"sec-fetch-site": "same-origin"}, {"origin": "https://desk", "host": "desk"}, {"origin": "null"})
     for place, headers in enumerate(ours):
         assert send(headers=headers, comment=str(place)).status_code == 303
     assert len(entries(audit)) == 3

@@ -12,7 +12,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
-__all__ = ["Guesses"]
+__all__ = ["Guesses", "guesses"]
 
 
 class Guesses:
@@ -58,3 +58,7 @@ class Guesses:
 
     def __len__(self) -> int:
         return len(self._places)
+
+
+#: Of this process: signing, entering the console and asking share what they have seen.
+guesses = Guesses()

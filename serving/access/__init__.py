@@ -1,0 +1,1 @@
+"""Who may come in, how often, and how many at once: keys, scopes, rates, sessions, and the socket itself."""
