@@ -11,8 +11,10 @@ from typing import Any
 
 from pydantic_core import to_json
 
+from configs.errors import Forgotten
 from serving.log.counts import add_offer_counts, add_shown, day_of
 from serving.log.database import Database, Row, again, marks
+from serving.log.erasure import digest
 from serving.log.rows import DecisionRow, Logged, ScoredCandidate, ShownOffer
 
 __all__ = ["decision", "decisions", "pack_candidates", "record", "request", "unpack_candidates"]
@@ -20,7 +22,8 @@ __all__ = ["decision", "decisions", "pack_candidates", "record", "request", "unp
 DECISIONS_AT_ONCE = 200
 
 _REQUEST = (
-    "INSERT INTO requests (request_id, decision_id, body_digest, decided_at_us) VALUES (?, ?, ?, ?) "
+    "INSERT INTO requests (request_id, decision_id, body_digest, decided_at_us) SELECT ?, ?, ?, ? "
+    "WHERE NOT EXISTS (SELECT 1 FROM forgotten WHERE digest = ?) "
     "ON CONFLICT (request_id) DO UPDATE SET decision_id = excluded.decision_id, body_digest = excluded.body_digest, "
     "decided_at_us = excluded.decided_at_us WHERE requests.decided_at_us < ?"
 )
@@ -53,7 +56,13 @@ def request(database: Database, request_id: str, since_us: int) -> Logged | None
 
 
 def record(database: Database, row: DecisionRow, idempotent_us: int) -> Logged | None:
-    """Write one decision with its offers, actions and counts, or give what its request id got before."""
+    """Write one decision with its offers, actions and counts, or give what its request id got before.
+
+    Raises
+    ------
+    Forgotten
+        When nothing may be written of this user.
+    """
     return again(lambda: _record(database, row, idempotent_us))
 
 
@@ -61,11 +70,14 @@ def _record(database: Database, row: DecisionRow, idempotent_us: int) -> Logged 
     at_us, since_us = row.decided_at_us, row.decided_at_us - idempotent_us
     history_hash = hashlib.blake2b(row.history, digest_size=16).hexdigest() if row.history else ""
     candidates, day = pack_candidates(row.candidates), day_of(at_us)
-    inputs, response = row.inputs.decode(), row.response.decode()
+    inputs, response, who = row.inputs.decode(), row.response.decode(), digest(database, row.user_id)
     with database.write() as inside:
         # Whoever inserts the request first wins; the other one waits here for the end of that transaction.
-        if not inside.run(_REQUEST, (row.request_id, row.decision_id, row.body_digest, at_us, since_us)):
-            return _logged(inside.rows(_LOGGED, (row.request_id, since_us)))
+        if not inside.run(_REQUEST, (row.request_id, row.decision_id, row.body_digest, at_us, who, since_us)):
+            before = _logged(inside.rows(_LOGGED, (row.request_id, since_us)))
+            if before is None:
+                raise Forgotten
+            return before
         inside.send(
             _DECISION,
             (

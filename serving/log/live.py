@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import astuple
 
 from serving.log.database import Database, Transaction, again, marks
+from serving.log.erasure import among
 from serving.log.rows import EventsAnswer, LiveEvent, QueueLag, ReceivedEvent, Rejected
 from serving.log.values import finite, storable
 
@@ -30,7 +31,8 @@ def add(database: Database, events: Sequence[LiveEvent], at_us: int) -> EventsAn
     """Queue what is new and sound; name the rest.
 
     `INVALID_TEXT` and `INVALID_NUMBER`: no database can hold it. `FUTURE_TIMESTAMP`: more than a minute ahead.
-    `CONFLICTING_EVENT`: its id is there with other content. `BEFORE_1970`: no instant of live behaviour.
+    `CONFLICTING_EVENT`: its id is there with other content. `BEFORE_1970`: no instant of live behaviour. `FORGOTTEN`:
+    nothing is taken of somebody whom `userops forget` has erased.
     """
     rejected: list[Rejected] = []
     sound: dict[str, LiveEvent] = {}
@@ -47,7 +49,8 @@ def add(database: Database, events: Sequence[LiveEvent], at_us: int) -> EventsAn
             duplicates += 1
         else:
             rejected.append(_conflict(event, place))
-    new, there, last_seq = again(lambda: _queue(database, sound, at_us))
+    new, gone, there, last_seq = again(lambda: _queue(database, sound, at_us))
+    rejected += [Rejected(one, "FORGOTTEN", "this person was erased by userops forget", places[one]) for one in gone]
     for event_id, before in there.items():
         if before == sound[event_id]:
             duplicates += 1
@@ -56,15 +59,19 @@ def add(database: Database, events: Sequence[LiveEvent], at_us: int) -> EventsAn
     return EventsAnswer(new, duplicates, tuple(rejected), last_seq)
 
 
-def _queue(database: Database, sound: Mapping[str, LiveEvent], at_us: int) -> tuple[int, dict[str, LiveEvent], int]:
-    """How many were new, those that were there before, and the last ``seq``."""
+def _queue(
+    database: Database, sound: Mapping[str, LiveEvent], at_us: int
+) -> tuple[int, list[str], dict[str, LiveEvent], int]:
+    """How many were new, those of people who were forgotten, those that were there before, and the last ``seq``."""
     # In turns, so that the queue grows in the order of `seq` and a reader of it misses none.
     with database.write("live events") as inside:
+        people = among(database, inside, {event.user_id for event in sound.values()})
+        gone = [event.event_id for event in sound.values() if event.user_id in people]
         there = _there(inside, list(sound))
-        new = [event for event in sound.values() if event.event_id not in there]
+        new = [event for event in sound.values() if event.event_id not in there and event.user_id not in people]
         inside.many(_INSERT, [(*astuple(event), at_us) for event in new])
         last_seq = inside.rows("SELECT coalesce(max(seq), 0) FROM live_events")[0][0]
-    return len(new), there, last_seq
+    return len(new), gone, there, last_seq
 
 
 def pending(database: Database, after_seq: int | None, most: int) -> list[ReceivedEvent]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from serving.log import counts, decisions, feedback, live, people, reading
+from serving.log import counts, decisions, erasure, feedback, live, people, reading
 from serving.log.database import PATIENT_SECONDS, Database, connect
 from serving.log.migrate import ensure
 from serving.log.reading import Listed, Place, Received
@@ -49,6 +49,7 @@ class DecisionLog:
         database = connect(uri, within_s)
         try:
             ensure(database)
+            erasure.learn_salt(database)
         except BaseException:
             database.close()
             raise
@@ -200,6 +201,25 @@ class DecisionLog:
         Counts over all users stay. Feedback on what is gone is then `UNKNOWN_DECISION`.
         """
         return people.erase(self._database, user_id)
+
+    def identities(self, user_id: str) -> list[tuple[str, str]]:
+        """``(namespace, id)`` of every identity of a user."""
+        return erasure.identities(self._database, user_id)
+
+    def is_forgotten(self, user_ids: Collection[str]) -> bool:
+        """Whether `forget` was called for all of them."""
+        return erasure.on_list(self._database, user_ids)
+
+    def forget(self, user_ids: Sequence[str], at_us: int) -> dict[str, int]:
+        """Remove persons, but for their identities, and write nothing of them again; rows removed, by kind.
+
+        Counts over all users stay. Later decisions and wishes of theirs are `Forgotten`, live events rejected.
+        """
+        return erasure.forget(self._database, user_ids, at_us)
+
+    def drop_identities(self, user_id: str) -> int:
+        """Remove the identities of a user: the last step of forgetting."""
+        return erasure.drop_identities(self._database, user_id)
 
     # upkeep
 

@@ -7,29 +7,47 @@ loads them.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from configs.databases import shown
 from configs.errors import LogError
 from serving.log.database import Database
 from serving.log.sqlite import SqliteDatabase
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
+    from alembic.config import Config
+    from sqlalchemy import Connection, Engine
 
-__all__ = ["HEAD", "ensure", "migrate", "version"]
+__all__ = ["BASE", "HEAD", "Step", "ensure", "migrate", "steps", "version"]
 
-HEAD = "0003"
+HEAD = "0004"
+BASE = "base"  # no log at all
+VERSIONS = "alembic_version"
+
+
+class Step(NamedTuple):
+    """One step of the schema: its number, and what it changes, in a sentence."""
+
+    version: str
+    about: str
+
+
+def steps() -> list[Step]:
+    """All of them, in order."""
+    from alembic.script import ScriptDirectory
+
+    found = ScriptDirectory.from_config(_alembic()).walk_revisions()
+    return [Step(one.revision, (one.doc or "").partition("\n")[0]) for one in reversed(list(found))]
 
 
 def version(database: Database) -> str | None:
     """Which step the database is at; None when it holds no log."""
     if isinstance(database, SqliteDatabase):
-        there = database.read("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'")
+        there = database.read(f"SELECT 1 FROM sqlite_master WHERE name = '{VERSIONS}'")
     else:
-        there = database.read(
-            "SELECT 1 FROM pg_tables WHERE schemaname = current_schema() AND tablename = 'alembic_version'"
-        )
-    rows = database.read("SELECT version_num FROM alembic_version") if there else []
+        sql = f"SELECT 1 FROM pg_tables WHERE schemaname = current_schema() AND tablename = '{VERSIONS}'"
+        there = database.read(sql)
+    rows = database.read(f"SELECT version_num FROM {VERSIONS}") if there else []
     return str(rows[0][0]) if rows else None
 
 
@@ -38,37 +56,98 @@ def ensure(database: Database) -> None:
     at = version(database)
     if at == HEAD:
         return
+    if at is not None and not (len(at) == len(HEAD) and at.isdecimal()):
+        raise LogError(
+            f"{shown(database.uri)} holds the tables of another program",
+            got=f"schema {at}",
+            because="MLflow and others keep the number of their schema under the same name",
+            run="it with a database, or a schema, of its own: ...?options=-csearch_path%3DNAME",
+        )
     if at is not None and at > HEAD:
         raise LogError(
             "the decision log was written by a newer userops",
             got=f"schema {at}",
             expected=f"schema {HEAD} or older",
-            run="that userops, and there: serving.log.migrate.migrate(database, to)",
+            run=f"the userops that wrote it, there: userops decisions migrate --to {HEAD}",
         )
     migrate(database, HEAD)
 
 
-def migrate(database: Database, to: str) -> None:
-    """Move the schema to step ``to``, forward or back, in one transaction; ``"base"`` removes the log.
+def migrate(database: Database, to: str, *, drop: bool = False) -> dict[str, int]:
+    """Move the schema to step ``to``, forward or back, in one transaction; `BASE` removes the log.
 
-    Several processes may ask at once: the first moves it, the others wait and find it moved.
+    Several processes may ask at once: the first moves it, the others wait and find it moved. Returns what went with
+    the steps back: rows by table, or values by ``table.column``.
+
+    Raises
+    ------
+    LogError
+        When ``to`` is no step, or something would go and ``drop`` is not set; nothing has changed then.
     """
+    known = [step.version for step in steps()]
+    if to not in (BASE, *known):
+        raise LogError("the schema has no such step", got=to, expected=", ".join((BASE, *known)))
     from alembic import command
-    from alembic.config import Config
+    from sqlalchemy.exc import SQLAlchemyError
 
-    steps = Config()
-    steps.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    asked = _alembic()
     engine = _engine(database)
     try:
         with engine.begin() as connection:
             if not isinstance(database, SqliteDatabase):
                 connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtext('userops schema'))")
-            steps.attributes["connection"] = connection
+            asked.attributes["connection"] = connection
             at = version(database)
-            forward = to != "base" and (at is None or to >= at)
-            (command.upgrade if forward else command.downgrade)(steps, to)
+            if to != BASE and (at is None or to >= at):
+                command.upgrade(asked, to)
+                return {}
+            before = _content(connection)
+            command.downgrade(asked, to)
+            after = _content(connection)
+            # Of a table that goes, its rows are told, not every column besides.
+            gone = {
+                name: count
+                for name, count in before.items()
+                if count and name not in after and (name.partition(".")[0] in after or "." not in name)
+            }
+            if gone and not drop:
+                raise LogError(
+                    f"going back from {at} to {to} would drop what is there",
+                    got=", ".join(f"{name}: {count:,}" for name, count in gone.items()),
+                    expected="nothing to drop",
+                    run=f"userops decisions export FILE, and then userops decisions migrate --to {to} --drop",
+                )
+            return gone
+    except SQLAlchemyError as error:
+        told = str(getattr(error, "orig", None) or error).strip()
+        raise LogError(f"the decision log {shown(database.uri)} cannot be moved", got=told) from None
     finally:
         engine.dispose()
+
+
+def _content(connection: Connection) -> dict[str, int]:
+    """Rows by table; of a table that has some, values by column."""
+    import sqlalchemy
+
+    found: dict[str, int] = {}
+    there = sqlalchemy.inspect(connection)
+    for name in there.get_table_names():
+        if name in (VERSIONS, "salts"):  # a salt without a list of digests is nothing
+            continue
+        table = sqlalchemy.Table(name, sqlalchemy.MetaData(), autoload_with=connection)
+        counts = [sqlalchemy.func.count(), *(sqlalchemy.func.count(column) for column in table.columns)]
+        rows, *values = connection.execute(sqlalchemy.select(*counts).select_from(table)).one()
+        found[name] = rows
+        found |= {f"{name}.{column.name}": count for column, count in zip(table.columns, values, strict=True)}
+    return found
+
+
+def _alembic() -> Config:
+    from alembic.config import Config
+
+    found = Config()
+    found.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    return found
 
 
 def _engine(database: Database) -> Engine:

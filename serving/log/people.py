@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from configs.errors import Forgotten
 from serving.log.database import Database, Row, Transaction, marks
+from serving.log.erasure import among
 from serving.log.rows import DAY_US, Action, Health, LiveEvent, UserState
 from serving.log.values import storable
 
@@ -90,7 +92,9 @@ def state(database: Database, user_id: str, at_us: int, after_us: int) -> UserSt
 
 def set_value(database: Database, user_id: str, kind: str, name: str, on: bool, at_us: int) -> None:
     """Note a wish of a person; an older one than what is there changes nothing."""
-    with database.write() as inside:
+    with database.write("people") as inside:
+        if among(database, inside, [user_id]):
+            raise Forgotten
         note(inside, [(user_id, kind, name, on, at_us)])
 
 
@@ -128,9 +132,11 @@ def resolve(database: Database, namespace: str, id: str) -> str | None:
 
 
 def identify(database: Database, rows: Iterable[tuple[str, str, str]]) -> int:
-    """Write ``(namespace, id, user_id)`` rows, the last of equal identities; how many."""
+    """Write ``(namespace, id, user_id)`` rows, the last of equal identities, none of who was forgotten; how many."""
     latest = {(namespace, id): user_id for namespace, id, user_id in rows}
-    with database.write() as inside:
+    with database.write("people") as inside:
+        gone = among(database, inside, {*latest.values(), *map(":".join, latest)})
+        latest = {key: one for key, one in latest.items() if one not in gone and ":".join(key) not in gone}
         inside.many(
             "INSERT INTO identities (namespace, id, user_id) VALUES (?, ?, ?) "
             "ON CONFLICT (namespace, id) DO UPDATE SET user_id = excluded.user_id",

@@ -104,11 +104,11 @@ def test_the_step_before_is_enough_for_reading_and_forward_keeps_every_row(fresh
     log = DecisionLog.open(fresh)
     for number in range(5):
         log.record(row(number, user_id="uv"[number % 2], decided_at_us=NOW + number))
+    log.record(row(9, decided_at_us=NOW - 1))
     expected = pages(log, "u", 2)
     migrate(log._database, "0002")
     assert version(log._database) == "0002"
     assert pages(log, "u", 2) == expected
-    log.record(row(9, decided_at_us=NOW - 1))
     DecisionLog.open(fresh).close()
     assert version(log._database) == HEAD
     assert [one.decision_id for page in pages(log, "u", 2) for one in page] == [
