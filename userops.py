@@ -17,6 +17,7 @@ import configs.verbs_keys
 import features.verbs
 import serving.verbs
 import serving.verbs_chaos
+import serving.verbs_decisions
 import serving.verbs_report
 import training.backtest.verbs
 import training.checks.verbs
@@ -237,7 +238,7 @@ for verb in (
     serving.verbs.explain,
     serving.verbs.tiers,
     serving.verbs.decide,
-    serving.verbs.identify,
+    serving.verbs_decisions.identify,
     serving.verbs_report.reporting(rebuild),
     serving.verbs_chaos.chaos,
     demo,
@@ -245,7 +246,7 @@ for verb in (
     app.command()(verb)
 for verb in (after_live_events(features.verbs.build), features.verbs.publish, features.verbs.inspect):
     features_app.command()(verb)
-for verb in (serving.verbs.export, serving.verbs.replay):
+for verb in (serving.verbs_decisions.export, serving.verbs_decisions.replay, serving.verbs_decisions.migrate):
     decisions_app.command()(verb)
 benchmarks: dict[str, Callable[..., None]] = {
     "repurchase": training.verbs_benchmark.benchmark_repurchase,

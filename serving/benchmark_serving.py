@@ -12,6 +12,7 @@ import resource
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from importlib.metadata import version
@@ -24,12 +25,14 @@ from configs import Config
 from features.store import Store
 from serving.benchmark_load import Load, drive, get, post
 from serving.benchmark_stage import PLAIN, Service, lay_home, lay_large, lay_plain, served, shop_of
+from serving.benchmark_stores import measured_stores, told
 
-__all__ = ["benchmark_serving"]
+__all__ = ["QUICK", "Size", "benchmark_serving"]
 
 Progress = Callable[[str, float], None]
 
 SATURATED = 16  # connections
+TAIL = f"nbo_50_shipped_c{SATURATED}_p99_over_p50"
 REASONS = {"level": "reason_codes", "top_n": 3, "lang": "en"}
 CONTEXT = {"channel": "app", "placement": "home"}
 
@@ -46,10 +49,29 @@ class Size:
     leaves: int = 63
 
 
+QUICK = Size(seconds=0.5, many=50, candidates=(50,), models=("shipped",))
+#: What the shipped models are to reach.
+GOALS = {
+    "nbo_50_shipped_c1_p50_ms": ("<=", 6.0),
+    "nbo_50_shipped_c1_p99_ms": ("<=", 15.0),
+    "churn_1_shipped_c1_p50_ms": ("<=", 2.5),
+    "churn_1_shipped_c1_p99_ms": ("<=", 8.0),
+    "ours_vs_plain_nbo_rps": (">=", 8.0),
+    TAIL: ("<=", 4.0),
+}
+
+
 def benchmark_serving(
-    config: Config, progress: Progress | None = None, *, users: Sequence[str] | None = None, size: Size | None = None
+    config: Config,
+    progress: Progress | None = None,
+    *,
+    users: Sequence[str] | None = None,
+    size: Size | None = None,
+    stores: str = "configured",
 ) -> dict[str, Any]:
     """Requests per second and milliseconds of ours and of the plain way; ratios above 1 mean ours is better.
+
+    ``stores``: see `serving.benchmark_stores`; the plain way keeps Feast's SQLite and logs nothing.
 
     Metrics are named ``<question>_<models>_c<connections>_<what>``. Without a release in ``config.home`` a small demo
     shop is walked first; ``users`` are those of the newest snapshot by default.
@@ -58,9 +80,10 @@ def benchmark_serving(
     size = size or Size()
     started = time.monotonic()
     config.home.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="benchmark-", dir=config.home) as scratch:
-        folder = Path(scratch)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmark-", dir=config.home)))
         config = shop_of(config, folder, show)
+        kept = stack.enter_context(measured_stores(config, stores))
         users, config = _users(config, users)
         questions = _Questions(config, users, size)
         found = _Found()
@@ -72,7 +95,7 @@ def benchmark_serving(
             else:
                 lay_home(config.home, home)
             show(f"ours, {models} models", 0.2 + 0.4 * number)
-            at = {"USEROPS_HOME": str(home), "USEROPS_NOW": str(config.now and config.now.isoformat())}
+            at = {"USEROPS_HOME": str(home), "USEROPS_NOW": str(config.now and config.now.isoformat()), **kept}
             with served("serving.service:UserOps", home, "/readyz", **at) as ours:
                 found.service(models, ours)
                 found.measure("ours", models, ours, questions.ours(ours), size.seconds)
@@ -85,8 +108,10 @@ def benchmark_serving(
         "benchmark": "serving",
         "metrics": found.metrics,
         "baselines": {"plain": found.plain},
-        "ratios": found.ratios(size),
+        "ratios": (ratios := found.ratios(size)),
+        "goals": found.goals(ratios),
         "settings": {
+            "stores": told(kept),
             "seconds_each": size.seconds,
             "users": len(users),
             "workers": config.serving.workers,
@@ -223,6 +248,18 @@ class _Found:
         if stages := load.stages_ms():
             self.stages[name] = stages
 
+    def goals(self, ratios: Mapping[str, float]) -> dict[str, dict[str, Any]]:
+        """What was wanted, what was seen, and whether that holds; what was not asked is absent."""
+        seen = {**{name: one["value"] for name, one in self.metrics.items()}, **ratios}
+        p50, p99 = (seen.get(TAIL.replace("p99_over_p50", label)) for label in ("p50_ms", "p99_ms"))
+        if p50 and p99:
+            seen[TAIL] = p99 / p50
+        return {
+            name: {"seen": seen[name], "goal": f"{sense} {bound:g}", "held": _holds(seen[name], sense, bound)}
+            for name, (sense, bound) in GOALS.items()
+            if name in seen
+        }
+
     def ratios(self, size: Size) -> dict[str, float]:
         """Ours over the plain way: requests per second at saturation, users per second in bulk."""
         ours = {name: one["value"] for name, one in self.metrics.items()}
@@ -245,3 +282,7 @@ class _Found:
 
 def _rps(name: str) -> Callable[[Mapping[str, float]], float]:
     return lambda measured: measured.get(f"{name}_rps", float("nan"))
+
+
+def _holds(seen: float, sense: str, bound: float) -> bool:
+    return seen <= bound if sense == "<=" else seen >= bound

@@ -1,19 +1,28 @@
-"""The verbs of this room: serve, score, explain, decide, decisions export | replay, and their benchmarks."""
+"""The verbs of this room: serve, score, explain, tiers, decide, and their benchmarks; see also verbs_decisions."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from configs import Config, load
+from configs import load
 from configs.errors import UseropsError
-from configs.terminal import JsonFile, Lang, console, print_benchmark, print_table, showing, writable, write_json
+from configs.terminal import (
+    JsonFile,
+    Lang,
+    Quick,
+    console,
+    print_benchmark,
+    print_table,
+    showing,
+    writable,
+    write_json,
+)
 from serving.tables import print_answer, print_explained, print_interest, print_offers, why_none
 
 __all__ = [
@@ -22,28 +31,29 @@ __all__ = [
     "benchmark_serving",
     "decide",
     "explain",
-    "export",
-    "identify",
     "print_answer",
     "print_offers",
-    "replay",
     "score",
     "serve",
     "tiers",
 ]
-
-Since = Annotated[str | None, typer.Option(help="The first instant, in UTC.", show_default="the first decision")]
-Until = Annotated[str | None, typer.Option(help="The first instant that does not count, in UTC.", show_default="now")]
 
 
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="configs/project.yaml")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on.", show_default="configs/project.yaml")] = None,
 ) -> None:
-    """Serve the release in force, and bring live events online, until Ctrl-C."""
+    """Serve the release in force, and bring live events online, until Ctrl-C.
+
+    As long as no key was issued (userops keys add) it listens on loopback alone, unless serving: without_keys of
+    configs/project.yaml says anywhere.
+    """
+    from configs.access import check_host, who_may_ask
     from serving.local import command, follower, prepare
 
     config = load()
+    check_host(config, host or config.serving.host)
+    console.print(f"asked by {who_may_ask(config)}", markup=False, highlight=False, soft_wrap=True)
     prepare(config)
     subprocess.Popen(follower())  # ends with this process, which becomes the service
     os.execvp(sys.executable, command(config, host, port))
@@ -196,98 +206,44 @@ def decide(
     write_json(json_file, told)
 
 
-def identify(
-    file: Annotated[
-        Path, typer.Argument(help="A CSV or Parquet file with the columns namespace, id, user_id.", exists=True)
-    ],
-) -> None:
-    """Learn which ids of other systems belong to which user, so that requests may name a person by any of them."""
-    import duckdb
-
-    from serving.log import DecisionLog
-
-    with duckdb.connect() as connection:
-        try:
-            # As text: an id that looks like a number keeps its zeros.
-            table = (
-                connection.read_parquet(str(file))
-                if file.suffix == ".parquet"
-                else connection.read_csv(str(file), all_varchar=True)
-            )
-            rows = table.project("namespace::TEXT, id::TEXT, user_id::TEXT").fetchall()
-        except duckdb.Error as error:
-            raise UseropsError(
-                f"{file} cannot be read", got=str(error).partition("\n")[0], expected="columns namespace, id, user_id"
-            ) from None
-    if any(not value for row in rows for value in row):
-        raise UseropsError(f"{file} leaves something empty", expected="namespace, id and user_id in every line")
-    known = DecisionLog.open(load().decisions_uri).identify(rows)
-    console.print(f"{known:,} identities known")
-
-
-def export(
-    file: Annotated[Path, typer.Argument(help="The Parquet file to write.")],
-    since: Since = None,
-    until: Until = None,
-) -> None:
-    """Write logged decisions with their rewards as Parquet, in the Open Bandit data set's field names."""
-    from serving.log import DecisionLog
-
-    config = load()
-    with showing("exporting decisions"):
-        rows = DecisionLog.open(config.decisions_uri).export(writable(file) or file, *_between(config, since, until))
-    console.print(f"{rows:,} shown offers in {file}")
-
-
-def replay(
-    since: Since = None,
-    until: Until = None,
-    release: Annotated[
-        str | None, typer.Option(help="Ask another release instead; 'current' is the one in force.", show_default="own")
+def benchmark_serving(
+    stores: Annotated[
+        str,
+        typer.Option(
+            help="Where features are read and decisions written: configured (project.yaml and variables), embedded, or "
+            "real: a Redis and a PostgreSQL that are started and ended here.",
+        ),
+    ] = "configured",
+    online: Annotated[
+        str | None, typer.Option(help="A Redis in which this home is published.", show_default="USEROPS_ONLINE")
     ] = None,
+    decisions: Annotated[
+        str | None,
+        typer.Option(help="A PostgreSQL; it gets a schema of its own meanwhile.", show_default="USEROPS_DECISIONS"),
+    ] = None,
+    quick: Quick = False,
     json_file: JsonFile = None,
 ) -> None:
-    """Decide logged decisions again; by their own release every bit must be the same, or this ends with 1."""
-    from serving.local import replay as again
+    """Measure the service under load beside the plain way with the same models, stage by stage.
 
-    config = load()
-    decided = identical = broken = 0
-    shown: list[dict[str, Any]] = []
-    with showing("deciding again") as show:
-        for one in again(config, *_between(config, since, until), release):
-            decided, identical = decided + 1, identical + one["identical"]
-            broken += one["kind"] == "replay" and not one["identical"]
-            if not one["identical"] and len(shown) < 20:
-                shown.append(one)
-            show(f"{decided:,}", 0.5)
-    console.print(f"{decided:,} decisions decided again: {identical:,} identical")
-    rows: list[list[object]] = [
-        [one["decision_id"], first["path"], first["was"], first["now"]]
-        for one in shown
-        for first in one["differences"][:1]
-    ]
-    if rows:
-        print_table("the first that differ", ["decision", "first difference", "was", "now"], rows)
-    write_json(json_file, {"decisions": decided, "identical": identical, "differing": shown})
-    if broken:
-        raise typer.Exit(1)
-
-
-def _between(config: Config, since: str | None, until: str | None) -> tuple[int, int]:
-    """Microseconds of both ends."""
-    from features.periods import as_utc, now
-
-    last = as_utc(until) if until else now(config) + timedelta(microseconds=1)
-    return int(as_utc(since).timestamp() * 1e6) if since else 0, int(last.timestamp() * 1e6)
-
-
-def benchmark_serving(json_file: JsonFile = None) -> None:
-    """Measure the service under load beside the plain way with the same models, stage by stage."""
+    Other processes can read what a command was called with, so an address with a password belongs into its variable.
+    """
+    from serving.benchmark_serving import QUICK
     from serving.benchmark_serving import benchmark_serving as run
 
+    for variable, address in (("USEROPS_ONLINE", online), ("USEROPS_DECISIONS", decisions)):
+        if address is not None:
+            if "@" in address and ":" in address.partition("://")[2].rpartition("@")[0]:
+                raise UseropsError("a password on the command line can be read by others", run=f"set {variable}")
+            os.environ[variable] = address
     with showing("benchmark serving") as show:
-        found = run(load(), show)
+        found = run(load(), show, size=QUICK if quick else None, stores=stores)
     print_benchmark(found, json_file)
+    rows: list[list[object]] = [
+        [name, one["seen"], one["goal"], "held" if one["held"] else "missed"] for name, one in found["goals"].items()
+    ]
+    if rows:
+        print_table(f"goals, with {found['settings']['stores']}", ["", "seen", "goal", ""], rows)
 
 
 def benchmark_console(json_file: JsonFile = None) -> None:
