@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from configs import Config
+from configs.databases import shown
 from configs.terminal import console, showing, step
 from serving.tables import print_answer, print_offers
 
@@ -114,8 +115,9 @@ def print_addresses(config: Config, address: str, model: str, user: str, decisio
         ("/metrics", "Prometheus"),
     ):
         console.print(f"  {address}{path}   {what}", soft_wrap=True, markup=False)
-    uri = config.tracking_uri
-    console.print(f"  {Path(sys.executable).parent}/mlflow ui --backend-store-uri {uri}   the runs", soft_wrap=True)
+    uri = shown(config.tracking_uri)  # without a password
+    told = uri if uri.startswith("http") else f"{Path(sys.executable).parent}/mlflow ui --backend-store-uri {uri}"
+    console.print(f"  {told}   the runs", soft_wrap=True)
 
 
 def _say(address: str, path: str, body: str) -> None:

@@ -47,6 +47,8 @@ __all__ = ["Live", "Release"]
 _log = logging.getLogger("bentoml.userops")
 # Exact reasons cost milliseconds per user and head: beyond so many users the event loop must not wait for them.
 _INLINE_EXPLAINED, _INLINE_SCORED = 2, 64
+# A log on another machine that is stuck: answers wait for it on the event loop, so not long.
+_LOG_SECONDS = 2.0
 _MOST_HEAVY = 16  # large requests that may wait, each of up to half a second
 
 
@@ -158,7 +160,7 @@ class Live:
         """The decision log, opened when first needed; one that cannot be opened is a 503."""
         if self._log_opened is None:
             with self.logging():
-                self._log_opened = DecisionLog.open(self.config.decisions_uri)
+                self._log_opened = DecisionLog.open(self.config.decisions_uri, within_s=_LOG_SECONDS)
         return self._log_opened
 
     @contextmanager
