@@ -94,8 +94,22 @@ def _header(doubles: int) -> bytes:
 
 
 def pack(values: Matrix, digest: str) -> list[bytes]:
-    """One serialised ``Array(Float64)`` per row of ``values`` (shape ``[users, features]``), the catalogue in front."""
+    """One serialised ``Array(Float64)`` per row of ``values`` (shape ``[users, features]``), the catalogue in front.
+
+    Raises
+    ------
+    FeatureError
+        When a value is infinite: no model has seen such a user, and a forest answers all the same.
+    """
     users, features = values.shape
+    if np.isinf(values).any():
+        row, column = (int(place) for place in np.argwhere(np.isinf(values))[0])
+        raise FeatureError(
+            "a feature is infinite",
+            got=f"{values[row, column]} as number {column} of the catalogue (from 0), in {_infinite(values)} rows",
+            expected="a finite number, or none",
+            run="userops features build",
+        )
     header = np.frombuffer(_header(features + 1), np.uint8)
     out = np.empty((users, len(header) + 8 * (features + 1)), np.uint8)
     out[:, : len(header)] = header
@@ -114,8 +128,10 @@ def unpack(values: Sequence[bytes], features: int, digest: str) -> Matrix:
     for value in values:
         if len(value) != width or not value.startswith(first):
             raise mismatch("vectors that begin otherwise", digest)
-    doubles = np.frombuffer(b"".join([value[len(first) :] for value in values]), "<f8")
-    return doubles.reshape(len(values), features)
+    doubles = np.frombuffer(b"".join([value[len(first) :] for value in values]), "<f8").reshape(len(values), features)
+    if np.isinf(doubles).any():
+        raise _no_value(values[int(np.isinf(doubles).any(axis=1).argmax())], "it holds an infinite number")
+    return doubles
 
 
 def pack_list(doubles: bytes) -> bytes:
@@ -142,7 +158,10 @@ def unpack_one(value: bytes, features: int, digest: str) -> npt.NDArray[np.float
     first = prefix(features, digest)
     if len(value) != len(first) + 8 * features or not value.startswith(first):
         raise mismatch("vectors that begin otherwise", digest)
-    return np.frombuffer(value, "<f8", offset=len(first))
+    doubles = np.frombuffer(value, "<f8", offset=len(first))
+    if np.isinf(doubles).any():
+        raise _no_value(value, "it holds an infinite number")
+    return doubles
 
 
 @lru_cache(maxsize=16)
@@ -213,10 +232,14 @@ def _content(value: bytes, tag: bytes, start: int = 0) -> int:
     raise _no_value(value)
 
 
-def _no_value(value: bytes) -> FeatureError:
+def _infinite(values: Matrix) -> int:
+    return int(np.isinf(values).any(axis=1).sum())
+
+
+def _no_value(value: bytes, because: str = "it was cut off, or another program writes there") -> FeatureError:
     return FeatureError(
         "the online store holds a value that no publication wrote",
         got=f"{len(value)} bytes that begin with {value[:8].hex() or 'nothing'}",
-        because="it was cut off, or another program writes there",
+        because=because,
         run="userops features publish",
     )

@@ -40,13 +40,26 @@ def test_ids_are_a_sequence_not_a_text():
 def test_vectors_are_feasts(features):
     values = np.random.default_rng(1).normal(size=(4, features))
     if features:
-        values[1, 0], values[2, -1], values[3, 0] = np.nan, np.inf, -0.0
+        values[1, 0], values[2, -1], values[3, 0] = np.nan, 1e308, -0.0
     number = vectors.catalogue_number(DIGEST)
     expected = [Value(double_list_val=DoubleList(val=[number, *row])).SerializeToString() for row in values]
     packed = vectors.pack(values, DIGEST)
     assert packed == expected
     assert vectors.unpack(packed, features, DIGEST).tobytes() == values.tobytes()
     assert all(one.startswith(vectors.prefix(features, DIGEST)) for one in packed)
+
+
+@pytest.mark.parametrize("number", [np.inf, -np.inf])
+def test_an_infinite_feature_is_neither_written_nor_read(number):
+    values = np.ones((3, 4))
+    values[1, 2] = number
+    with pytest.raises(FeatureError, match=r"infinite[\s\S]*number 2 of the catalogue"):
+        vectors.pack(values, DIGEST)
+    packed = vectors.pack(np.ones((1, 4)), DIGEST)[0]
+    foreign = packed[:-8] + np.array([number]).tobytes()
+    for read in (lambda: vectors.unpack([packed, foreign], 4, DIGEST), lambda: vectors.unpack_one(foreign, 4, DIGEST)):
+        with pytest.raises(FeatureError, match="infinite number"):
+            read()
 
 
 @given(text)
