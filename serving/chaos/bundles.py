@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -96,7 +97,8 @@ def _kept(stage: Stage, damage: Callable[[Path], object]) -> str:
 def damaged(releases: Path, damage: Callable[[Path], object]) -> Iterator[Path]:
     """A damaged copy of the release in force is in force; then the good one again."""
     good = current(releases)
-    folder = releases / DAMAGED
+    # A name of its own each time: a worker that has refused one by that name would not look again for a while.
+    folder = releases / f"{DAMAGED}-{secrets.token_hex(4)}"
     shutil.copytree(good, folder)
     damage(folder)
     make_current(releases, folder.name)

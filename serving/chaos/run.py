@@ -38,6 +38,8 @@ def run(config: Config | None, faults: Sequence[Fault], minutes: float | None, s
     """Make every fault on a copy of the home of ``config``, or on a small shop; or, given minutes, soak it."""
     began = time.monotonic()
     with stage_of(config, show) as stage:
+        show("starting the service", 0.0)
+        stage.witness  # noqa: B018 - where nothing answers there is nothing to break
         if minutes is not None:
             found: dict[str, Any] = {"soak": soak(stage, minutes, show)}
         else:

@@ -210,7 +210,7 @@ def _walk(stage: Stage, show: Show) -> None:
 def copy_published(source: online.OnlineStore, target: online.OnlineStore, home: Path) -> None:
     """Write all that is published in one store into another one."""
     cells = (online.VECTOR, online.PROFILE, online.HISTORY)
-    last = source.last_publication(online.VECTOR.view)
+    last, users = source.last_publication(online.VECTOR.view), 0
     with target.publication() as writer:
         writer.claim(home)
         for cell in cells:
@@ -222,7 +222,8 @@ def copy_published(source: online.OnlineStore, target: online.OnlineStore, home:
                     if one is not None:
                         rows[cell].append((key, *one, None))
             writer.write(rows)
+            users += len(part)
         if source.assortment_stamp() is not None:
             writer.write_assortment(source.assortment())
         if last is not None:
-            writer.record(online.VECTOR.view, last["digest"], last["as_of"], last["published_at"], last["rows"])
+            writer.record(online.VECTOR.view, last["digest"], last["as_of"], last["published_at"], users)

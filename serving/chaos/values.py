@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import struct
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
@@ -94,9 +95,8 @@ def stale(stage: Stage) -> str:
 
 
 def _with(value: bytes, number: float) -> bytes:
-    vector = vectors.unpack_list(value)[1:].copy()
-    vector[0] = number
-    return vectors.pack(vector[None, :], digest())[0]
+    first = len(value) - 8 * len(NAMES)
+    return value[:first] + struct.pack("<d", number) + value[first + 8 :]
 
 
 @contextmanager
