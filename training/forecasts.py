@@ -32,6 +32,7 @@ from configs import Config, ModelConfig
 from configs.errors import TrainingError
 from features.catalog import NAMES, digest
 from features.events import content_hash, span
+from features.forgotten import Forgotten, place
 from features.periods import as_utc, midnight, now
 from features.source_code import digest_of, features_digest
 from serving.scoring.interest.model import NAME as INTEREST
@@ -160,12 +161,12 @@ def forecasts(
     files = {origin: _file(config, model, recipe, origin) for origin in asked}
     missing = [origin for origin in asked if not files[origin].exists()]
     past = _past(config, model, recipe, missing, lambda m, f: show(m, 0.3 * f)) if missing else None
-    for place, origin in enumerate(missing):
-        show(f"as of {origin:%Y-%m-%d}", 0.3 + 0.7 * place / len(missing))
+    for number, origin in enumerate(missing):
+        show(f"as of {origin:%Y-%m-%d}", 0.3 + 0.7 * number / len(missing))
         started = time.monotonic()
         assert past is not None
         frame, log = past.at(origin)
-        _write(files[origin], frame, {**log, "seconds": round(time.monotonic() - started, 3)})
+        _write(config, files[origin], frame, {**log, "seconds": round(time.monotonic() - started, 3)})
     tables = {origin: pq.read_table(files[origin]) for origin in asked}
     frames = [_framed(table, origin) for origin, table in tables.items() if table.num_rows]
     logs = [
@@ -197,7 +198,7 @@ def keep(
 
     ``frame`` and ``log`` are those of `Past.at` with the same recipe: the same procedure, or this file would lie.
     """
-    _write(_file(config, model, recipe, origin), frame, log)
+    _write(config, _file(config, model, recipe, origin), frame, log)
 
 
 def known_until(config: Config) -> datetime:
@@ -267,14 +268,14 @@ def code_digest() -> str:
     return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
 
-def _write(file: Path, frame: pd.DataFrame, log: Mapping[str, Any]) -> None:
-    """The whole file or none."""
+def _write(config: Config, file: Path, frame: pd.DataFrame, log: Mapping[str, Any]) -> None:
+    """The whole file or none, without whoever was forgotten while it was computed."""
     file.parent.mkdir(parents=True, exist_ok=True)
     table = pa.Table.from_pandas(frame, preserve_index=False)
     part = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         pq.write_table(table.replace_schema_metadata({LOG: json.dumps(log, default=str)}), part, compression="zstd")
-        os.replace(part, file)
+        place(config, part, file, Forgotten())
     finally:
         part.unlink(missing_ok=True)
 
