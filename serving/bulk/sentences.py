@@ -40,6 +40,13 @@ class Sentences:
 
         ``column`` gives the values of a feature for all rows, NaN where absent; None where nobody knows them.
         """
+        written, place = self.written(feature, row, column)
+        return pa.array(written, pa.string()).take(pa.array(place, pa.int32()))
+
+    def written(
+        self, feature: Ints, row: Ints, column: Callable[[str], Floats | None]
+    ) -> tuple[list[str], NDArray[np.int32]]:
+        """The sentences of `texts`, and which of them each k has."""
         if len(self._known) > _KEPT:
             self._known = {}
         order = np.argsort(feature, kind="stable")
@@ -52,7 +59,7 @@ class Sentences:
             own, inverse = self._of_one(int(sorted_features[begin]), row[here], column)
             place[here] = inverse + len(written)
             written += own
-        return pa.array(written, pa.string()).take(pa.array(place, pa.int32()))
+        return written, place
 
     def _of_one(
         self, feature: int, rows: Ints, column: Callable[[str], Floats | None]

@@ -17,7 +17,7 @@ from serving.reasons import Reasons
 from serving.scoring.interest.because import Past
 from serving.scoring.interest.model import InterestModel
 
-__all__ = ["BECAUSE", "InterestReasons", "because", "explained", "full"]
+__all__ = ["BECAUSE", "InterestReasons", "because", "explained", "full", "occasion_text"]
 
 BECAUSE = "BECAUSE_OF"
 # What is true of an item or category whoever asks: all that may be said to who wants no personalisation.
@@ -57,10 +57,20 @@ class InterestReasons:
         features = [Described(str(name), unit) for unit, names in units.items() for name in names]
         return cls(Reasons(entries, features, str(path)), frozenset(feature.name for feature in features))
 
+    @property
+    def plain(self) -> Reasons:
+        """The sentences before ``<it>`` is named."""
+        return self._reasons
+
+    @staticmethod
+    def named(text: str, lang: str, head: str) -> str:
+        """A sentence in which ``<it>`` is named: the item, or the category."""
+        return text.replace("<it>", _IT[head][lang])
+
     def sentence(self, feature: str, lang: str, head: str, value: Callable[[str], float | None]) -> tuple[str, str]:
         """Code and text of one feature for one user and one item or category."""
         text = self._reasons.text(feature, lang, value)
-        return self._reasons.code(feature), text.replace("<it>", _IT[head][lang])
+        return self._reasons.code(feature), self.named(text, lang, head)
 
 
 def explained(
@@ -135,14 +145,22 @@ def because(model: InterestModel, past: Past, code: int, lang: str) -> dict[str,
     if found is None:
         return None
     what, days = found
-    whole = math.floor(days)
+    return {"id": what, "days_ago": days, "text": occasion_text(what, math.floor(days), lang)}
+
+
+def occasion_text(what: str, days: int, lang: str) -> str:
+    """The sentence about an occasion so many whole days ago.
+
+    Examples
+    --------
+    >>> occasion_text("tea", 1, "en"), occasion_text("tea", 0, "zh")
+    ('because of tea, 1 day ago', '因为今天的 tea')
+    """
     if lang == "zh":
-        when = "今天" if whole == 0 else f" {whole} 天前"
-        text = f"因为{when}的 {what}"
-    else:
-        when = "today" if whole == 0 else f"{whole} day{'' if whole == 1 else 's'} ago"
-        text = f"because of {what}, {when}"
-    return {"id": what, "days_ago": days, "text": text}
+        when = "今天" if days == 0 else f" {days} 天前"
+        return f"因为{when}的 {what}"
+    when = "today" if days == 0 else f"{days} day{'' if days == 1 else 's'} ago"
+    return f"because of {what}, {when}"
 
 
 def _occasion(model: InterestModel, past: Past, code: int, lang: str) -> Iterator[dict[str, Any]]:

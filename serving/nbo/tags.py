@@ -21,14 +21,14 @@ __all__ = ["PREFIX", "interest_tags", "interests_of", "own_categories", "tag_sco
 
 MOST = 5
 PERCENTILE = 75.0
-_FEW_CATEGORIES = 200
+FEW_CATEGORIES = 200
 _SATISFIED = FEATURES.index("need_satisfied")
 _DAY_US = 86_400_000_000
 
 
 def own_categories(model: InterestModel, history: History, at_us: int) -> Scored:
     """Every category where the shop has few of them, otherwise those that the user had to do with."""
-    if len(model.statistics["category"].items) <= _FEW_CATEGORIES:
+    if len(model.statistics["category"].items) <= FEW_CATEGORIES:
         return model.score_categories(history, at_us)
     return model.score_categories(history, at_us, np.unique(history.category[history.category != 0]))
 

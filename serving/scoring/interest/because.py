@@ -28,11 +28,12 @@ LINKS = ("together", "later")
 class Past:
     """A user's lines up to an instant, as occasions: what is the same for every item and category is worked out once.
 
+    ``as_of_us`` is one instant, or one for each line: then the lines may be those of many users, and `weight` is asked.
     A line counts by how near its item is to what is asked for (itself, its links, its category), by what was done, and
     halved every half-life of its category.
     """
 
-    def __init__(self, statistics: ItemStatistics, history: History, as_of_us: int) -> None:
+    def __init__(self, statistics: ItemStatistics, history: History, as_of_us: int | Ints) -> None:
         self.statistics, self.history = statistics, history
         self.known = history.at_us <= as_of_us
         self.days = (as_of_us - history.at_us) / DAY_US
@@ -40,6 +41,11 @@ class Past:
         self._left = 0.5 ** (self.days / _half_lives(statistics, history.category))
         self._places = places(statistics.items, history.item)
         self._any = bool(self.known.any())
+
+    @property
+    def weight(self) -> Floats:
+        """What each line counts for what it is itself about; 0 after the instant."""
+        return self._done * self._left * self.known
 
     def strongest(self, code: int) -> tuple[int, float] | None:
         """The number of the line and its age in days; None when no line has to do with ``code``."""
@@ -66,7 +72,7 @@ def _half_lives(statistics: ItemStatistics, category: Ints) -> Floats:
     return np.where((row >= 0) & (values > 0), values, USUAL_HALF_LIFE)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _link(near, lines, target, start, item, value, later_start, later_item, later_value):  # type: ignore[no-untyped-def]
     """Raise ``near`` to how strongly each line's item leads to ``target``: bought in one order, or the one after."""
     for line in range(len(lines)):

@@ -82,7 +82,7 @@ def candidates_of(
     return start, found
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _gather(user, as_of_us, lines, links, lists, mask, unknown, most, half_life, turn):  # type: ignore[no-untyped-def]
     line_start, item, category, at_us, order = lines
     popular, in_start, popular_in, fresh = lists

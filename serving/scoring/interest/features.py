@@ -18,7 +18,7 @@ from serving.scoring.interest.lines import Lines, lines_of
 from serving.scoring.interest.pairs import CATEGORY, LINKED, OWN, SEEN, USER, fill
 from serving.scoring.interest.statistics import ITEM_VALUES, ItemStatistics, places
 
-__all__ = ["NAMES", "Pairs", "featurise", "featurise_pairs"]
+__all__ = ["NAMES", "Pairs", "featurise", "featurise_lines", "featurise_pairs"]
 
 Ints = NDArray[np.int64]
 
@@ -81,13 +81,20 @@ def featurise(
     codes = np.concatenate([np.asarray(each, np.int64) for each in items]) if len(items) else np.empty(0, np.int64)
     lines = lines_of(statistics, histories, codes)
     start = np.array([0, *accumulate(map(len, items))], np.int64)
+    given = None if categories is None else np.concatenate([np.asarray(each, np.int64) for each in categories])
+    return featurise_lines(statistics, lines, np.full(len(histories), as_of_us, np.int64), start, codes, given)
+
+
+def featurise_lines(
+    statistics: ItemStatistics, lines: Lines, as_of_us: Ints, start: Ints, codes: Ints, categories: Ints | None = None
+) -> NDArray[np.float64]:
+    """`featurise` for lines translated with these codes, of which codes[start[k] : start[k + 1]] are user k's."""
     row = places(statistics.items, codes)
     known = row >= 0
     group = np.where(known, statistics.category_of[row], -1) if len(statistics.items) else np.full(len(codes), -1)
     if categories is not None:
-        given = np.concatenate([np.asarray(each, np.int64) for each in categories])
-        group = np.where(known, group, places(statistics.categories, given))
+        group = np.where(known, group, places(statistics.categories, categories))
     row = np.where(known, row, np.where(codes == 0, -1, len(statistics.items) + places(lines.unknown, codes)))
-    as_of = np.full(len(histories), as_of_us, np.int64)
-    pairs = Pairs(np.arange(len(histories)), as_of, start, row.astype(np.int32), group.astype(np.int32))
+    users = np.arange(len(as_of_us))
+    pairs = Pairs(users, as_of_us, start, row.astype(np.int32), group.astype(np.int32))
     return np.asarray(featurise_pairs(statistics, lines, pairs), np.float64)

@@ -14,10 +14,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from configs.history import COLUMNS, History
+from configs.history import COLUMNS, History, unpack
 from serving.scoring.interest.statistics import ItemStatistics, places
 
-__all__ = ["DAY_US", "Lines", "lines_of", "number_orders"]
+__all__ = ["DAY_US", "Lines", "lines_from", "lines_of", "number_orders"]
 
 DAY_US = 86_400_000_000
 Ints = NDArray[np.int64]
@@ -43,13 +43,17 @@ class Lines:
 def lines_of(statistics: ItemStatistics, histories: Sequence[History], more_items: Ints | None = None) -> Lines:
     """Translate histories; `more_items` are codes that get a row as well although nobody bought them."""
     if len(histories) == 1:
-        item, category, at_us, kind, quantity, order = (getattr(histories[0], name) for name in COLUMNS)
+        whole = histories[0]
+    elif histories:
+        whole = History(*(np.concatenate([getattr(one, name) for one in histories]) for name in COLUMNS))
     else:
-        item, category, at_us, kind, quantity, order = (
-            np.concatenate([getattr(one, name) for one in histories]) if histories else np.empty(0, np.int64)
-            for name in COLUMNS
-        )
-    start = np.array([0, *accumulate(map(len, histories))], np.int64)
+        whole = unpack(np.empty(0))
+    return lines_from(statistics, whole, np.array([0, *accumulate(map(len, histories))], np.int64), more_items)
+
+
+def lines_from(statistics: ItemStatistics, whole: History, start: Ints, more_items: Ints | None = None) -> Lines:
+    """Translate the lines of many users, those of user k at start[k] : start[k + 1]; see `lines_of`."""
+    item, category, at_us, kind, quantity, order = (getattr(whole, name) for name in COLUMNS)
     row = places(statistics.items, item)
     strange = item[(row < 0) & (item != 0)]
     if more_items is not None:
@@ -74,7 +78,7 @@ def lines_of(statistics: ItemStatistics, histories: Sequence[History], more_item
     )
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def number_orders(start: Ints, at_us: Ints, kind: NDArray[np.int8], order: Ints) -> NDArray[np.int32]:
     """Number each user's purchases by order: int32[n], -1 for lines that are no purchase."""
     number = np.full(len(at_us), -1, np.int32)

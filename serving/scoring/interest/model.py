@@ -23,7 +23,7 @@ from serving.scoring.interest.candidates import candidates
 from serving.scoring.interest.features import NAMES, featurise
 from serving.scoring.interest.head import read_interest_head
 from serving.scoring.interest.names import Names
-from serving.scoring.interest.needs import Need, Needs
+from serving.scoring.interest.needs import Need, Needs, rhythms
 from serving.scoring.interest.statistics import ItemStatistics, places
 from serving.scoring.treeshap import TreeShap
 
@@ -164,6 +164,10 @@ class InterestModel:
     def need_columns(self, history: History, as_of_us: int, categories: Ints) -> Floats:
         """The columns `NEEDS` of each category, by code: float64[n, 2], NaN where never bought."""
         return self._needs.columns(history, as_of_us, categories)
+
+    def rhythms(self, whole: History, start: Ints, as_of_us: Ints, pairs: Ints, categories: Ints) -> Floats:
+        """Of many users at once what `needs` tells: see `needs.rhythms`."""
+        return rhythms(self._needs, whole, start, as_of_us, pairs, categories)
 
     def neighbours(self, item: int, most: int = 20) -> list[tuple[int, float]]:
         """Similar items, (code, similarity in [0, 1]), the most similar first."""

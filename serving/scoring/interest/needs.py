@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from configs.history import PURCHASE, History
 from serving.scoring.interest.statistics import places
 
-__all__ = ["DAY_US", "Need", "Needs", "purchase_days"]
+__all__ = ["DAY_US", "Need", "Needs", "purchase_days", "rhythms"]
 
 DAY_US = 86_400_000_000
 Ints = NDArray[np.int64]
@@ -86,6 +86,18 @@ class Needs:
         return out[0], out[1], out[2]
 
 
+def rhythms(needs: Needs, whole: History, start: Ints, as_of_us: Ints, pairs: Ints, categories: Ints) -> Floats:
+    """Days since, usual days and window of many users' categories, float64[3, n], NaN where unknown or never bought.
+
+    User k has the lines start[k] : start[k + 1] and the categories pairs[k] : pairs[k + 1]; the numbers of `Needs.of`.
+    """
+    out = np.full((3, len(categories)), np.nan)
+    lines = (whole.category, whole.kind, whole.at_us)
+    learned = (needs.gap_days, needs.window, needs.prior_gaps)
+    _fill_all(out, places(needs.categories, categories), categories, start, as_of_us, pairs, lines, learned)
+    return out
+
+
 def purchase_days(group: Ints, at_us: Ints) -> tuple[Ints, Ints]:
     """The last instant of every day (UTC) on which a group bought, by group and time.
 
@@ -103,7 +115,7 @@ def purchase_days(group: Ints, at_us: Ints) -> tuple[Ints, Ints]:
     return group[last], at_us[last]
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _fill(out, row, categories, lines, learned):  # type: ignore[no-untyped-def]
     category, kind, at_us, as_of_us = lines
     gap_days, window, prior_gaps = learned
@@ -135,3 +147,12 @@ def _fill(out, row, categories, lines, learned):  # type: ignore[no-untyped-def]
             out[0, k] = (as_of_us - at) / DAY_US
             out[1, k] = usual
             out[2, k] = window[row[k]] * usual
+
+
+@njit(cache=True, nogil=True)
+def _fill_all(out, row, categories, start, as_of_us, pairs, lines, learned):  # type: ignore[no-untyped-def]
+    category, kind, at_us = lines
+    for user in range(len(as_of_us)):
+        begin, end, first, last = start[user], start[user + 1], pairs[user], pairs[user + 1]
+        own = (category[begin:end], kind[begin:end], at_us[begin:end], as_of_us[user])
+        _fill(out[:, first:last], row[first:last], categories[first:last], own, learned)

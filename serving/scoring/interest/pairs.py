@@ -64,7 +64,7 @@ _END = 41
 _DAY = 86_400_000_000.0
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def fill(out, pairs, lines, tables, links, together, linear, width, half_life):  # type: ignore[no-untyped-def]
     """Write `out`; every argument is a tuple of arrays, see `featurise_pairs`."""
     user_of, as_of_of, pair_start, pair_item, pair_category = pairs

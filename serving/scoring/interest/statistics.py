@@ -135,7 +135,7 @@ def places(known: Ints, codes: Ints) -> Ints:
     return found
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _places(known, codes):  # type: ignore[no-untyped-def]
     found = np.full(len(codes), -1, np.int64)
     for k in range(len(codes)):

@@ -1,0 +1,109 @@
+"""Everybody's interests in bulk are the service's answers, to the last bit."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from configs import configs_folder
+from configs.history import History, code, pack
+from serving.bulk.interest import InterestScorer
+from serving.nbo.reasons import InterestReasons, explained
+from serving.nbo.scorer import Row
+from serving.scoring import current
+
+AS_OF = datetime(2026, 11, 21, 9, 58, 2, tzinfo=UTC)
+AT_US = 1_795_255_082_000_000
+OFF, FORGETTER = "u3", "u5"
+
+
+def batch_of(users, histories):
+    instants = pa.array([AS_OF] * len(users), pa.timestamp("us", "UTC"))
+    lines = pa.array([pack(one).tolist() if len(one) else None for one in histories], pa.list_(pa.float64()))
+    return pa.RecordBatch.from_arrays(
+        [pa.array(list(users), pa.string()), instants, lines], ["user_id", "as_of", "history"]
+    )
+
+
+@pytest.fixture(scope="module")
+def histories(shop):
+    return dict(zip(shop.users, shop.at(AT_US), strict=True))
+
+
+@pytest.fixture(scope="module")
+def wished(decider, nbo_log):
+    nbo_log.set_personalization(OFF, False, AT_US - 2)
+    nbo_log.delete_tag(FORGETTER, "interest:tea", AT_US - 2)
+    nbo_log.delete_tag(FORGETTER, "interest:books", AT_US - 2)
+    return decider
+
+
+@pytest.fixture(scope="module")
+def release(decider):
+    return str(current(decider.home / "releases"))
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_categories_are_those_of_the_service(wished, release, histories, lang):
+    users = [*list(histories)[:60]]
+    asked = {"user_ids": users, "categories": 100, "items": 0, "as_of": AS_OF.isoformat(), "explain": {"lang": lang}}
+    answer = wished.client.post("/v1/score/interest", json=asked)
+    assert answer.status_code == 200, answer.text
+    refused = {FORGETTER: frozenset({"interest:tea", "interest:books", "o_tea_1"})}
+    batch = batch_of(users, [histories[user] for user in users])
+    rows = InterestScorer(release, 3, lang).scored(batch, frozenset({OFF}), refused).to_pylist()
+    for user in answer.json()["users"]:
+        own = [row for row in rows if row["user_id"] == user["user_id"]]
+        assert {row["status_reason"] for row in own} == {user["status_reason"]}
+        if user["user_id"] == OFF:
+            assert user["categories"] == []
+            assert [(row["category_id"], row["p"], row["reasons"]) for row in own] == [(None, None, [])]
+            continue
+        assert [row["rank"] for row in own] == list(range(1, len(user["categories"]) + 1))
+        for row, said in zip(own, user["categories"], strict=True):
+            assert row["category_id"] == said["category_id"]
+            assert [row["p"], row["p_low"], row["p_high"], row["raw"]] == [
+                said["p"],
+                *said["p_interval"],
+                said["score"],
+            ]
+            assert row["need"] == said["need"]
+            assert row["because"] == said["because"]
+    forgotten = {row["category_id"]: row["because"] for row in rows if row["user_id"] == FORGETTER}
+    assert forgotten["tea"] is forgotten["books"] is None
+
+
+def test_reasons_are_those_of_a_decision_about_the_same_pair(release, interest, histories):
+    lang, users = "en", list(histories)[60:75]
+    rows = InterestScorer(release, 3, lang).scored(batch_of(users, [histories[user] for user in users])).to_pylist()
+    sentences = InterestReasons.load(configs_folder() / "reasons_interest.yaml")
+    for row in rows:
+        history = histories[row["user_id"]]
+        scored = interest.score_categories(history, AT_US)
+        place = int(np.flatnonzero(scored.codes == code(row["category_id"]))[0])
+        pair, past = Row(scored, place, row["category_id"]), interest.past(history, AT_US)
+        told, _ = explained(interest, sentences, pair, past, top_n=3, lang=lang, everything=False)
+        own = [{name: one[name] for name in ("code", "feature", "value", "contribution", "text")} for one in told]
+        assert row["reasons"] == [one for one in own if one["feature"] is not None]
+        assert row["percentile"] == np.round(interest.heads["category"].percentile(scored.raw)[place], 2)
+
+
+def test_who_never_did_anything_is_scored_by_what_everybody_does(release, interest):
+    nothing = History.of([])
+    rows = InterestScorer(release, 0).scored(batch_of(["new"], [nothing])).to_pylist()
+    scored = interest.score_categories(nothing, AT_US)
+    assert [row["raw"] for row in rows] == sorted(scored.raw.tolist(), reverse=True)
+    assert {row["need"] is row["because"] is None for row in rows} == {True}
+
+
+def test_scores_do_not_depend_on_how_users_are_cut_into_batches(release, histories, monkeypatch):
+    scorer = InterestScorer(release, 2)
+    batch = batch_of(list(histories), list(histories.values()))
+    whole = pa.Table.from_batches([scorer.scored(batch, frozenset({OFF}))])
+    monkeypatch.setattr("serving.bulk.interest._PAIRS", 37)
+    parts = [scorer.scored(batch.slice(at, 50), frozenset({OFF})) for at in range(0, batch.num_rows, 50)]
+    assert pa.Table.from_batches(parts).combine_chunks().equals(whole.combine_chunks())
+    assert whole.schema == scorer.schema
