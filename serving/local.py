@@ -47,8 +47,8 @@ def prepare(config: Config) -> None:
 
 
 def follower() -> list[str]:
-    """How the process that brings live events online is started; it ends with whoever started it."""
-    return [sys.executable, "-m", "serving.follow"]
+    """How the process that brings live events online is started, and kept; it ends with whoever started it."""
+    return [sys.executable, "-m", "serving.keeper"]
 
 
 @contextmanager

@@ -1,0 +1,70 @@
+"""Keeps the follower alive: a process of a few megabytes that starts it, and starts it again when it dies.
+
+The follower computes features, so it is what a machine short of memory kills first; without it live events would wait
+until somebody restarts the service. Ends, and ends the follower, with the process that started it, SIGTERM or SIGINT.
+
+    python -m serving.keeper
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+
+__all__ = ["keep", "main"]
+
+FOLLOWER = (sys.executable, "-m", "serving.follow")
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 30.0
+WELL_SECONDS = 60.0  # who lived so long did not die of its beginning
+LOOK_SECONDS = 0.2
+END_SECONDS = 30.0
+
+_log = logging.getLogger("userops.keeper")
+
+
+def keep(stop: threading.Event, command: Sequence[str] = FOLLOWER, first_pause_s: float = FIRST_PAUSE_SECONDS) -> None:
+    """Run ``command`` again and again until ``stop`` is set, then end it; pauses double while it dies young."""
+    pause = first_pause_s
+    while not stop.is_set():
+        began = time.monotonic()
+        process = subprocess.Popen(command)
+        while process.poll() is None and not stop.wait(LOOK_SECONDS):
+            pass
+        if stop.is_set():
+            process.terminate()
+            try:
+                process.wait(END_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            return
+        pause = first_pause_s if time.monotonic() - began > WELL_SECONDS else pause
+        _log.warning("the follower ended with %s; it is started again in %.1f s", process.returncode, pause)
+        stop.wait(pause)
+        pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+
+def main() -> None:
+    """Keep the follower of the home of the environment."""
+    logging.basicConfig(format="%(asctime)s %(name)s: %(message)s")
+    stop, parent = threading.Event(), os.getppid()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+
+    def watch() -> None:
+        while os.getppid() == parent and not stop.wait(1.0):
+            pass
+        stop.set()
+
+    threading.Thread(target=watch, daemon=True).start()
+    keep(stop)
+
+
+if __name__ == "__main__":
+    main()
