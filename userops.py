@@ -15,6 +15,7 @@ import typer
 
 import configs.verbs_keys
 import features.verbs
+import serving.forget.verbs
 import serving.verbs
 import serving.verbs_chaos
 import serving.verbs_decisions
@@ -158,6 +159,14 @@ def log_report(config: Config, trained: TrainReport) -> None:
     Registry(config).reopen(trained.run_id).text(html, "report.html")
 
 
+def what_training_keeps() -> object:
+    """What `forget` must know of the room of training."""
+    from serving.forget.forget import Training
+    from training import forget as kept
+
+    return Training(kept.forget_forecasts, kept.forget_desk, kept.forget_reports, kept.artefacts, kept.seen_by)
+
+
 train = training.verbs.training(log_report)
 
 
@@ -240,6 +249,7 @@ for verb in (
     serving.verbs.decide,
     serving.verbs_decisions.identify,
     serving.verbs_report.reporting(rebuild),
+    serving.forget.verbs.forgetting(what_training_keeps),
     serving.verbs_chaos.chaos,
     demo,
 ):

@@ -14,7 +14,7 @@ from time import perf_counter
 from typing import Any
 
 from configs import Config, configs_folder
-from configs.errors import FeatureError, LogError
+from configs.errors import FeatureError, Forgotten, LogError
 from features.catalog import NAMES, USER_FEATURES, digest
 from serving.access.aside import Aside
 from serving.answer import ServedModel, scored_users
@@ -168,6 +168,10 @@ class Live:
         """What goes wrong inside with the decision log is a 503: nothing may leave unlogged."""
         try:
             yield
+        except Forgotten as error:
+            raise Problem(
+                410, "forgotten", error.what, expected="somebody whom userops forget has not erased"
+            ) from None
         except LogError as error:
             _log.error("the decision log failed: %s", error)
             raise _unavailable("the decision log cannot be used", error.what) from None

@@ -40,6 +40,7 @@ _ABOUT: dict[str, tuple[str | None, str | None]] = {
         "type",
         "what does not contradict the feedback before: a return after an order, one of two opposites",
     ),
+    "FORGOTTEN": ("user_id", "somebody whom userops forget has not erased"),
     "BEFORE_1970": ("ts", "at least 1970-01-01T00:00:00Z"),
 }
 
