@@ -53,4 +53,4 @@ def is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
-        return "." not in host  # no address of a network, but a name of this machine, or a path
+        return host.startswith("/") or "." not in host  # a path, or a name of this machine

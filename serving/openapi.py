@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
+from serving.access.scopes import OPEN, scopes_of
 from serving.schemas import Card, Models, ProblemBody, ScoreRequest, ScoreResponse
 from serving.schemas_decision import (
     AudienceRequest,
@@ -35,14 +36,19 @@ __all__ = ["document"]
 
 _ERRORS = {
     400: "The request cannot be understood",
+    401: "No key, or none in force",
+    403: "The key has not the scope that this asks for; without any key issued: not from this machine",
     404: "No such user (strict), model, decision or release",
     405: "The address does not answer that method",
     408: "The body did not arrive in time",
     409: "The request_id or Idempotency-Key came before with another body",
     413: "Too many users or candidates, or too long a body",
     415: "The body is not application/json",
+    414: "The address is too long",
     422: "Understood, and cannot be answered: as_of, objective, head, store, ...",
-    503: "No release is live, or the features or the decision log cannot be used",
+    429: "This key has asked as often as it may, or too many wrong keys came; Retry-After says when to ask again",
+    431: "The headers are too long",
+    503: "No release is live, the features or the decision log cannot be used, or too many wait; Retry-After",
 }
 
 _ASKED = (
@@ -81,8 +87,11 @@ _BODY = (400, 405, 408, 413, 415)
 _ANSWERS = {"value": "ValueResponse"}
 
 
-def document(max_users: int, version: str, heads: Mapping[str, str]) -> dict[str, Any]:
-    """The whole document; ``heads`` are the scoring models by name with what each is for."""
+def document(max_users: int, version: str, heads: Mapping[str, str], closed: bool = True) -> dict[str, Any]:
+    """The whole document; ``heads`` are the scoring models by name with what each is for.
+
+    ``closed`` says whether the service asks for keys now; until it does, they are optional.
+    """
     modes: list[tuple[Any, Any]] = [(kind, "validation") for kind in _ASKED]
     modes += [(kind, "serialization") for kind in _ANSWERED]
     _, schema = models_json_schema(modes, ref_template="#/components/schemas/{model}")
@@ -135,6 +144,9 @@ def document(max_users: int, version: str, heads: Mapping[str, str]) -> dict[str
         answers: dict[str, Any] = {"200": {"description": "yes", "content": {"text/plain": {"schema": {}}}}}
         answers |= _errors((405, 503) if path == "/readyz" else (405,))
         paths[path] = {"get": {"summary": summary, "responses": answers}}
+    for path, methods in paths.items():
+        for method, told in methods.items():
+            _keyed(path, method, told, closed)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -143,8 +155,23 @@ def document(max_users: int, version: str, heads: Mapping[str, str]) -> dict[str
             "description": "Churn, repurchase, interest and value scores with reasons, and the next best offer.",
         },
         "paths": paths,
-        "components": {"schemas": components},
+        "components": {
+            "schemas": components,
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "bearerFormat": "uo_<id>_<secret>"}},
+        },
     }
+
+
+def _keyed(path: str, method: str, told: dict[str, Any], closed: bool) -> None:
+    """What every address adds: the scopes of which a key needs one, and what may go wrong before it is reached."""
+    statuses: tuple[int, ...] = (414, 431)
+    if path in OPEN:
+        told["security"] = []
+    else:
+        told["security"] = [{"key": [scope]} for scope in scopes_of(method.upper(), path)] + ([] if closed else [{}])
+        statuses += (401, 403, 429, 503)
+    answers = told["responses"] | {key: one for key, one in _errors(statuses).items() if key not in told["responses"]}
+    told["responses"] = dict(sorted(answers.items()))
 
 
 def _decisions(components: Mapping[str, Any]) -> dict[str, Any]:

@@ -92,7 +92,8 @@ async def openapi(request: Request) -> Response:
     """``GET /docs.json``."""
     config = live_of(request).config
     purposes = {name: model.purpose["en"] for name, model in config.models.items()}
-    return json_response(document(config.serving.max_users, "1", purposes))
+    closed = cast("Gate", request.app.state.gate).closed
+    return json_response(document(config.serving.max_users, "1", purposes, closed))
 
 
 def rest_app() -> Starlette:

@@ -20,7 +20,7 @@ from configs.errors import KeyRefused, KeysError
 from configs.keys import Key, Keys, keys_file
 from serving.access.guesses import Guesses, guesses
 from serving.access.rates import Rates
-from serving.access.scopes import CONSOLE, ENTER, OPEN, scopes_of
+from serving.access.scopes import CONSOLE, DECISIONS, ENTER, OPEN, scopes_of
 from serving.access.sessions import COOKIE, session_of
 from serving.errors.problem import Problem, from_status
 
@@ -42,11 +42,13 @@ class Gate:
     ----------
     anywhere
         Without any key, let in whoever reaches the service, not only this machine.
+
+    ``closed`` says whether a key was ever seen.
     """
 
     def __init__(self, keys: Keys, rates: Rates, guesses: Guesses, anywhere: bool = False) -> None:
         self.keys, self.rates, self.guesses, self.anywhere = keys, rates, guesses, anywhere
-        self._closed = False
+        self.closed = False
 
     @classmethod
     def of(cls, config: Config) -> Gate:
@@ -61,9 +63,9 @@ class Gate:
             return
         shown = {name: value for name, value in scope["headers"] if name in _WANTED}
         try:
-            if not self._closed:
-                self._closed = self.keys.any()
-            if not self._closed:
+            if not self.closed:
+                self.closed = self.keys.any()
+            if not self.closed:
                 self._unlocked(scope, shown)
             elif path != ENTER or scope["method"] != "POST":
                 scope[KEY] = self._keyed(scope, shown)
@@ -91,7 +93,8 @@ class Gate:
     def _keyed(self, scope: Scope, shown: dict[bytes, bytes]) -> Key:
         method, path = scope["method"], scope["path"]
         wanted = scopes_of(method, path)
-        key = self._shown(scope, shown, path.startswith(CONSOLE))
+        # Pages of the console link to the decisions that they show.
+        key = self._shown(scope, shown, path.startswith(CONSOLE) or (method == "GET" and path.startswith(DECISIONS)))
         if wanted and not any(one in key.scopes for one in wanted):
             _insufficient(wanted)
         if (seconds := self.rates.wait_s(key)) > 0:

@@ -4,9 +4,9 @@
 score                                      ``POST /v1/score/*``
 decide                                     ``POST /v1/next-best-offer``, ``POST /v1/audiences:build``
 feedback                                   ``POST /v1/feedback``, ``POST /v1/events``
-read                                       profiles, decisions (replay and explain, too: they change nothing), models
-                                           and cards, ``/metrics``, ``/docs.json``, ``/schema.json``
-read or sign                               ``/console``, all of it; a signature asks for a key with ``sign`` once more
+read                                       profiles, models and cards, ``/metrics``, ``/docs.json``, ``/schema.json``
+read or sign                               ``/console``, all of it (a signature asks for a key with ``sign`` once more),
+                                           and decisions (replay and explain, too: they change nothing)
 admin                                      what a person wishes: personalisation, consents, tags
 =========================================  ==========================================================
 
@@ -17,11 +17,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["CONSOLE", "ENTER", "OPEN", "scopes_of"]
+__all__ = ["CONSOLE", "DECISIONS", "ENTER", "OPEN", "scopes_of"]
 
 #: What answers without any key, so that whoever starts and balances services can ask.
 OPEN = frozenset({"/livez", "/readyz"})
 CONSOLE = "/console"
+DECISIONS = "/v1/decisions/"
 #: Where the console takes a key; it looks at it itself.
 ENTER = f"{CONSOLE}/enter"
 
@@ -38,7 +39,7 @@ _EXACTLY: Mapping[str, tuple[str, ...]] = {
 }
 _BELOW: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("/v1/score/", ("score",)),
-    ("/v1/decisions/", ("read",)),
+    (DECISIONS, ("read", "sign")),
     ("/v1/models/", ("read",)),
     (f"{CONSOLE}/", ("read", "sign")),
 )

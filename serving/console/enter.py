@@ -83,16 +83,14 @@ def enter(request: Request, form: Mapping[str, str], back: str, gate: Gate) -> R
     _log.info("console: %s comes in with key %s from %s", key.name, key.id, address)
     response = RedirectResponse(back, 303)
     secure = request.url.scheme == "https"
-    response.set_cookie(
-        COOKIE, opened(key), 3600 * HOURS, path=CONSOLE, httponly=True, samesite="strict", secure=secure
-    )
+    response.set_cookie(COOKIE, opened(key), 3600 * HOURS, path="/", httponly=True, samesite="strict", secure=secure)
     return response
 
 
 def leave() -> Response:
     """Answer ``POST /console/leave``: the browser forgets the session."""
     response = RedirectResponse(f"{CONSOLE}/models", 303)
-    response.delete_cookie(COOKIE, path=CONSOLE, httponly=True, samesite="strict")
+    response.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
     return response
 
 
