@@ -42,6 +42,7 @@ _ERRORS = {
     405: "The address does not answer that method",
     408: "The body did not arrive in time",
     409: "The request_id or Idempotency-Key came before with another body",
+    410: "This person was erased by userops forget: nothing is written of them any more",
     413: "Too many users or candidates, or too long a body",
     415: "The body is not application/json",
     414: "The address is too long",
@@ -186,7 +187,7 @@ def _decisions(components: Mapping[str, Any]) -> dict[str, Any]:
             "next_best_offer",
             "Which offer for this person, on this channel, now",
             ("NextBestOffer", "NextBestOfferResponse"),
-            (*_BODY, 404, 409, 422, 503),
+            (*_BODY, 404, 409, 410, 422, 503),
         ),
         "/v1/feedback": _post(
             "feedback",
@@ -234,7 +235,7 @@ def _decisions(components: Mapping[str, Any]) -> dict[str, Any]:
             "personalization",
             "Whether what is known of a user may choose for them",
             ("Personalization", "PersonalizationAnswer"),
-            (*_BODY, 503),
+            (*_BODY, 410, 503),
             [user],
             method="put",
         ),
@@ -242,7 +243,7 @@ def _decisions(components: Mapping[str, Any]) -> dict[str, Any]:
             "consent",
             "Whether a user agrees to a purpose, such as a channel",
             ("Consent", "ConsentAnswer"),
-            (*_BODY, 422, 503),
+            (*_BODY, 410, 422, 503),
             [user, {**tag, "name": "purpose"}],
             method="put",
         ),
@@ -251,7 +252,7 @@ def _decisions(components: Mapping[str, Any]) -> dict[str, Any]:
                 "operationId": "delete_tag",
                 "summary": "Forget an interest",
                 "parameters": [user, tag],
-                "responses": _responses("TagAnswer", (400, 404, 405, 503)),
+                "responses": _responses("TagAnswer", (400, 404, 405, 410, 503)),
             }
         },
     }

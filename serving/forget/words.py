@@ -115,8 +115,8 @@ SAID: dict[str, dict[str, str]] = {
     },
     "yours": {
         "en": "not touched, they lie where you put them: source files, scores and audiences written with --out, "
-        "exported decisions, reports written to a file, backups, logs of proxies; and a Redis or PostgreSQL may keep old pages "
-        "until it next rewrites its files",
+        "exported decisions, reports written to a file, backups, logs of proxies; and a Redis or PostgreSQL may keep "
+        "old pages until it next rewrites its files",
         "zh": "未处理（由您存放）：源文件、以 --out 写出的评分与人群、导出的决策、另存的报告、备份、代理日志；"
         "Redis 与 PostgreSQL 在下次重写文件前可能保留旧页",
     },
