@@ -88,7 +88,7 @@ class Folder:
             _compare(self.path, there, {"format": FORMAT, **made_from}, kept=("scored_at", "models"))
             for name, one in models.items():
                 if name in there["models"]:
-                    _compare(self.path / name, there["models"][name], one, kept=("finished_at",))
+                    _compare(self.path / name, there["models"][name], one, kept=("finished_at", "parts"))
         manifest = there or {"format": FORMAT, **made_from, "models": {}}
         manifest["models"] = {**models, **manifest["models"]}
         self.write(manifest)
@@ -117,6 +117,11 @@ class Folder:
             return int(pq.read_metadata(self.part(model, number)).num_rows)
         except (OSError, pa.ArrowInvalid):
             return None
+
+    def finished(self, manifest: Mapping[str, Any], model: str) -> list[int] | None:
+        """The rows of every part of a model that an earlier run finished; None when it did not, or parts are gone."""
+        rows = [self.rows(model, number) for number in range(manifest["models"][model].get("parts", 0))]
+        return None if not rows or None in rows else [row for row in rows if row is not None]
 
     @contextmanager
     def writing(self, model: str, number: int, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:

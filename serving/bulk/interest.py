@@ -22,7 +22,7 @@ service does: those that the user had to do with. The moment that counts as now 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ from configs.errors import BundleError
 from configs.history import WIDTH, History, code, unpack
 from features.catalog import digest
 from serving.bulk.columns import INSTANT, listed, numbers, struct, words
+from serving.bulk.many import Lines, cut, need_of
 from serving.bulk.occasions import Occasions
 from serving.bulk.sentences import Sentences
 from serving.bulk.strongest import strongest
@@ -52,23 +53,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 HEAD = "category"
-_PAIRS = 4096  # of user and category, scored at a time: they stay in the processor's cache
 _ROWS = 256  # of them, while tree after tree reads them
-
-
-@dataclass(frozen=True)
-class Lines:
-    """Many users' lines, those of user k at ``start[k] : start[k + 1]``, and the instant at which each is asked."""
-
-    whole: History
-    start: Ints
-    as_of_us: Ints
-
-    def part(self, begin: int, end: int) -> Lines:
-        """Those of users ``begin`` to ``end``."""
-        inside = slice(int(self.start[begin]), int(self.start[end]))
-        whole = History(*(getattr(self.whole, name)[inside] for name in History.__slots__))
-        return Lines(whole, self.start[begin : end + 1] - inside.start, self.as_of_us[begin:end])
 
 
 class InterestScorer:
@@ -141,7 +126,7 @@ class InterestScorer:
         lines = self._remembered(batch, ids, refused)
         codes, pairs = self._asked(lines, off)
         parts = []
-        for begin, end in _cut(pairs):
+        for begin, end in cut(pairs):
             here = slice(int(pairs[begin]), int(pairs[end]))
             parts.append(
                 self._part(
@@ -219,7 +204,7 @@ class InterestScorer:
             "category_id": self._named(codes, rows, many),
             "rank": numbers(rank.astype(np.float64), rows, many).cast(pa.int32()),
             **{name: numbers(values, rows, many) for name, values in told.items()},
-            "need": _need(need, rows, many),
+            "need": need_of(need, rows, many),
             "because": self._occasions.told(lines, pairs, codes, user, rows, many, self.reasons > 0),
             "reasons": self._reasons_of(x, rows, many),
         }
@@ -295,27 +280,3 @@ class InterestScorer:
 
     def _column(self, x: Floats) -> Callable[[str], Floats | None]:
         return lambda name: x[:, self._place[name]] if name in self._place else None
-
-
-def _need(need: Floats, rows: NDArray[np.intp], many: int) -> pa.Array[Any]:
-    since, usual, window = need
-    known = ~np.isnan(usual)
-    absent = np.ones(many, np.bool_)
-    absent[rows[known]] = False
-    satisfied = np.zeros(many, np.bool_)
-    satisfied[rows] = since < window
-    fields = {"days_since": numbers(since, rows, many), "usual_days": numbers(usual, rows, many)}
-    arrays = [*fields.values(), pa.array(satisfied, pa.bool_(), mask=absent)]
-    return pa.StructArray.from_arrays(arrays, [*fields, "satisfied"], mask=pa.array(absent))
-
-
-def _cut(pairs: Ints) -> list[tuple[int, int]]:
-    """Users in stretches of about so many pairs; at least one stretch."""
-    stretches: list[tuple[int, int]] = []
-    begin, many = 0, len(pairs) - 1
-    while begin < many or not stretches:
-        end = max(begin + 1, int(np.searchsorted(pairs, pairs[begin] + _PAIRS, "right")) - 1)
-        end = min(end, many)
-        stretches.append((begin, end))
-        begin = end
-    return stretches

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -10,12 +10,10 @@ from numba import njit
 from numpy.typing import NDArray
 
 from serving.bulk.columns import numbers, words
+from serving.bulk.many import Lines
 from serving.nbo.reasons import occasion_text
 from serving.scoring.interest.because import Past
 from serving.scoring.interest.model import InterestModel
-
-if TYPE_CHECKING:
-    from serving.bulk.interest import Lines
 
 __all__ = ["Occasions"]
 

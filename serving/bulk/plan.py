@@ -16,7 +16,7 @@ from configs.errors import FeatureError
 from features import snapshots
 from features.catalog import NAMES, digest
 
-__all__ = ["Part", "Source", "parts_of", "user_snapshot"]
+__all__ = ["Part", "Source", "parts_of", "sha256_of", "user_snapshot"]
 
 ROWS = 40_960  # of a part: four groups of rows as `userops features build` writes them
 BATCH = 10_240  # rows read, scored and written at a time

@@ -7,6 +7,7 @@ quick, and one copy of the models serves all. A part is read, scored and written
 from __future__ import annotations
 
 import resource
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -24,14 +25,17 @@ from features import periods
 from features.catalog import NAMES, digest
 from serving.batch import microseconds
 from serving.bulk.folder import Folder
-from serving.bulk.plan import BATCH, Part, Source, user_snapshot
+from serving.bulk.interest import InterestScorer
+from serving.bulk.plan import BATCH, Part, Source, sha256_of, user_snapshot
 from serving.bulk.score import Scorer
+from serving.bulk.staged import GROUP, history_snapshot, staged
 from serving.bulk.wishes import Wishes, log_of, wishes_of
 from serving.scoring import Bundle, current
+from serving.scoring.interest.model import NAME as INTEREST
 
 __all__ = ["MODELS", "score_everybody"]
 
-MODELS = ("churn", "repurchase", "value", "interest")
+MODELS = ("churn", "repurchase", "value", INTEREST)
 Progress = Callable[[str, float], None]
 
 
@@ -97,14 +101,31 @@ def score_everybody(
             "lang": lang,
             "scored_at": now.isoformat(),
         }
-        asked = {name: {"version": str(bundle.meta["models"][name]["version"])} for name in models}
+        asked: dict[str, Any] = {name: {"version": str(bundle.meta["models"][name]["version"])} for name in models}
+        if INTEREST in models:
+            _, histories = history_snapshot(config, source.as_of)
+            asked[INTEREST] |= {"histories": sha256_of(histories)}
         manifest = folder.begin(made_from, asked, fresh)
         # Also in a run that goes on tomorrow, the features are as old as they were when it began.
         then = datetime.fromisoformat(manifest["scored_at"])
         stale_before = microseconds(then - timedelta(hours=config.max_feature_age_hours))
-        jobs = [_job(name, source, release, reasons, lang, stale_before) for name in models]
-        run = _Run(config, folder, jobs, progress)
-        told = run.all(manifest)
+        told: dict[str, Any] = {}
+        run = _Run(config, folder, source.rows * len(models), progress)
+        for name in models:
+            if folder.finished(manifest, name) is None:
+                run.show(f"{name} · reading the model")
+                job = _job(name, config, source, folder, str(release), (reasons, lang, stale_before))
+                seconds, before = run.all(job)
+                manifest["models"][name] |= {
+                    "parts": len(job.source.parts),
+                    "finished_at": periods.now(config).isoformat(),
+                }
+                folder.write(manifest)
+            else:
+                seconds, before = 0.0, manifest["models"][name]["parts"]
+                run.count(source.rows)
+            told[name] = _told(folder, manifest, name, source, before, seconds)
+        shutil.rmtree(folder.work, ignore_errors=True)
     return {
         "out": str(out),
         **{key: manifest[key] for key in ("release_id", "snapshot", "reasons", "lang", "scored_at")},
@@ -115,65 +136,90 @@ def score_everybody(
 
 
 def _check(models: Sequence[str], bundle: Bundle) -> None:
-    known = [*bundle.models, *(["interest"] if bundle.interest is not None else [])]
+    known = [*bundle.models, *([INTEREST] if bundle.interest is not None else [])]
     if unknown := [name for name in models if name not in known]:
         raise UseropsError("the release in force has no such model", got=unknown, expected=sorted(known))
 
 
-def _job(name: str, source: Source, release: Path, reasons: int, lang: str, stale_before: int) -> Job:
-    scorer = Scorer(str(release), name, reasons, lang, stale_before)
-    columns = ("user_id", "as_of", *NAMES)
-    return Job(name, source, columns, BATCH, scorer.schema, lambda batch, asked: scorer.scored(batch, asked.withheld))
+def _job(name: str, config: Config, source: Source, folder: Folder, release: str, how: tuple[int, str, int]) -> Job:
+    if name != INTEREST:
+        users = Scorer(release, name, *how)
+        columns = ("user_id", "as_of", *NAMES)
+        return Job(name, source, columns, BATCH, users.schema, lambda batch, asked: users.scored(batch, asked.withheld))
+    interest = InterestScorer(release, *how)
+    return Job(
+        name,
+        staged(config, source, history_snapshot(config, source.as_of)[1], folder.work),
+        ("user_id", "as_of", "history"),
+        GROUP,
+        interest.schema,
+        lambda batch, asked: interest.scored(batch, asked.withheld, asked.refused),
+    )
+
+
+def _told(
+    folder: Folder, manifest: dict[str, Any], name: str, source: Source, before: int, seconds: float
+) -> dict[str, Any]:
+    rows = folder.finished(manifest, name)
+    if rows is None:
+        raise UseropsError(f"{folder.path / name} lost parts while it was written", run="the same command again")
+    return {
+        "users": source.rows,
+        "rows": sum(rows),
+        "parts": len(rows),
+        "parts_done_before": before,
+        "bytes": sum(folder.part(name, number).stat().st_size for number in range(len(rows))),
+        "seconds": seconds,
+        "users_per_s": source.rows * (1 - before / len(rows)) / seconds if before < len(rows) else None,
+    }
 
 
 class _Run:
-    """The parts of several jobs, one after the other, some side by side."""
+    """The parts of several models, one model after the other, its parts side by side."""
 
-    def __init__(self, config: Config, folder: Folder, jobs: Sequence[Job], progress: Progress | None) -> None:
-        self.config, self.folder, self.jobs, self.progress = config, folder, jobs, progress
+    def __init__(self, config: Config, folder: Folder, users: int, progress: Progress | None) -> None:
+        self.config, self.folder, self.progress = config, folder, progress
         self.log = log_of(config)
         self.stop, self._counting = Event(), Lock()
-        self.users = 0  # scored by this run
-        self.left = 0
+        self._done, self._all = 0, users  # over all models
 
-    def all(self, manifest: dict[str, Any]) -> dict[str, Any]:
-        """Every part that is not there yet; what was done of each model."""
-        told: dict[str, Any] = {}
-        todo: dict[str, list[Part]] = {}
-        for job in self.jobs:
-            todo[job.model] = [part for part in job.source.parts if self.folder.rows(job.model, part.number) is None]
-        self.left = sum(part.rows for parts in todo.values() for part in parts)
-        with ThreadPoolExecutor(max(1, self.config.threads), thread_name_prefix="bulk") as pool:
-            try:
-                for job in self.jobs:
-                    began = time.monotonic()
-                    running = {pool.submit(self._part, job, part) for part in todo[job.model]}
-                    self._watch(job, running)
-                    self._look_whole(job)
-                    seconds, users = time.monotonic() - began, sum(part.rows for part in todo[job.model])
-                    told[job.model] = self._told(job, len(todo[job.model]), users, seconds)
-                    manifest["models"][job.model]["finished_at"] = periods.now(self.config).isoformat()
-                    self.folder.write(manifest)
-            except BaseException:
-                self.stop.set()
-                pool.shutdown(cancel_futures=True)
-                raise
-        return told
+    def show(self, what: str) -> None:
+        """Tell what is going on."""
+        if self.progress:
+            self.progress(what, self._done / max(self._all, 1))
 
-    def _watch(self, job: Job, running: set[Future[None]]) -> None:
-        began, before = time.monotonic(), self.users
+    def count(self, users: int) -> None:
+        """So many users more are scored."""
+        with self._counting:
+            self._done += users
+
+    def all(self, job: Job) -> tuple[float, int]:
+        """Write every part of a model that is not there yet; the seconds it took, and how many were there."""
+        began = time.monotonic()
+        todo = [part for part in job.source.parts if self.folder.rows(job.model, part.number) is None]
+        users = sum(part.rows for part in todo)
+        self.count(job.source.rows - users)
+        pool = ThreadPoolExecutor(max(1, self.config.threads), thread_name_prefix="bulk")
+        try:
+            self._watch(job, {pool.submit(self._part, job, part) for part in todo}, users)
+        except BaseException:
+            self.stop.set()
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
+        return time.monotonic() - began, len(job.source.parts) - len(todo)
+
+    def _watch(self, job: Job, running: set[Future[None]], users: int) -> None:
+        began, before = time.monotonic(), self._done
         while running:
             done, running = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
             for one in done:
                 one.result()
-            if self.progress:
-                taken = time.monotonic() - began
-                rate = (self.users - before) / taken if taken else 0.0
-                left = self.left - self.users
-                told = f"{job.model} · {self.users:,} of {self.left:,} users"
-                if rate:
-                    told += f" · {rate:,.0f} users/s · {_duration(left / rate)} left"
-                self.progress(told, self.users / max(self.left, 1))
+            now, taken = self._done - before, time.monotonic() - began
+            told = f"{job.model} · {now:,} of {users:,} users"
+            if now:
+                told += f" · {now / taken:,.0f} users/s · {_duration((users - now) * taken / now)} left"
+            self.show(told)
 
     def _part(self, job: Job, part: Part) -> None:
         if self.stop.is_set():
@@ -185,30 +231,10 @@ class _Run:
                         raise _Interrupted
                     asked = wishes_of(self.log, [str(one) for one in batch.column("user_id").to_pylist()])
                     writer.write_batch(job.score(batch, asked))
-                    with self._counting:
-                        self.users += batch.num_rows
+                    self.count(batch.num_rows)
         finally:
             if self.log is not None:
                 self.log.close()  # the connections of this thread
-
-    def _look_whole(self, job: Job) -> None:
-        missing = [part.number for part in job.source.parts if self.folder.rows(job.model, part.number) is None]
-        if missing:
-            raise UseropsError(
-                f"{self.folder.path / job.model} lost parts while it was written", got=missing[:5], run="the same again"
-            )
-
-    def _told(self, job: Job, parts: int, users: int, seconds: float) -> dict[str, Any]:
-        files = [self.folder.part(job.model, part.number) for part in job.source.parts]
-        return {
-            "users": job.source.rows,
-            "rows": sum(self.folder.rows(job.model, part.number) or 0 for part in job.source.parts),
-            "parts": len(files),
-            "parts_done_before": len(files) - parts,
-            "bytes": sum(file.stat().st_size for file in files),
-            "seconds": seconds,
-            "users_per_s": users / seconds if users else None,
-        }
 
 
 def _duration(seconds: float) -> str:

@@ -103,7 +103,7 @@ def test_scores_do_not_depend_on_how_users_are_cut_into_batches(release, histori
     scorer = InterestScorer(release, 2)
     batch = batch_of(list(histories), list(histories.values()))
     whole = pa.Table.from_batches([scorer.scored(batch, frozenset({OFF}))])
-    monkeypatch.setattr("serving.bulk.interest._PAIRS", 37)
+    monkeypatch.setattr("serving.bulk.many.PAIRS", 37)
     parts = [scorer.scored(batch.slice(at, 50), frozenset({OFF})) for at in range(0, batch.num_rows, 50)]
     assert pa.Table.from_batches(parts).combine_chunks().equals(whole.combine_chunks())
     assert whole.schema == scorer.schema
