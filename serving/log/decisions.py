@@ -7,13 +7,15 @@ import json
 from array import array
 from collections.abc import Iterator, Sequence
 from sys import byteorder
-from typing import Any
+from typing import Any, cast
 
 from pydantic_core import to_json
 
+from configs.databases import is_postgres
 from configs.errors import Forgotten
+from serving.log import postgres_decision
 from serving.log.counts import add_offer_counts, add_shown, day_of
-from serving.log.database import Database, Row, again, marks
+from serving.log.database import Database, Row, marks
 from serving.log.erasure import digest
 from serving.log.rows import DecisionRow, Logged, ScoredCandidate, ShownOffer
 
@@ -63,22 +65,22 @@ def record(database: Database, row: DecisionRow, idempotent_us: int) -> Logged |
     Forgotten
         When nothing may be written of this user.
     """
-    return again(lambda: _record(database, row, idempotent_us))
-
-
-def _record(database: Database, row: DecisionRow, idempotent_us: int) -> Logged | None:
     at_us, since_us = row.decided_at_us, row.decided_at_us - idempotent_us
     history_hash = hashlib.blake2b(row.history, digest_size=16).hexdigest() if row.history else ""
     candidates, day = pack_candidates(row.candidates), day_of(at_us)
-    inputs, response, who = row.inputs.decode(), row.response.decode(), digest(database, row.user_id)
+    who = digest(database, row.user_id)
+    if is_postgres(database.uri):
+        made = postgres_decision.Made(who, day, history_hash, candidates)
+        if postgres_decision.record(cast(Any, database), row, since_us, made):
+            return None
+        before = _before(database.read(_LOGGED, (row.request_id, since_us)))
+        return None if before.decision_id == row.decision_id else before
+    inputs, response = row.inputs.decode(), row.response.decode()
     with database.write() as inside:
         # Whoever inserts the request first wins; the other one waits here for the end of that transaction.
         if not inside.run(_REQUEST, (row.request_id, row.decision_id, row.body_digest, at_us, who, since_us)):
-            before = _logged(inside.rows(_LOGGED, (row.request_id, since_us)))
-            if before is None:
-                raise Forgotten
-            return before
-        inside.send(
+            return _before(inside.rows(_LOGGED, (row.request_id, since_us)))
+        inside.run(
             _DECISION,
             (
                 *(row.decision_id, row.request_id, row.user_id, at_us, row.status, row.status_reason),
@@ -87,9 +89,9 @@ def _record(database: Database, row: DecisionRow, idempotent_us: int) -> Logged 
             ),
         )
         if row.vector:
-            inside.send(_CONTENT, (row.user_id, row.vector_hash, row.vector))
+            inside.run(_CONTENT, (row.user_id, row.vector_hash, row.vector))
         if row.history:
-            inside.send(_CONTENT, (row.user_id, history_hash, row.history))
+            inside.run(_CONTENT, (row.user_id, history_hash, row.history))
         if row.offers:
             inside.many(_OFFER, [(*offer, row.decision_id) for offer in row.offers])
             inside.many(
@@ -152,6 +154,14 @@ def unpack_candidates(packed: bytes) -> tuple[ScoredCandidate, ...]:
     if byteorder == "big":
         values.byteswap()
     return tuple(map(ScoredCandidate, json.loads(ids), values[::2], values[1::2]))
+
+
+def _before(rows: list[Row]) -> Logged:
+    """What its request id got before; a request that is not there was not let in."""
+    before = _logged(rows)
+    if before is None:
+        raise Forgotten
+    return before
 
 
 def _logged(rows: list[Row]) -> Logged | None:

@@ -133,14 +133,21 @@ class PostgresDatabase:
         return connection
 
     def read(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
-        """What one query gives, all from one committed state; asked again once if the connection had been cut."""
+        """What one query gives, all from one committed state."""
+        return self.ask(sql, values, "read")
+
+    def ask(self, sql: str, values: Sequence[Any], what: str) -> list[Row]:
+        """What one statement gives, which is a transaction by itself; asked again once if the connection was cut.
+
+        ``what`` names in errors what could not be done; a statement that writes must bear being asked twice.
+        """
         for attempt in range(2):
             connection, began = self._connection(), time.monotonic()
             try:
                 return connection.execute(_query(sql), values).fetchall()
             except (psycopg.Error, UnicodeEncodeError) as error:
                 if attempt or not connection.closed or self._too_late(began):
-                    raise self._failed("read", error, began) from None
+                    raise self._failed(what, error, began) from None
         raise AssertionError("the second attempt returns or raises")
 
     @contextmanager
