@@ -88,8 +88,8 @@ class Callers:
             if closing and streams is not None:
                 streams[1].close()
                 streams = None
-            if self._pause or status == 0:
-                await asyncio.sleep(self._pause or 0.05)  # nobody listens: no reason to spin
+            if self._pause or status != 200:
+                await asyncio.sleep(self._pause or 0.05)  # refused, or nobody listens: no reason to spin
         if streams is not None:
             streams[1].close()
 

@@ -17,6 +17,7 @@ from serving.log import DecisionLog
 __all__ = ["FAULTS", "a_decision", "feedback_entry", "view_entry"]
 
 BACK_SECONDS = 60.0
+FOLLOWING_SECONDS = 180.0  # a follower looks at the whole shop before it takes the first event
 CALLERS = 3
 
 
@@ -82,7 +83,7 @@ def follower(stage: Stage) -> str:
     told = service.post("/v1/events", {"events": [view_entry(stage, f"chaos-follower-{before[0]}")]})
     require(told.told.get("accepted") == 1, f"events: {told.refusal}")
     back = until(lambda: set(service.follower()) - set(before), BACK_SECONDS, "no follower in its place")
-    until(lambda: not log.pending_events(None, 1), BACK_SECONDS, "the event is not online")
+    until(lambda: not log.pending_events(None, 1), FOLLOWING_SECONDS, "the event is not online")
     log.close()
     return f"events taken meanwhile; a new follower {back:.1f} s later, and every event online"
 
