@@ -10,7 +10,8 @@ class Arriving:
 
     Examples
     --------
-    >>> with (there := Arriving()):
+    >>> there = Arriving()
+    >>> with there:
     ...     there.count
     1
     """
@@ -18,11 +19,19 @@ class Arriving:
     def __init__(self) -> None:
         self.count = 0
 
-    def __enter__(self) -> None:
+    def add(self) -> None:
+        """One more."""
         self.count += 1
 
-    def __exit__(self, *_: object) -> None:
+    def drop(self) -> None:
+        """One less."""
         self.count -= 1
+
+    def __enter__(self) -> None:
+        self.add()
+
+    def __exit__(self, *_: object) -> None:
+        self.drop()
 
 
 #: Shared by the border, which receives bodies, and the socket, which counts who waits.

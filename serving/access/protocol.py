@@ -14,7 +14,7 @@ import uvicorn.config
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-from serving.access.arriving import arriving
+from serving.access.arriving import Arriving, arriving
 from serving.access.headers import secured
 from serving.access.scopes import OPEN
 from serving.errors.problem import Problem
@@ -23,6 +23,7 @@ from serving.metrics import metrics
 __all__ = ["BoundedProtocol", "install"]
 
 _NAME = f"{__name__}:BoundedProtocol"
+_leaving = Arriving()
 
 
 def install(most_waiting: int) -> None:
@@ -127,6 +128,9 @@ class _Door:
             return
         response = problem.response()
         response.raw_headers = secured(response.raw_headers)
+        # This task stays among the others until the loop comes round, and must not keep out whoever is there as well.
+        _leaving.add()
+        asyncio.get_running_loop().call_soon(_leaving.drop)
         await response(scope, receive, send)
 
     def _problem(self, scope: Scope) -> Problem | None:
@@ -136,7 +140,7 @@ class _Door:
         if len(headers) > limits.most_headers or sum(len(n) + len(v) for n, v in headers) > limits.most_head:
             expected = f"at most {limits.most_headers} headers of {limits.most_head} bytes together"
             return Problem(431, "headers-too-large", "the headers are too long", expected=expected)
-        waiting = len(self._tasks) - arriving.count
+        waiting = len(self._tasks) - arriving.count - _leaving.count
         if scope["path"] in OPEN or (waiting <= limits.most_waiting and arriving.count <= limits.most_arriving):
             return None
         metrics().shed("queue")
