@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import ibis
 import ibis.expr.types as ir
-import pyarrow as pa
 
-from configs.history import HISTORY_LINES, KINDS, code
+from configs.history import HISTORY_LINES, KINDS
+from features.codes import code_table
 from features.tiles import epoch_us
 
 __all__ = ["Coder", "code_table", "histories", "history_lines", "ids_of"]
@@ -32,16 +31,6 @@ def ids_of(lines: ir.Table) -> ir.Table:
     """Every id of the lines once, as ``id``."""
     ids = lines.select(id=ibis.array([lines[column] for column in _CODED.values()]).unnest()).distinct()
     return ids.filter(ids.id.notnull())
-
-
-def code_table(ids: Any) -> pa.Table:
-    """``id`` and its ``code``: a hash that no engine computes, so it travels as a table to join with.
-
-    >>> code_table(pa.array(["85123A"])).to_pylist()
-    [{'id': '85123A', 'code': 3324485808245865.0}]
-    """
-    values = [float(code(text)) for text in ids.to_pylist()]
-    return pa.table({"id": ids.cast(pa.string()), "code": pa.array(values, pa.float64())})
 
 
 def histories(lines: ir.Table, codes: ir.Table, snapshots: ir.Table) -> ir.Table:

@@ -36,10 +36,12 @@ __all__ = [
     "PASSIVE_KINDS",
     "Clock",
     "Keep",
+    "Number",
     "Tiles",
     "clock_of",
     "cut",
     "epoch_us",
+    "in_order",
     "in_tiles",
     "shop_days",
     "tile_of",
@@ -88,6 +90,8 @@ def epoch_us(at: datetime) -> int:  # type: ignore[empty-body]
 
 
 Keep = Callable[[str, ir.Table], ir.Table]
+#: Gives every user_id a user_no of its own.
+Number = Callable[[ir.Table], ir.Table]
 #: A time of day, or the expression of one in microseconds: then one compiled query serves every snapshot.
 Clock: TypeAlias = timedelta | ir.IntegerValue
 
@@ -96,7 +100,7 @@ Clock: TypeAlias = timedelta | ir.IntegerValue
 class Tiles:
     """The tile tables of one set of events, cut at one time of day.
 
-    ``users``: user_id and user_no (0, 1, ... in the order of user_id).
+    ``users``: user_id and user_no, a number of his own.
     ``days``: one row per (user_no, tile) with any event; columns of `_days`.
     ``trades``: one row per (user_no, tile) with a purchase or return; columns of `_trades`.
     ``rhythm``: one row per purchase day, in force ``until`` the user's next one; columns of `_rhythm`.
@@ -134,7 +138,18 @@ def tile_of(as_of: datetime) -> int:
     return (as_of - EPOCH) // timedelta(days=1)
 
 
-def cut(events: ir.Table, clock: Clock, keep: Keep = lambda name, table: table, first: int | None = None) -> Tiles:
+def in_order(users: ir.Table) -> ir.Table:
+    """The users with ``user_no``, 0, 1, ... in the order of user_id."""
+    return users.mutate(user_no=ibis.row_number().over(order_by=users.user_id).cast("int32"))
+
+
+def cut(
+    events: ir.Table,
+    clock: Clock,
+    keep: Keep = lambda name, table: table,
+    first: int | None = None,
+    number: Number = in_order,
+) -> Tiles:
     """Cut events into the tiles that end at ``clock`` after midnight UTC.
 
     Parameters
@@ -145,10 +160,11 @@ def cut(events: ir.Table, clock: Clock, keep: Keep = lambda name, table: table, 
         ``keep(name, table)`` may store a table and give back the stored one; the next tables are made from it.
     first
         The tile of the earliest snapshot that will be taken, when known: older interest is not cut.
+    number
+        Numbers the users; its table is the first that ``keep`` stores.
     """
     lines = in_tiles(events, clock)
-    users = events.select("user_id").distinct()
-    users = keep("users", users.mutate(user_no=ibis.row_number().over(order_by=users.user_id).cast("int32")))
+    users = keep("users", number(events.select("user_id").distinct()))
 
     def numbered(table: ir.Table) -> ir.Table:
         return table.inner_join(users, "user_id").drop("user_id")

@@ -1,0 +1,105 @@
+"""The session on a standalone cluster: UTC everywhere, quiet on the terminal, one per process."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from configs import Config
+from configs.errors import FeatureError
+from features.spark.cluster import missing
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+__all__ = ["LOG", "session"]
+
+#: What Spark's driver says, in the home folder.
+LOG = "spark.log"
+_SETTINGS = {
+    "spark.sql.session.timeZone": "UTC",
+    "spark.driver.extraJavaOptions": "-Duser.timezone=UTC",
+    "spark.executor.extraJavaOptions": "-Duser.timezone=UTC",
+    "spark.executorEnv.TZ": "UTC",
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    "spark.sql.parquet.compression.codec": "zstd",
+    # Python sees batches of Arrow as long as a row group of our own files.
+    "spark.sql.execution.arrow.maxRecordsPerBatch": "10240",
+    "spark.ui.enabled": "false",  # it would listen on every address of this machine
+    "spark.ui.showConsoleProgress": "false",
+    "spark.log.level": "WARN",
+}
+
+
+def session(config: Config) -> SparkSession:
+    """The session of this process, connected to ``config.spark_master``.
+
+    Whatever else Spark should know (memory and cores of executors, partitions) it reads from its own
+    ``spark-defaults.conf`` in ``SPARK_CONF_DIR``. Workers run the Python of ``PYSPARK_PYTHON``, by default this one, and
+    our code from where it lies here.
+
+    Raises
+    ------
+    FeatureError
+        When Java or pyspark is missing, or the master does not answer.
+    """
+    lacking = missing()
+    if lacking:
+        raise FeatureError("Spark cannot run here", because=lacking)
+    from pyspark import SparkContext
+    from pyspark.sql import SparkSession
+
+    running = SparkContext._active_spark_context
+    if running is not None and running.master == config.spark_master:
+        return SparkSession(running)
+    host = _reached(config.spark_master)
+    if running is not None:
+        running.stop()
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    settings = {**_SETTINGS, "spark.executorEnv.PYTHONPATH": str(Path(__file__).parents[2])}
+    if host in ("127.0.0.1", "localhost"):  # then nothing of the driver need listen elsewhere
+        settings |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
+    return _started(config, settings)
+
+
+def _started(config: Config, settings: dict[str, str]) -> SparkSession:
+    from pyspark import SparkConf, SparkContext
+    from pyspark.java_gateway import launch_gateway
+    from pyspark.sql import SparkSession
+
+    conf = SparkConf().setMaster(config.spark_master).setAppName("userops").setAll(list(settings.items()))
+    config.home.mkdir(parents=True, exist_ok=True)
+    try:
+        if SparkContext._gateway is None:
+            with (config.home / LOG).open("ab") as log:
+                SparkContext._gateway = launch_gateway(conf, {"stdout": log, "stderr": log})
+                SparkContext._jvm = SparkContext._gateway.jvm
+        return SparkSession.builder.config(conf=conf).getOrCreate()
+    except Exception as error:
+        raise FeatureError(
+            f"the Spark cluster {config.spark_master} cannot be used",
+            because=f"{str(error).splitlines()[0]}; see {config.home / LOG}",
+        ) from None
+
+
+def _reached(master: str) -> str:
+    """The host of the first master that listens: Spark itself would look for one for a minute."""
+    problem = "not spark://host:port"
+    for place in master.removeprefix("spark://").split(","):
+        host, _, port = place.rpartition(":")
+        if master.startswith("spark://") and host and port.isdecimal():
+            try:
+                socket.create_connection((host, int(port)), timeout=5).close()
+            except OSError as error:
+                problem = str(error)
+            else:
+                return host
+    raise FeatureError(
+        f"no Spark master answers at {master}",
+        because=problem,
+        expected="USEROPS_SPARK=spark://host:7077",
+        run="python -m features.spark.cluster   # a small one on this machine, to try",
+    )
