@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import quote
 
 __all__ = ["mask"]
 
@@ -13,10 +13,10 @@ __all__ = ["mask"]
 def mask(path: Path, words: Sequence[str]) -> int:
     """Overwrite each of the words with asterisks, byte for byte; how many places. No line moves, none is lost.
 
-    A word that is a part of a longer one stays. An id in an address may stand there as addresses write it.
+    A word that is a part of a longer one stays. A word may stand there as an address or JSON write it.
     """
-    forms = {form.encode() for word in words for form in (word, quote(word), quote(word, safe=""))}
-    either = b"|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True) if form)
+    forms = sorted({form for word in words if word for form in _forms(word)}, key=len, reverse=True)
+    either = b"|".join(forms)
     if not path.is_file() or not either:
         return 0
     pattern, places = re.compile(rb"(?<![0-9A-Za-z_])(?:" + either + rb")(?![0-9A-Za-z_])"), 0
@@ -33,3 +33,9 @@ def mask(path: Path, words: Sequence[str]) -> int:
                 stream.flush()
                 stream.seek(start)
     return places
+
+
+def _forms(word: str) -> list[bytes]:
+    """Patterns of what a word looks like: as it is or in an address, any byte of it as two digits; and in JSON."""
+    plain = b"".join(b"(?:%s|%%(?i:%02x))" % (re.escape(bytes([one])), one) for one in word.encode())
+    return [plain, *(re.escape(json.dumps(word, ensure_ascii=pure)[1:-1].encode()) for pure in (True, False))]
