@@ -133,12 +133,19 @@ class Stage:
     @cached_property
     def service(self) -> Service:
         """``userops serve`` on this home, with the stores of its home."""
-        return self.serving(self.folder / "plain")
+        return self.serving(self.folder / "plain", self.home)
 
-    def serving(self, folder: Path, **environment: str) -> Service:
-        """Another service on this home, started."""
+    @cached_property
+    def team_home(self) -> Path:
+        """A home of its own for the service of a team, since one home has one follower; it holds the releases alone."""
+        home = self.folder / "team-home"
+        shutil.copytree(self.home / "releases", home / "releases", symlinks=True)
+        return home
+
+    def serving(self, folder: Path, home: Path, **environment: str) -> Service:
+        """A service on a home, started."""
         folder.mkdir()
-        made = Service(folder, self.environment(**environment))
+        made = Service(folder, self.environment(home, **environment))
         self.closing.callback(made.stop)
         made.start()
         return made
@@ -154,7 +161,7 @@ class Stage:
         if not redis_is_installed():
             raise Skipped("Redis is not installed")
         server = self.closing.enter_context(redis_server(durable=True))
-        copy_published(self.published, online.open_store(server.uri()), self.home)
+        copy_published(self.published, online.open_store(server.uri()), self.team_home)
         return server
 
     @cached_property
@@ -168,9 +175,9 @@ class Stage:
 
     @cached_property
     def team(self) -> Service:
-        """``userops serve`` on the same home as a team has it: features in Redis, decisions in PostgreSQL."""
+        """``userops serve`` of the same release as a team has it: features in Redis, decisions in PostgreSQL."""
         uris = {"USEROPS_ONLINE": self.redis.uri(), "USEROPS_DECISIONS": self.postgres.uri("decisions")}
-        return self.serving(self.folder / "team", **uris)
+        return self.serving(self.folder / "team", self.team_home, **uris)
 
 
 def lay(stage: Stage, source: Config | None, show: Show) -> None:

@@ -39,7 +39,7 @@ def online_slow(stage: Stage) -> str:
     require((otherwise := witness.differs(service)) is None, f"before: {otherwise}")
     _pause(redis.port, LATE_MS)
     late = decide(service, stage.users[-1], timeout_ms=GIVEN_MS)
-    reason = late.told.get("status_reason")
+    reason = str(late.told.get("status_reason"))
     require(reason in ("TIMEOUT", "FEATURES_UNAVAILABLE"), f"{LATE_MS} ms late: {late.status} {reason}")
     seen = fell_back(f"{LATE_MS} ms late, {GIVEN_MS} given: offers", late, reason)
     assert redis.process is not None
