@@ -15,8 +15,10 @@ import typer
 
 import configs.verbs_keys
 import features.verbs
+import features.verbs_benchmark
 import serving.forget.verbs
 import serving.verbs
+import serving.verbs_benchmark
 import serving.verbs_chaos
 import serving.verbs_decisions
 import serving.verbs_report
@@ -27,6 +29,7 @@ import training.gate.verbs
 import training.monitor.verbs
 import training.readiness.verbs
 import training.retrain.verbs
+import training.revision
 import training.status
 import training.verbs
 import training.verbs_benchmark
@@ -260,16 +263,20 @@ for verb in (serving.verbs_decisions.export, serving.verbs_decisions.replay, ser
     decisions_app.command()(verb)
 benchmarks: dict[str, Callable[..., None]] = {
     "repurchase": training.verbs_benchmark.benchmark_repurchase,
-    "features": features.verbs.benchmark_features,
-    "pit": features.verbs.benchmark_pit,
-    "publish": features.verbs.benchmark_publish,
+    "features": features.verbs_benchmark.benchmark_features,
+    "pit": features.verbs_benchmark.benchmark_pit,
+    "publish": features.verbs_benchmark.benchmark_publish,
+    "online": features.verbs_benchmark.benchmark_online,
+    "train": training.verbs_benchmark.benchmark_train,
+    "predict": serving.verbs_benchmark.benchmark_predict,
     "interest": training.verbs_benchmark.benchmark_interest,
     "value": training.verbs_benchmark.benchmark_value,
     "nextbasket": training.verbs_benchmark.benchmark_nextbasket,
     "uplift": training.verbs_benchmark.benchmark_uplift,
-    "explain": serving.verbs.benchmark_explain,
+    "explain": serving.verbs_benchmark.benchmark_explain,
     "serving": serving.verbs.benchmark_serving,
     "console": serving.verbs.benchmark_console,
+    "all": serving.verbs_benchmark.collecting(training.revision.revision),
 }
 for name, benchmark in benchmarks.items():
     benchmark_app.command(name)(benchmark)

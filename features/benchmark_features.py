@@ -1,4 +1,4 @@
-"""How fast the user features are built, and what one more snapshot costs.
+"""How fast the user features are built, what one more snapshot costs, and twenty of them beside pandas and polars.
 
 The events are drawn by DuckDB before anything is measured: two years of sessions of users of very different activity,
 each a visit with views in one or two categories, perhaps a search, a basket, a purchase of one to four lines, a return.
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import platform
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,7 @@ import duckdb
 
 from configs import Config, load
 from features import engine
+from features.benchmark_frames import TWENTY, frames
 from features.build import build
 from features.catalog import NAMES
 
@@ -36,6 +38,7 @@ EVENTS_PER_USER = 50
 EVENTS_PER_SESSION = 4.0
 CATEGORIES = 200
 ITEMS_PER_CATEGORY = 100
+FRAME_SNAPSHOTS = 12
 
 _EVENTS = """
 WITH sessions AS (
@@ -111,11 +114,16 @@ def write_events(folder: Path, events: int, seed: int, threads: int = 2, parts: 
 
 
 def benchmark_features(
-    config: Config, events: int = 20_000_000, snapshots: int = 52, progress: Callable[[str, float], None] | None = None
+    config: Config,
+    events: int = 20_000_000,
+    snapshots: int = 52,
+    frame_events: int = 2_000_000,
+    progress: Callable[[str, float], None] | None = None,
 ) -> dict[str, Any]:
     """Build all user features at one snapshot, then at ``snapshots`` weekly ones, from the same events.
 
-    ``events_per_second`` is events ÷ seconds of the one-snapshot build, from reading Parquet to the finished file.
+    ``events_per_second`` is events ÷ seconds of the one-snapshot build, from reading Parquet to the finished file. Then
+    twenty features of ``frame_events`` other events beside pandas and polars, at one snapshot and at `FRAME_SNAPSHOTS`.
     """
     started = time.monotonic()
 
@@ -131,6 +139,8 @@ def benchmark_features(
         one = _measure(config, Path(scratch), 1)
         tell(f"{snapshots} snapshots", 0.3)
         many = _measure(config, Path(scratch), snapshots)
+        tell("beside pandas and polars", 0.8)
+        beside = _beside(config, Path(scratch), frame_events)
     extra = (many["seconds"] - one["seconds"]) / max(1, snapshots - 1)
     metrics = {
         "events_per_second": written / one["seconds"],
@@ -141,14 +151,30 @@ def benchmark_features(
         "extra_snapshot_vs_one": extra / one["seconds"],
         "peak_mb_one_snapshot": one["peak_mb"],
         f"peak_mb_{snapshots}_snapshots": many["peak_mb"],
+        **beside["ours"],
     }
+    others = {way: beside[way] for way in beside if way != "ours"}
     return {
         "benchmark": "features",
         "metrics": {name: {"value": value, "ci": None} for name, value in metrics.items()},
-        "baselines": {"one_scan_per_snapshot": {f"ratio_{snapshots}_vs_1": float(snapshots)}},
-        "ratios": {"ours_vs_one_scan_per_snapshot": snapshots * one["seconds"] / many["seconds"]},
+        "baselines": {
+            "one_scan_per_snapshot": {
+                f"ratio_{snapshots}_vs_1": float(snapshots),
+                f"seconds_{snapshots}_snapshots": snapshots * one["seconds"],
+            },
+            **others,
+        },
+        "ratios": {
+            "ours_vs_one_scan_per_snapshot": snapshots * one["seconds"] / many["seconds"],
+            **{
+                f"ours_vs_{way}_{asked}": other[f"twenty_seconds_{asked}"] / metrics[f"twenty_seconds_{asked}"]
+                for way, other in others.items()
+                for asked in (1, FRAME_SNAPSHOTS)
+            },
+        },
         "settings": {
             "events": written,
+            "twenty": {"events": frame_events, "features": TWENTY},
             "users": one["rows"],
             "features": len(NAMES),
             "snapshots": snapshots,
@@ -158,11 +184,24 @@ def benchmark_features(
         },
         "versions": {
             "python": platform.python_version(),
-            **{lib: version(lib) for lib in ("duckdb", "ibis-framework")},
+            **{lib: version(lib) for lib in ("duckdb", "ibis-framework", "pandas", "polars")},
         },
         "seconds": time.monotonic() - started,
         "peak_mb": max(one["peak_mb"], many["peak_mb"]),
     }
+
+
+def _beside(config: Config, scratch: Path, events: int) -> dict[str, dict[str, float]]:
+    """Seconds and peak memory of twenty features, by way."""
+    write_events(scratch / "few", events, config.seed, config.threads)
+    files, end = sorted((scratch / "few").glob("*.parquet")), START + timedelta(days=DAYS)
+    found: dict[str, dict[str, float]] = {}
+    for many, repeats in ((1, 3), (FRAME_SNAPSHOTS, 1)):
+        as_ofs = [end - timedelta(weeks=week) for week in range(many)]
+        for way, one in frames(config, scratch, files, as_ofs, repeats).items():
+            found.setdefault(way, {})[f"twenty_seconds_{many}"] = statistics.median(one["seconds"])
+            found[way][f"twenty_peak_mb_{many}"] = one["peak_mb"]
+    return found
 
 
 def _measure(config: Config, scratch: Path, snapshots: int) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from serving.scoring.folder import read_folder
 from serving.scoring.forest import read_forest
 from serving.scoring.treeshap import TreeShap
 
-__all__ = ["benchmark_explain"]
+__all__ = ["benchmark_explain", "released", "rows_around", "synthetic"]
 
 Floats = NDArray[np.float64]
 Progress = Callable[[str, float], None]
@@ -53,7 +53,7 @@ def benchmark_explain(
     """
     started = time.monotonic()
     random = np.random.default_rng(config.seed)
-    boosters = {"synthetic": _synthetic(random, trees, leaves, features), **dict(_released(config))}
+    boosters = {"synthetic": synthetic(random, trees, leaves, features), **dict(released(config))}
     metrics: dict[str, Any] = {}
     baselines: dict[str, Any] = {way: {} for way in WAYS[1:]}
     ratios: dict[str, float] = {}
@@ -61,7 +61,7 @@ def benchmark_explain(
     for number, (name, booster) in enumerate(boosters.items()):
         if progress:
             progress(f"explaining {name}", number / len(boosters))
-        x = _rows(booster, rows, random)
+        x = rows_around(booster, rows, random)
         explainers = _explainers(booster)
         if explainers is None:
             sizes[name] = "left to pred_contrib"
@@ -92,7 +92,8 @@ def benchmark_explain(
     }
 
 
-def _synthetic(random: np.random.Generator, trees: int, leaves: int, features: int) -> lgb.Booster:
+def synthetic(random: np.random.Generator, trees: int, leaves: int, features: int) -> lgb.Booster:
+    """A booster learned from noise with an order in it."""
     x = random.normal(size=(10_000, features))
     x[random.random(x.shape) < 0.1] = np.nan
     y = np.nansum(x[:, :10] * random.normal(size=min(10, features)), axis=1) + random.normal(size=len(x)) > 0
@@ -100,7 +101,8 @@ def _synthetic(random: np.random.Generator, trees: int, leaves: int, features: i
     return lgb.train(params, lgb.Dataset(x, y), trees)
 
 
-def _released(config: Config) -> Iterator[tuple[str, lgb.Booster]]:
+def released(config: Config) -> Iterator[tuple[str, lgb.Booster]]:
+    """Every booster of users of the release in force, by model and name; none without a release."""
     try:
         folder = current(config.home / "releases")
     except BundleError:
@@ -111,7 +113,7 @@ def _released(config: Config) -> Iterator[tuple[str, lgb.Booster]]:
             yield f"{name}_{booster}", own
 
 
-def _rows(booster: lgb.Booster, rows: int, random: np.random.Generator) -> Floats:
+def rows_around(booster: lgb.Booster, rows: int, random: np.random.Generator) -> Floats:
     """Rows around the booster's own thresholds, one value in twenty absent."""
     forest = read_forest(booster.model_to_string(num_iteration=-1))
     x = random.normal(size=(rows, forest.width))

@@ -27,7 +27,6 @@ from serving.tables import print_answer, print_explained, print_interest, print_
 
 __all__ = [
     "benchmark_console",
-    "benchmark_explain",
     "benchmark_serving",
     "decide",
     "explain",
@@ -174,15 +173,6 @@ def tiers(
         ]
         print_table("customers (and expected spend) by tier and risk", ["", *RISKS], cells)
     write_json(json_file, found)
-
-
-def benchmark_explain(json_file: JsonFile = None) -> None:
-    """Measure exact reasons beside LightGBM's own recursion and the shap package; all must agree."""
-    from serving.benchmark_explain import benchmark_explain as run
-
-    with showing("benchmark explain") as show:
-        found = run(load(), show)
-    print_benchmark(found, json_file)
 
 
 def decide(

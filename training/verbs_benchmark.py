@@ -10,6 +10,7 @@ import typer
 from configs import load
 from configs.terminal import (
     JsonFile,
+    Quick,
     console,
     print_benchmark,
     showing,
@@ -21,6 +22,7 @@ __all__ = [
     "benchmark_interest",
     "benchmark_nextbasket",
     "benchmark_repurchase",
+    "benchmark_train",
     "benchmark_uplift",
     "benchmark_value",
 ]
@@ -44,6 +46,16 @@ def benchmark_repurchase(
     )
     print_metrics(title, {"ours": found["metrics"]}, {"ours": found["baselines"]})
     write_json(json_file, found)
+
+
+def benchmark_train(json_file: JsonFile = None, quick: Quick = False) -> None:
+    """Measure the training of churn on a simulated shop, time and log-loss, beside LightGBM and scikit-learn alone."""
+    from training.benchmark_train import benchmark_train as run
+
+    size = {"users": 600, "days": 260} if quick else {}
+    with showing("benchmark train") as show:
+        found = run(load(), show, **size)
+    print_benchmark(found, json_file)
 
 
 def benchmark_nextbasket(
