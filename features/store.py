@@ -6,7 +6,9 @@ Reading online needs neither Feast nor pandas (`features.online` reads the bytes
 from __future__ import annotations
 
 import sys
+import weakref
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from configs import Config, read_yaml
+from configs.databases import is_postgres, shown
 from configs.errors import FeatureError
 from features import online, snapshots, vectors
 from features.assortment import Assortment, load_assortment
@@ -91,6 +94,8 @@ class Store:
         """
         from features import periods
 
+        if is_postgres(self.config.registry_uri):
+            self._applied()  # a registry that is not there, or another home's, before anything is written
         published = publish(self.config, as_of or periods.now(self.config), progress)
         if published.rows_written:
             wrote = {online.PROFILE.view: published.profiles, online.HISTORY.view: published.histories}
@@ -104,11 +109,15 @@ class Store:
         _import_feast()
         from feast import FeatureStore, RepoConfig
 
+        from features import home_registry
+
         folder = Path(__file__).parent
         content = read_yaml(folder / "feature_store.yaml")
         home = self.config.home
         home.mkdir(parents=True, exist_ok=True)
-        content["registry"] = {**content["registry"], "path": f"sqlite:///{home / 'registry.db'}"}
+        home_registry.register()
+        uri = self.config.registry_uri
+        content["registry"] = {**content["registry"], "path": home_registry.ADDRESS if is_postgres(uri) else uri}
         if isinstance(self.published, online.SqliteStore):
             content["online_store"] = {**content["online_store"], "path": str(self.published.path)}
         content["offline_store"] = {
@@ -118,7 +127,15 @@ class Store:
             "threads": self.config.threads,
             "spill_folder": str(home / "tmp"),
         }
-        return FeatureStore(config=RepoConfig(**content, repo_path=folder))
+        with self._telling():
+            store = FeatureStore(config=RepoConfig(**content, repo_path=folder))
+            weakref.finalize(store, store.registry.write_engine.dispose)  # Feast leaves its connections open
+        return store
+
+    def _telling(self) -> AbstractContextManager[None]:
+        from features import home_registry
+
+        return home_registry.told(self.config.registry_uri)
 
     @cached_property
     def _feast(self) -> Any:
@@ -131,20 +148,42 @@ class Store:
 
         for folder in ("user", "profile", "history"):
             (self.config.home / "features" / folder).mkdir(parents=True, exist_ok=True)
-        self._feast.apply(declare(self.config.home, self.config.models).all())
+        with self._telling():
+            self._feast.apply(declare(self.config.home, self.config.models).all())
 
     def _tell_feast(self, at: datetime, views: Sequence[str]) -> None:
         """Record the publication as the materialization of these views that it is."""
         self._applied()
         registry = self._feast.registry
-        for name in views:
-            view = registry.get_feature_view(name, online.PROJECT)
-            registry.apply_materialization(view, online.PROJECT, at, at)
+        with self._telling():
+            for name in views:
+                view = registry.get_feature_view(name, online.PROJECT)
+                registry.apply_materialization(view, online.PROJECT, at, at)
 
     def _applied(self) -> None:
-        """Register the definitions unless those of this catalogue, and all views of it, are registered."""
-        views = {view.name: view for view in self._feast.registry.list_feature_views(online.PROJECT)}
+        """Register the definitions unless those of this catalogue, and all views of it, are registered.
+
+        Raises
+        ------
+        FeatureError
+            When a registry that several machines share tells of the features of another home.
+        """
+        with self._telling():
+            views = {view.name: view for view in self._feast.registry.list_feature_views(online.PROJECT)}
         view = views.get("user_behaviour")
+        if view is not None and (got := view.batch_source.path) != (
+            ours := str(self.config.home / "features" / "user")
+        ):
+            if is_postgres(self.config.registry_uri):
+                raise FeatureError(
+                    f"Feast's registry {shown(self.config.registry_uri)} tells of another home",
+                    got=got,
+                    expected=ours,
+                    because="a registry holds one installation: training would read the features of the other",
+                    run="USEROPS_REGISTRY with another database; or, where this home replaces that, "
+                    "feast -c features apply",
+                )
+            view = None  # a home that was copied or moved
         if view is None or view.tags.get("catalogue") != self.digest or online.HISTORY.view not in views:
             self.apply()
 
@@ -176,11 +215,12 @@ class Store:
         store = self.feast(known_at) if isinstance(known_at, datetime) else self._feast
         rows = np.arange(len(keys))
         entities = pd.DataFrame({"user_id": keys["user_id"].array, "event_timestamp": keys["as_of"].array, ROW: rows})
-        answer = store.get_historical_features(
-            entity_df=entities,
-            features=[f"user_behaviour:{name}" for name in features],
-            filter_by_created_timestamp=known_at == "as_of",
-        ).to_arrow()
+        with self._telling():
+            answer = store.get_historical_features(
+                entity_df=entities,
+                features=[f"user_behaviour:{name}" for name in features],
+                filter_by_created_timestamp=known_at == "as_of",
+            ).to_arrow()
         if not np.array_equal(answer[ROW].to_numpy(), rows):
             raise FeatureError("Feast changed the rows of a training set", got=len(answer), expected=len(keys))
         values = {name: answer[name].to_numpy().astype("float64", copy=False) for name in features}
