@@ -36,6 +36,7 @@ import training.verbs_benchmark
 from configs import Config, load
 from configs.databases import is_postgres
 from configs.errors import UseropsError
+from configs.room import no_room
 from configs.terminal import JsonFile, console, errors, step, write_json
 from features.demo import at_the_end_of_the_data, demo_home
 from serving.demo import ask_around
@@ -68,11 +69,14 @@ app.add_typer(configs.verbs_keys.app, name="keys")
 
 
 def main() -> None:
-    """Run the command line; a `UseropsError` prints without a traceback and ends with 1, Ctrl-C with 130."""
+    """Run the command line; a `UseropsError`, or a full disk, prints a sentence and ends with 1, Ctrl-C with 130."""
     try:
         app()
-    except UseropsError as error:
-        errors.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+    except Exception as error:
+        told = error if isinstance(error, UseropsError) else no_room(error)
+        if told is None:
+            raise
+        errors.print(f"error: {told}", style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(1)
     except SystemExit as end:
         # Typer makes of Ctrl-C an exit of its own.
