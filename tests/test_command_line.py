@@ -112,6 +112,8 @@ def test_ctrl_c_says_that_nothing_is_lost(tmp_path):
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        # Whoever runs the tests in the background of a script hands on a Ctrl-C that is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     time.sleep(6)
     process.send_signal(signal.SIGINT)

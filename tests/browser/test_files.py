@@ -51,16 +51,15 @@ def test_a_report_is_one_document(window, desk, tmp_path):
     assert page.locator("[data-figure] svg.main-svg").count() >= 8
 
 
-@pytest.mark.parametrize("lang", ["en", "zh"])
-def test_a_report_is_printed(desk, tmp_path, chromium, lang):
+def test_a_report_is_printed(desk, tmp_path, chromium):
     file = tmp_path / "report.pdf"
-    desk.run("report", "churn", "--version", "2", "--lang", lang, "--out", str(file))
+    desk.run("report", "churn", "--version", "2", "--lang", "zh", "--out", str(file))
     content = file.read_bytes()
     assert content.startswith(b"%PDF-")
     assert len(re.findall(rb"/Type\s*/Page\b", content)) >= 4
     if program := shutil.which("pdftotext"):
         text = subprocess.run([program, str(file), "-"], capture_output=True, text=True, check=True).stdout
-        assert {"en": "Report on churn version 2", "zh": "churn 第 2 版报告"}[lang] in text
+        assert "churn 第 2 版报告" in text
 
 
 def test_a_page_prints_from_the_browser(window, desk, tmp_path):

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from configs import load
-from configs.documents import words
+from configs.documents import check_words
 from configs.errors import ConfigError
 from features.catalog import NAMES
 from serving.console.desk import Desk
@@ -74,7 +74,7 @@ def test_everything_said_on_it_is_said_in_both_languages(twice):
     found = list(texts(card_of(config, report.version)))
     assert len(found) > 100
     for one in found:
-        words("card", one)
+        check_words("card", one)
 
 
 def test_what_was_seen_of_a_feature_lies_in_its_valid_range(twice):
@@ -124,18 +124,18 @@ def test_every_feature_of_every_kind_has_words():
     users, pairs = features_of_users({}), features_of_pairs({})
     assert [one["name"] for one in pairs] == list(FEATURES)
     for one in (*users, *pairs):
-        words(one["name"], one["meaning"])
-        words(one["name"], one["absent"])
+        check_words(one["name"], one["meaning"])
+        check_words(one["name"], one["absent"])
         assert one["unit"]
     assert [kind_of(name) for name in ("churn", "value", "interest")] == ["users", "value", "interest"]
 
 
 def test_every_shipped_model_says_what_it_is_for(tmp_path):
     for model in load(tmp_path).models.values():
-        words(f"{model.name}: use", model.use)
+        check_words(f"{model.name}: use", model.use)
         assert model.limits
         for head, definition in model.heads.items():
-            words(f"{model.name}: {head}: meaning", definition["meaning"])
+            check_words(f"{model.name}: {head}: meaning", definition["meaning"])
 
 
 def test_a_text_in_one_language_is_refused_by_name(tmp_path, monkeypatch):
@@ -292,7 +292,7 @@ def test_a_desk_worked_out_on_other_events_says_so(copied, monkeypatch):
         assert said["en"].endswith("from other events than those of training")
         assert said["zh"].endswith("所用事件与训练时不同")
         assert told["segments"]["words"]["en"].startswith("Not measured then, and cannot be now")
-        words("segments", told["segments"]["words"])
+        check_words("segments", told["segments"]["words"])
 
 
 def test_checks_come_back_as_they_were_run_last(copied):
