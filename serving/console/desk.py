@@ -28,7 +28,7 @@ class Desk:
 
     def versions(self, model: str) -> list[str]:
         """The versions of a model that have a card, the newest first."""
-        if not _NAME.fullmatch(model):
+        if not _plain(model):
             return []
         found = [path.parent.name for path in (self.folder / model).glob("*/card.json")]
         return sorted((name for name in found if name.isdecimal()), key=int, reverse=True)
@@ -41,7 +41,7 @@ class Desk:
         UseropsError
             When the file is there and cannot be read as JSON.
         """
-        if not all(_NAME.fullmatch(part) and set(part) != {"."} for part in (model, version, *name.split("/"))):
+        if not _plain(model, version, *name.split("/")):
             return None
         path = self.folder / model / version / name
         try:
@@ -50,6 +50,12 @@ class Desk:
             return None
         told = f"desk/{model}/{version}/{name}", f"userops report {model} --version {version}"
         return _parsed(path, state.st_mtime_ns, state.st_size, *told)
+
+    def learned(self, model: str, version: str) -> set[str]:
+        """The names, without their ending, of what a version's heads learned."""
+        if not _plain(model, version):
+            return set()
+        return {path.stem for path in (self.folder / model / version / "learned").glob("[!.]*.json")}
 
     def whole(self, model: str, version: str) -> bool:
         """Whether a version has a card, what each head of it learned, and no file that cannot be read."""
@@ -65,6 +71,11 @@ class Desk:
         parts = ("", ".amount") if card.get("kind") == "value" else ("",)
         heads = [f"{head}{part}.json" for head in card.get("heads", {}) for part in parts]
         return all((folder / "learned" / name).exists() for name in heads)
+
+
+def _plain(*parts: str) -> bool:
+    """Whether each is the name of something in a folder: names come with requests, and lead nowhere else."""
+    return all(_NAME.fullmatch(part) and set(part) != {"."} for part in parts)
 
 
 @lru_cache(maxsize=64)

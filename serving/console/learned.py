@@ -84,8 +84,7 @@ def page(asked: Asked) -> Page:
 
 def _heads(asked: Asked, model: str, version: str, card: Content | None) -> list[str]:
     """The heads that have a file, in the order of the card."""
-    folder = asked.desk.folder / model / version / "learned"
-    written = {path.stem for path in folder.glob("[!.]*.json")}
+    written = asked.desk.learned(model, version)
     known = [name for name in (card or {}).get("heads", {}) if name in written]
     found = known or sorted(name for name in written if not name.endswith(f".{AMOUNT}"))
     if not found:
