@@ -34,6 +34,13 @@ class _OneOfEachKey(yaml.SafeLoader):
                 lines[name] = line
         return node
 
+    def construct_scalar(self, node: Any) -> Any:
+        """JSON, which is YAML, may write a character as two escapes; one half of it alone is no text."""
+        value = super().construct_scalar(node)
+        if isinstance(value, str) and not value.isascii():
+            return value.encode("utf-16", "surrogatepass").decode("utf-16")
+        return value
+
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping that one YAML file holds; duplicate keys and tags that would build Python objects are refused."""
