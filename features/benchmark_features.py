@@ -30,7 +30,7 @@ from features.benchmark_frames import TWENTY, frames
 from features.build import build
 from features.catalog import NAMES
 
-__all__ = ["benchmark_features", "write_events"]
+__all__ = ["benchmark_features", "measure_build", "write_events"]
 
 START = datetime(2023, 1, 1, tzinfo=UTC)
 DAYS = 730
@@ -136,9 +136,9 @@ def benchmark_features(
         tell(f"drawing {events:,} events (not measured)", 0.0)
         written = write_events(Path(scratch) / "events", events, config.seed, config.threads)
         tell("one snapshot", 0.2)
-        one = _measure(config, Path(scratch), 1)
+        one = measure_build(config, Path(scratch), 1)
         tell(f"{snapshots} snapshots", 0.3)
-        many = _measure(config, Path(scratch), snapshots)
+        many = measure_build(config, Path(scratch), snapshots)
         tell("beside pandas and polars", 0.8)
         beside = _beside(config, Path(scratch), frame_events)
     extra = (many["seconds"] - one["seconds"]) / max(1, snapshots - 1)
@@ -204,7 +204,7 @@ def _beside(config: Config, scratch: Path, events: int) -> dict[str, dict[str, f
     return found
 
 
-def _measure(config: Config, scratch: Path, snapshots: int) -> dict[str, Any]:
+def measure_build(config: Config, scratch: Path, snapshots: int) -> dict[str, Any]:
     """One build in a fresh process."""
     asked = {
         "scratch": str(scratch),

@@ -1,0 +1,33 @@
+"""How costs grow: the fitted power, and a whole run at sizes that take seconds."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from configs import load
+from features.benchmark_growth import ASKED, benchmark_growth, fitted
+
+
+@given(st.floats(1e-6, 1e3), st.floats(0.2, 2.5), st.lists(st.integers(1, 10**8), min_size=2, max_size=6, unique=True))
+def test_a_power_is_found_again(scale, exponent, sizes):
+    if max(sizes) / min(sizes) < 1.5:
+        return
+    power = fitted(sizes, [scale * size**exponent for size in sizes])
+    assert power.exponent == pytest.approx(exponent, abs=1e-6)
+    assert power.worst < 1e-6
+    assert power.at(10**9) == pytest.approx(scale * 1e9**exponent, rel=1e-4)
+
+
+def test_what_lies_off_the_power_is_told():
+    assert fitted([1, 10, 100], [1.0, 20.0, 100.0]).worst > 0.3
+
+
+def test_builds_and_publications_of_two_sizes_are_extrapolated(tmp_path):
+    found = benchmark_growth(load(home=tmp_path), events=(20_000, 40_000), users=(500, 1000))
+    powers = found["settings"]["powers"]
+    assert {"build_seconds", "build_events_mb", "publish_sqlite_seconds", "publish_sqlite_mb"} <= set(powers)
+    assert powers["build_events_mb"]["exponent"] == pytest.approx(1, abs=0.2)
+    assert set(found["baselines"]) == set(ASKED)
+    assert all(np.isfinite(cost) and cost > 0 for one in found["baselines"].values() for cost in one.values())
+    assert found["metrics"]["publish_sqlite_mb_1000"]["value"] > found["metrics"]["publish_sqlite_mb_500"]["value"]
