@@ -271,6 +271,7 @@ benchmarks: dict[str, Callable[..., None]] = {
     "pit": features.verbs_benchmark.benchmark_pit,
     "publish": features.verbs_benchmark.benchmark_publish,
     "online": features.verbs_benchmark.benchmark_online,
+    "growth": features.verbs_benchmark.benchmark_growth,
     "train": training.verbs_benchmark.benchmark_train,
     "predict": serving.verbs_benchmark.benchmark_predict,
     "interest": training.verbs_benchmark.benchmark_interest,

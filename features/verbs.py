@@ -1,4 +1,4 @@
-"""The verbs of this room: simulate, ingest, features build | publish | inspect, and their benchmarks."""
+"""The verbs of this room: simulate, ingest, features build | publish | inspect."""
 
 from __future__ import annotations
 
@@ -10,13 +10,9 @@ from typing import Annotated
 import typer
 
 from configs import Config, load
-from configs.terminal import JsonFile, console, plain, print_benchmark, print_table, showing, write_json
+from configs.terminal import JsonFile, console, plain, print_table, showing, write_json
 
 __all__ = [
-    "benchmark_features",
-    "benchmark_growth",
-    "benchmark_pit",
-    "benchmark_publish",
     "build",
     "ingest",
     "inspect",
@@ -142,59 +138,3 @@ def inspect(
     print_table(f"{user} as of {seen.as_of}", ["feature", "offline", "online", "unit", "meaning"], rows)
     console.print("offline and online differ in: " + ", ".join(seen.differing) if seen.differing else "no difference")
     write_json(json_file, asdict(seen))
-
-
-def benchmark_features(
-    events: Annotated[int, typer.Option(help="How many events to make and to measure on.")] = 20_000_000,
-    json_file: JsonFile = None,
-) -> None:
-    """Measure how fast features are computed: one snapshot, and 52 in one pass."""
-    from features.benchmark_features import benchmark_features as run
-
-    print_benchmark(run(load(), events), json_file)
-
-
-def benchmark_growth(
-    events: Annotated[str, typer.Option(help="Numbers of events to build from, in millions.")] = "1,3,10,30",
-    users: Annotated[str, typer.Option(help="Numbers of users to publish, in millions.")] = "0.1,0.3,1",
-    json_file: JsonFile = None,
-) -> None:
-    """Measure how builds and publications grow, fit a power to each, and ask it about 10 billion events."""
-    from features.benchmark_growth import benchmark_growth as run
-
-    sizes = [_millions(events), _millions(users)]
-    with showing("growth") as show:
-        found = run(load(), *sizes, show)
-    write_json(json_file, found)
-    powers, asked = found["settings"]["powers"], found["baselines"]
-    rows = [
-        [name, f"{power['exponent']:.3f}", f"{power['worst']:.0%}", *(f"{one[name]:,.0f}" for one in asked.values())]
-        for name, power in powers.items()
-    ]
-    sizes_of = [f"{one['events']:,} events, {one['users']:,} users" for one in found["settings"]["asked"].values()]
-    print_table("growth: cost ~ size ** exponent", ["cost", "exponent", "farthest off", *sizes_of], rows)
-
-
-def _millions(text: str) -> list[int]:
-    """Whole numbers from millions, e.g. ``0.1,1``."""
-    try:
-        sizes = [round(1e6 * float(one)) for one in text.split(",")]
-    except ValueError:
-        raise typer.BadParameter(f"{text!r}: numbers with commas between them, such as 0.1,1,10") from None
-    if min(sizes) < 1 or len(set(sizes)) < 2:
-        raise typer.BadParameter(f"{text!r}: two sizes or more, each above 0")
-    return sizes
-
-
-def benchmark_pit(json_file: JsonFile = None) -> None:
-    """Measure the point-in-time join beside Feast's own DuckDB store; both must agree with the oracle."""
-    from features.benchmark_store import benchmark_pit as run
-
-    print_benchmark(run(load()), json_file)
-
-
-def benchmark_publish(json_file: JsonFile = None) -> None:
-    """Measure publication and the one-user read beside Feast's own, in SQLite and in Redis."""
-    from features.benchmark_publish import benchmark_publish as run
-
-    print_benchmark(run(load()), json_file)
