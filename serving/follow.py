@@ -25,6 +25,7 @@ from features import periods
 from features.fresh import Refresher
 from features.live_events import LiveLine, drain
 from serving.log import DecisionLog, ReceivedEvent
+from serving.loglines import guard
 
 __all__ = ["follow", "hand_over", "main"]
 
@@ -138,6 +139,7 @@ def _alone(config: Config, stop: threading.Event) -> Iterator[None]:
 
 def main() -> None:
     """Follow the home of the environment until told to stop, or until the process that started this one is gone."""
+    guard()
     logging.basicConfig(format="%(asctime)s %(name)s: %(message)s")
     stop, parent = threading.Event(), os.getppid()
     for number in (signal.SIGTERM, signal.SIGINT):

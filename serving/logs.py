@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from pydantic_core import to_json
 
 from configs.errors import ConfigError
+from serving.loglines import guard
 from serving.watch import told
 
 __all__ = ["JsonLines", "is_json", "set_up"]
@@ -39,8 +40,8 @@ class JsonLines(logging.Formatter):
             ids = {"request_id": one.request_id, "decision_id": one.decision_id}
             line |= {name: value for name, value in ids.items() if value is not None}
         line |= getattr(record, "told", {})
-        if record.exc_info:
-            line["error"] = self.formatException(record.exc_info)
+        if record.exc_info or record.exc_text:
+            line["error"] = record.exc_text or self.formatException(record.exc_info)  # type: ignore[arg-type]
         return to_json(line, serialize_unknown=True).decode()
 
 
@@ -55,6 +56,7 @@ def is_json() -> bool:
 def set_up() -> None:
     """Let this process log as the environment says; nothing changes where it says nothing."""
     level = os.environ.get("USEROPS_LOG_LEVEL", "").lower()
+    guard()
     if level and level not in _LEVELS:
         raise ConfigError("USEROPS_LOG_LEVEL", got=level, expected=", ".join(_LEVELS))
     if is_json():

@@ -20,6 +20,7 @@ from serving.console.export import self_contained
 from serving.console.page import Page, render
 from serving.console.words import LANGUAGES, words
 from serving.errors.problem import Problem, from_status
+from serving.loglines import path_of
 
 if TYPE_CHECKING:
     from serving.live import Live
@@ -72,13 +73,13 @@ def page_of(view: View, asked: Asked, exported: str | None = None) -> Response:
         except Problem as problem:
             made = _failed(asked, problem)
         except UseropsError as error:
-            _log.error("%s: %s", asked.path.partition("?")[0], error)
+            _log.error("%s: %s", path_of(asked.path.partition("?")[0]), error)
             what = error.what.replace(str(asked.live.config.home), "home")
             made = _failed(asked, Problem(503, "unavailable", what, expected=error.run))
         return made if isinstance(made, Response) else _rendered(made, asked, exported)
     except Exception:
         # Without what was searched for: an id of a user belongs into no log.
-        _log.exception("%s failed", asked.path.partition("?")[0])
+        _log.exception("%s failed", path_of(asked.path.partition("?")[0]))
         return _rendered(_failed(asked, from_status(500)), asked, None)
 
 

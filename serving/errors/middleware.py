@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from serving.access.arriving import arriving
 from serving.access.headers import secured
 from serving.errors.problem import MEDIA_TYPE, Problem, from_status
+from serving.loglines import path_of
 
 __all__ = ["Pages", "ProblemMiddleware"]
 
@@ -81,12 +82,12 @@ class ProblemMiddleware:
         except Problem as problem:
             await answer.problem(scope, receive, problem)
         except TimeoutError:
-            _log.error("%s %s gave no answer in %g s", scope["method"], scope["path"], self.answer_timeout_s)
+            _log.error("%s %s gave no answer in %g s", scope["method"], path_of(scope["path"]), self.answer_timeout_s)
             await answer.problem(scope, receive, from_status(504))
         except Exception:
             if answer.started:
                 raise
-            _log.exception("%s %s failed", scope["method"], scope["path"])
+            _log.exception("%s %s failed", scope["method"], path_of(scope["path"]))
             await answer.problem(scope, receive, from_status(500))
         finally:
             if self.observe is not None and answer.status:
@@ -169,7 +170,7 @@ class _Answer:
                 # On the event loop: these pages are small, and the thread that makes pages may be what is stuck.
                 return self._page(scope, problem)
             except Exception:
-                _log.exception("no page could be made of %s for %s", problem.status, scope["path"])
+                _log.exception("no page could be made of %s for %s", problem.status, path_of(scope["path"]))
         return problem.response(problem.request_id)
 
 
