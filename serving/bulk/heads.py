@@ -14,7 +14,7 @@ from serving.bulk.strongest import strongest
 from serving.scoring import Model
 from serving.scoring.value.model import ValueModel
 
-__all__ = ["Asked", "Said", "said"]
+__all__ = ["ROWS", "Asked", "Said", "said"]
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.intp]

@@ -40,7 +40,7 @@ from configs import configs_folder
 from configs.errors import BundleError
 from features.catalog import NAMES, USER_FEATURES, digest
 from serving.bulk.columns import INSTANT, instants, listed, numbers, struct, words
-from serving.bulk.heads import Asked, Said, said
+from serving.bulk.heads import ROWS, Asked, Said, said
 from serving.bulk.sentences import Sentences
 from serving.reasons import Reasons
 from serving.scoring import Bundle, Model
@@ -215,9 +215,11 @@ def _status(asked: Asked, one: Said) -> pa.Array[Any]:
 def _next_order(model: Model, asked: Asked) -> dict[str, pa.Array[Any]]:
     """When the next order is expected, of a model that knows."""
     rows = np.flatnonzero(~asked.off & model.in_timing_cohort(asked.x))
-    days = model.next_order(asked.x[rows])
-    if days is None:
+    if model.next_order(asked.x[:0]) is None:
         return {}
+    days = np.empty((len(rows), 3))
+    for start in range(0, len(rows), ROWS):
+        days[start : start + ROWS] = model.next_order(asked.x[rows[start : start + ROWS]])
     status = np.where(asked.off, _OFF, _OUT)
     status[rows] = np.where(np.isnan(days[:, 1]), _BEYOND, -1)
     at = asked.as_of_us[rows, None] + np.rint(days * _DAY_S) * 1_000_000  # whole seconds, as the service says it
