@@ -108,29 +108,11 @@ def test_packages_come_with_hashes_and_images_with_tags():
 
 
 def test_compose_says_nothing_that_compose_does_not_know():
-    known = set(
-        [
-            "image",
-            "build",
-            "command",
-            "entrypoint",
-            "environment",
-            "secrets",
-            "configs",
-            "volumes",
-            "depends_on",
-            "healthcheck",
-            "networks",
-            "ports",
-            "read_only",
-            "tmpfs",
-            "cap_drop",
-            "security_opt",
-            "stop_grace_period",
-            "restart",
-            "profiles",
-        ]
-    )
+    known = {
+        "image", "build", "command", "entrypoint", "environment", "secrets", "configs",
+        "volumes", "depends_on", "healthcheck", "networks", "ports", "read_only", "tmpfs",
+        "cap_drop", "security_opt", "stop_grace_period", "restart", "profiles",
+    }  # fmt: skip
     assert set(COMPOSE) <= {"name", "services", "configs", "secrets", "networks", "volumes", "x-ours", "x-addresses"}
     assert set(COMPOSE["services"]) == {"postgres", "redis", *OURS}
     for name, one in COMPOSE["services"].items():
