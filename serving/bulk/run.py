@@ -33,15 +33,20 @@ from serving.bulk.wishes import Wishes, log_of, wishes_of
 from serving.scoring import Bundle, current
 from serving.scoring.interest.model import NAME as INTEREST
 
-__all__ = ["MODELS", "score_everybody"]
+__all__ = ["MODELS", "Job", "Run", "job_of", "score_everybody"]
 
 MODELS = ("churn", "repurchase", "value", INTEREST)
 Progress = Callable[[str, float], None]
+#: How many reasons, in which language, and which instant makes features stale: the options of a scorer.
+How = tuple[int, str, int]
 
 
 @dataclass(frozen=True)
 class Job:
-    """One model's share of a run: ``score`` makes rows of ``schema`` of each batch of the source's ``columns``."""
+    """One model's share of a run: ``score`` makes rows of ``schema`` of each batch of the source's ``columns``.
+
+    ``release`` and ``how`` are what `job_of` makes the same job of in another process.
+    """
 
     model: str
     source: Source
@@ -49,6 +54,8 @@ class Job:
     batch: int
     schema: pa.Schema
     score: Callable[[pa.RecordBatch, Wishes], pa.RecordBatch]
+    release: str
+    how: How
 
 
 class _Interrupted(Exception):
@@ -65,6 +72,7 @@ def score_everybody(
     lang: str = "en",
     fresh: bool = False,
     progress: Progress | None = None,
+    on: type[Run] | None = None,
 ) -> dict[str, Any]:
     """Write ``out/<model>/part-NNNNN.parquet`` of every user of a stored snapshot, and say how it went.
 
@@ -78,6 +86,8 @@ def score_everybody(
         How many reasons per score, 0 for none, and the language of their sentences.
     fresh
         Remove the scores that are there first.
+    on
+        Who writes the parts; default: threads of this process.
 
     Raises
     ------
@@ -110,7 +120,7 @@ def score_everybody(
         then = datetime.fromisoformat(manifest["scored_at"])
         stale_before = microseconds(then - timedelta(hours=config.max_feature_age_hours))
         told: dict[str, Any] = {}
-        run = _Run(config, folder, source.rows * len(models), progress)
+        run = (on or Run)(config, folder, source.rows * len(models), progress)
         for name in models:
             if folder.finished(manifest, name) is None:
                 run.show(f"{name} · reading the model")
@@ -141,19 +151,36 @@ def _check(models: Sequence[str], bundle: Bundle) -> None:
         raise UseropsError("the release in force has no such model", got=unknown, expected=sorted(known))
 
 
-def _job(name: str, config: Config, source: Source, folder: Folder, release: str, how: tuple[int, str, int]) -> Job:
+def _job(name: str, config: Config, source: Source, folder: Folder, release: str, how: How) -> Job:
+    if name == INTEREST:
+        source = staged(config, source, history_snapshot(config, source.as_of)[1], folder.work)
+    return job_of(name, source, release, how)
+
+
+def job_of(name: str, source: Source, release: str, how: How) -> Job:
+    """The job of one model over what it reads: `plan.Source` of the users, or of `staged`."""
     if name != INTEREST:
         users = Scorer(release, name, *how)
-        columns = ("user_id", "as_of", *NAMES)
-        return Job(name, source, columns, BATCH, users.schema, lambda batch, asked: users.scored(batch, asked.withheld))
+        return Job(
+            name,
+            source,
+            ("user_id", "as_of", *NAMES),
+            BATCH,
+            users.schema,
+            lambda batch, asked: users.scored(batch, asked.withheld),
+            release,
+            how,
+        )
     interest = InterestScorer(release, *how)
     return Job(
         name,
-        staged(config, source, history_snapshot(config, source.as_of)[1], folder.work),
+        source,
         ("user_id", "as_of", "history"),
         GROUP,
         interest.schema,
         lambda batch, asked: interest.scored(batch, asked.withheld, asked.refused),
+        release,
+        how,
     )
 
 
@@ -174,7 +201,7 @@ def _told(
     }
 
 
-class _Run:
+class Run:
     """The parts of several models, one model after the other, its parts side by side."""
 
     def __init__(self, config: Config, folder: Folder, users: int, progress: Progress | None) -> None:
@@ -201,7 +228,7 @@ class _Run:
         self.count(job.source.rows - users)
         pool = ThreadPoolExecutor(max(1, self.config.threads), thread_name_prefix="bulk")
         try:
-            self._watch(job, {pool.submit(self._part, job, part) for part in todo}, users)
+            self._watch(job, {pool.submit(self.part, job, part) for part in todo}, users)
         except BaseException:
             self.stop.set()
             raise
@@ -221,7 +248,8 @@ class _Run:
                 told += f" · {now / taken:,.0f} users/s · {_duration((users - now) * taken / now)} left"
             self.show(told)
 
-    def _part(self, job: Job, part: Part) -> None:
+    def part(self, job: Job, part: Part) -> None:
+        """Write one part, unless the run ends meanwhile."""
         if self.stop.is_set():
             raise _Interrupted
         try:
