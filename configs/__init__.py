@@ -59,7 +59,7 @@ class ServingConfig:
     workers: int = 2
     max_users: int = 500
     max_body_bytes: int = 1_048_576
-    max_waiting: int = 64
+    max_waiting: int = 32
     stale_features: str = "decide"
     without_keys: str = "loopback"
 

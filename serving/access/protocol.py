@@ -35,7 +35,7 @@ def install(most_waiting: int) -> None:
 class BoundedProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
     """One connection. Sizes in bytes; ``most_arriving`` bodies may be on their way at once."""
 
-    most_waiting = 64
+    most_waiting = 32
     most_arriving = 256
     most_connections = 2000
     most_head = 32_768

@@ -164,6 +164,33 @@ def test_the_command_line_shows_a_key_once(run, tmp_path):
     assert isinstance(run("add", "wu", "--scope", "sing").exception, KeysError)
 
 
+def test_a_rate_is_issued_kept_and_shown(run, keys, tmp_path):
+    for told, kept in (("100/s", "100/second"), ("6000/min", "6000/minute"), ("1/hour", "1/hour")):
+        key, text = keys.add("wu", ["score"], rate=told)
+        assert key.rate == kept == Keys(keys.file).find(text).rate
+    for told in ("", "0/s", "100", "100/day", "-1/s", "1/s; 2/s", "1e3/s", "9" * 20 + "/s"):
+        with pytest.raises(KeysError, match="no rate"):
+            keys.add("wu", ["score"], rate=told)
+    added = run("add", "shop", "--scope", "score", "--rate", "50/s", "--scope", "read")
+    assert "score, read (50/second)" in added.output
+    assert "the first key: from now on" in added.output
+    assert "the first key" not in run("add", "shop").output
+    run("list", "--json", str(tmp_path / "shown.json"))
+    assert [one["rate"] for one in json.loads((tmp_path / "shown.json").read_text())] == ["50/second", None]
+
+
+def test_a_file_of_keys_from_before_there_were_rates(keys):
+    key, text = keys.add("wu", ["sign"])
+    content = json.loads(keys.file.read_text())
+    del content[0]["rate"]
+    keys.file.write_text(json.dumps(content))
+    assert Keys(keys.file).find(text) == key
+    content[0]["rate"] = "often"
+    keys.file.write_text(json.dumps(content))
+    with pytest.raises(KeysError, match="no file of keys"):
+        Keys(keys.file).all()
+
+
 def test_the_keys_may_lie_elsewhere(run, tmp_path, monkeypatch):
     monkeypatch.setenv("USEROPS_KEYS", str(tmp_path / "secret" / "k.json"))
     run("add", "wu", "--scope", "sign", "--scope", "read")
