@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from configs import Config
 from configs.errors import RegistryError
+from training.reachable import check_reachable
 from training.revision import commit, revision
 from training.run import COMMIT, EXPERIMENT_KIND, MODEL_FOLDER, NOTE, PARENT, SOURCE, SOURCE_TYPE, USER, Run
 
@@ -78,14 +79,16 @@ class Registry:
         logging.getLogger("alembic").setLevel(logging.WARNING)
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
         config.home.mkdir(parents=True, exist_ok=True)
+        uri = config.tracking_uri
+        check_reachable(uri)
         # MLflow takes seconds to import: whoever only reads features or serves never pays for it.
         from mlflow import MlflowClient
 
-        # A server keeps its own artefacts and hands them on; a database needs to be told where they lie.
-        served = config.tracking_uri.startswith(("http://", "https://"))
+        # A server keeps its own artefacts and hands them on; a database, of whatever kind, holds none: they lie here.
+        served = uri.startswith(("http://", "https://"))
         self._artifacts = None if served else config.home / "mlartifacts"
         self._config = config
-        self._client = MlflowClient(config.tracking_uri, config.tracking_uri)
+        self._client = MlflowClient(uri, uri)
 
     @contextmanager
     def run(
@@ -197,7 +200,8 @@ class Registry:
                 raise RegistryError(
                     f"{model} version {version.version} has no files",
                     got=str(error),
-                    because="its training run was interrupted",
+                    because="its training run was interrupted, or they lie on the machine that trained it: a database "
+                    "keeps no files, a server does (mlflow/README.md)",
                     run=f"userops train {model}",
                 ) from None
             copied.rename(target)
