@@ -1,8 +1,9 @@
 """Where each model stands: which version speaks to customers, which one waits, and what was said of them.
 
 In force is what the release holds; who promoted it, and what reviewers said, stands in the audit table; the versions
-that one can read about are those of the desk. Challenger is the newest of them, if it is newer than the champion: an
-older version that somebody brought back for reading waits for nothing.
+that one can read about are those of the desk. Challenger is the newest of them, if it is newer than the champion and
+has not been one already: neither an older version that somebody brought back for reading nor one that was rolled back
+waits for anything.
 """
 
 from __future__ import annotations
@@ -159,7 +160,9 @@ def _standing(asked: Asked, name: str, meta: Mapping[str, Any] | None, rows: lis
     promoted = moved[-1] if moved else None
     in_force = str(meta["version"]) if meta is not None else None
     champion = in_force or (promoted.version if promoted else None)
+    had_their_turn = {row.version for row in moved[:-1]} - {row.version for row in moved[-1:]}
     newest = next((one for one in numbers[:1] if champion is None or int(one) > int(champion)), None)
+    newest = None if newest in had_their_turn else newest
     waiting = promoted if promoted is not None and promoted.version != in_force else None
     configured = asked.live.config.models.get(name)
     return Standing(

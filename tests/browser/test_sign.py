@@ -111,6 +111,20 @@ def test_a_wrong_key_signs_nothing_and_keeps_the_comment(window, desk):
     assert len(rows(desk, "churn", "2")) == before
 
 
+def test_what_is_being_written_outlives_the_other_language(window, desk):
+    visit = window("en")
+    visit.open("/console/models/churn/2")
+    visit.page.locator("textarea[name=comment]").fill(f"half a thought {HARM}")
+    visit.page.locator("input[name=key]").fill("uo_half_a_key")
+    visit.page.locator("button[name=lang]").click()
+    visit.page.wait_for_load_state()
+    assert visit.page.locator("html").get_attribute("lang") == "zh-CN"
+    assert visit.page.locator("textarea[name=comment]").input_value() == f"half a thought {HARM}"
+    assert visit.page.locator("input[name=key]").input_value() == ""
+    visit.open("/console/models/churn/2")
+    assert visit.page.locator("textarea[name=comment]").input_value() == "", "it was kept for one page only"
+
+
 @pytest.mark.parametrize("path", ["/console/user?id={}", "/console/users?q={}", "/console/decision?id={}",
                                   "/console/decisions?user={}", "/console/models/churn/compare?first={}",
                                   "/console/models/{}", "/console/user?id=u000010&model={}"])  # fmt: skip

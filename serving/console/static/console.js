@@ -61,6 +61,17 @@
   });
   addEventListener("afterprint", () => { for (const place of drawn.keys()) fit(place); });
 
+  // What somebody is writing outlives the other language; a key, which is no text area, is never kept.
+  const draft = `draft ${location.pathname}`;
+  const written = document.querySelector("textarea");
+  document.querySelector("form[action='/console/language']")?.addEventListener("submit", () => {
+    if (written?.value) sessionStorage.setItem(draft, written.value);
+  });
+  if (written) {
+    written.value ||= sessionStorage.getItem(draft) ?? "";
+    sessionStorage.removeItem(draft);
+  }
+
   // Whoever has no mouse scrolls a wide table with the arrow keys.
   for (const wide of document.querySelectorAll(".wide")) if (wide.scrollWidth > wide.clientWidth) wide.tabIndex = 0;
 })();

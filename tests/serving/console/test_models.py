@@ -86,23 +86,6 @@ def test_in_chinese(console):
         assert said in page.words
 
 
-def test_promoted_but_not_released_is_said(console):
-    config = configs.load(console.home)
-    before = console.read("/models/churn").words
-    append(config.audit_uri, Entry("wu", "promoted", "churn", "4", "run4", "", {"before": "3"}))
-    try:
-        page = console.read("/models/churn")
-        assert "Version 4 is promoted (wu" in page.words
-        assert "userops release" in page.words
-        assert "Champion: Version 3 in force" in page.words
-        assert "promoted, not released" in console.read("/models/churn/4").words
-    finally:
-        append(config.audit_uri, Entry("wu", "rolled_back", "churn", "3", "run3", "", {"before": "4"}))
-    after = console.read("/models/churn").words
-    assert "is promoted (wu" not in after
-    assert after.count("Promoted by") >= before.count("Promoted by")
-
-
 def test_an_audit_table_that_cannot_be_read_is_said(console, monkeypatch, tmp_path):
     broken = tmp_path / "audit.db"
     broken.write_bytes(b"no database" * 100)
@@ -146,3 +129,26 @@ def test_a_version_older_than_the_champion_waits_for_nothing(console, tmp_path, 
 
 def test_every_check_that_training_has_is_counted():
     assert [check.code for check in CHECKS] == models.CHECKS
+
+
+# The last one: it rolls version 4 back for good.
+def test_promoted_but_not_released_is_said(console):
+    config = configs.load(console.home)
+    before = console.read("/models/churn").words
+    append(config.audit_uri, Entry("wu", "promoted", "churn", "4", "run4", "", {"before": "3"}))
+    try:
+        page = console.read("/models/churn")
+        assert "Version 4 is promoted (wu" in page.words
+        assert "userops release" in page.words
+        assert "Champion: Version 3 in force" in page.words
+        assert "promoted, not released" in console.read("/models/churn/4").words
+    finally:
+        append(config.audit_uri, Entry("wu", "rolled_back", "churn", "3", "run3", "", {"before": "4"}))
+    after = console.read("/models/churn").words
+    assert "is promoted (wu" not in after
+    assert after.count("Promoted by") >= before.count("Promoted by")
+    # It had its turn: nobody is told that it waits, and it can still be read.
+    assert "Version 4 waits" not in after
+    assert "Challenger: Version 4" in before
+    assert console.get("/models/churn/4").status_code == 200
+    assert console.get("/models/churn/challenger").status_code == 404
