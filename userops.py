@@ -19,6 +19,7 @@ import features.verbs_benchmark
 import serving.forget.verbs
 import serving.verbs
 import serving.verbs_benchmark
+import serving.verbs_bulk
 import serving.verbs_chaos
 import serving.verbs_decisions
 import serving.verbs_report
@@ -251,6 +252,7 @@ for verb in (
     training.status.status,
     mirrored(serving.verbs.serve),
     serving.verbs.score,
+    serving.verbs_bulk.audience,
     serving.verbs.explain,
     serving.verbs.tiers,
     serving.verbs.decide,
@@ -273,6 +275,7 @@ benchmarks: dict[str, Callable[..., None]] = {
     "online": features.verbs_benchmark.benchmark_online,
     "growth": features.verbs_benchmark.benchmark_growth,
     "train": training.verbs_benchmark.benchmark_train,
+    "bgnbd": training.verbs_benchmark.benchmark_bgnbd,
     "predict": serving.verbs_benchmark.benchmark_predict,
     "interest": training.verbs_benchmark.benchmark_interest,
     "value": training.verbs_benchmark.benchmark_value,

@@ -108,6 +108,10 @@ PARTS: tuple[Part, ...] = (
             "one LGBMClassifier, calibrated, newest origin", "ours_vs_plain", 1),
         Row("… seconds, features included", "seconds", _SECONDS, "plain", "the same", "ours_vs_plain_seconds"),
     )),
+    Part("bgnbd", 15, (
+        Row("BG/NBD (a baseline of ours) fitted to 20,000 customers", "seconds", "{:.2f} s", "lifetimes", "`lifetimes`",
+            "ours_vs_lifetimes_seconds"),
+    )),
     Part("predict", 30, (
         Row("raw score of one row, 300 trees × 63 leaves", "one_row_microseconds", _MICRO, "lightgbm",
             "LightGBM's `predict`", "ours_vs_lightgbm_one_row"),

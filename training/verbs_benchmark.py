@@ -19,6 +19,7 @@ from configs.terminal import (
 from training.verbs import print_metrics
 
 __all__ = [
+    "benchmark_bgnbd",
     "benchmark_interest",
     "benchmark_nextbasket",
     "benchmark_repurchase",
@@ -55,6 +56,15 @@ def benchmark_train(json_file: JsonFile = None, quick: Quick = False) -> None:
     size = {"users": 600, "days": 260} if quick else {}
     with showing("benchmark train") as show:
         found = run(load(), show, **size)
+    print_benchmark(found, json_file)
+
+
+def benchmark_bgnbd(json_file: JsonFile = None, quick: Quick = False) -> None:
+    """Measure BG/NBD, the baseline of repurchase and value, beside the lifetimes package where that is installed."""
+    from training.benchmark_bgnbd import benchmark_bgnbd as run
+
+    with showing("benchmark bgnbd") as show:
+        found = run(load(), show, customers=2_000 if quick else 20_000)
     print_benchmark(found, json_file)
 
 
