@@ -20,12 +20,10 @@ import yaml
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from prometheus_client.parser import text_string_to_metric_families
 
-from features.catalog import digest
 from serving.gauges import DRIFT_FILE, Gauges
 from serving.metrics import MOST_OFFERS, Metrics, metrics, route_of
-from serving.scoring import write_release
 
-FOLDER = Path(__file__).parents[2] / "configs" / "deploy"
+FOLDER = Path(__file__).parents[3] / "configs" / "deploy"
 ALERTS = [
     rule for group in yaml.safe_load((FOLDER / "alerts.yaml").read_text("utf-8"))["groups"] for rule in group["rules"]
 ]
@@ -92,19 +90,19 @@ def collector():
 
 
 @pytest.fixture(scope="module")
-def server(collector, start_server, tmp_path_factory, catalogue_models, published, publish_to):
+def server(collector, start_server, nbo_home):
     """Two workers of the real service on a home with a release, users and a look for drift."""
-    home = tmp_path_factory.mktemp("home")
-    write_release(home / "releases", catalogue_models, digest(), datetime(2026, 11, 21, tzinfo=UTC))
-    publish_to(home, published)
+    home = nbo_home()
     (home / DRIFT_FILE).write_text(json.dumps(DRIFT))
     traces = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector[0], "OTEL_BSP_SCHEDULE_DELAY": "100"}
     running = start_server(home, USEROPS_LOG="json", **traces)
     running.wait_ready()
-    with httpx.Client(base_url=running.url) as client:
+    with httpx.Client(base_url=running.url, timeout=60) as client:
         for _ in range(3):
             client.post("/v1/score/churn", json={"user_ids": ["u17", "u18", "nobody"], "request_id": "r-17"})
             client.get("/v1/users/u17/profile")
+        for _ in range(2):  # the second one is told again
+            client.post("/v1/next-best-offer", json={"user_id": "u17", "request_id": "r-decided"})
         client.post("/v1/score/churn", json={"user_ids": 7})
         client.get("/v1/decisions/d_none")
     return running
@@ -148,9 +146,9 @@ def test_what_is_looked_at(text):
     (release,) = samples(text, "userops_release_info")
     assert dict(release)["release_id"].startswith("2026-11-21")
     models = {dict(one)["model"]: dict(one)["version"] for one in samples(text, "userops_model_info")}
-    assert models == {"churn": "3", "repurchase": "3", "value": "3"}
+    assert models == {"churn": "3", "repurchase": "3", "value": "3", "interest": "4"}
     (created,) = samples(text, "userops_release_created_timestamp_seconds").values()
-    assert created == datetime(2026, 11, 21, tzinfo=UTC).timestamp()
+    assert created == datetime(2026, 11, 21, 10, 11, 12, tzinfo=UTC).timestamp()
     (as_of,) = samples(text, "userops_features_as_of_timestamp_seconds").values()
     assert as_of == datetime(2026, 11, 21, 9, 58, 2, tzinfo=UTC).timestamp()
     parts = {dict(key)["part"]: value for key, value in samples(text, "userops_up").items()}
@@ -158,6 +156,19 @@ def test_what_is_looked_at(text):
     drift = {tuple(dict(key).values()) for key, value in samples(text, "userops_drift").items() if value == 1}
     assert drift == {("churn", "drift"), ("value", "quiet")}
     assert samples(text, "userops_drift_weight")[(("model", "churn"),)] == 0.3
+
+
+def test_decisions_are_counted_with_their_group_and_their_offers(text):
+    status = {dict(one)["status"]: value for one, value in samples(text, "userops_decisions_total").items()}
+    assert status == {"decided": 1, "repeated": 1}
+    assert sum(samples(text, "userops_decision_groups_total").values()) == 1
+    offers = [dict(one) for one in samples(text, "userops_offers_total")]
+    assert {one["how"] for one in offers} == {"decided"}
+    assert all(re.fullmatch(r"[oc]_\w+", one["offer"]) for one in offers)
+    (ages,) = samples(text, "userops_feature_age_seconds_count").values()
+    assert ages == 4  # three answers with scores, one decision
+    stages = {dict(one)["stage"] for one in samples(text, "userops_stage_seconds_count")}
+    assert stages >= {"features", "candidates", "score", "explain", "arbitrate", "log", "write"}
 
 
 def test_errors_are_counted_by_kind(text):
@@ -246,6 +257,8 @@ def test_the_log_is_json_with_ids_and_without_persons(server):
     access = [one for one in read if one["logger"] == "userops.access"]
     scored = [one for one in access if one["route"] == "/v1/score/churn" and one["status"] == 200]
     assert {one["request_id"] for one in scored} >= {"r-17"}
+    decided = [one for one in access if one.get("request_id") == "r-decided"]
+    assert {one["decision_id"][:2] for one in decided if "decision_id" in one} == {"d_"}
     assert {one["level"] for one in access if one["status"] == 400} == {"WARNING"}
     assert not [one for one in access if one["route"] in ("/metrics", "/livez")]
     assert not re.search(r"\bu1[78]\b", "\n".join(lines))
@@ -253,9 +266,10 @@ def test_the_log_is_json_with_ids_and_without_persons(server):
 
 def test_a_span_of_an_answer_arrives(server, collector):
     _, came, changed = collector
-    asked = {"user_ids": ["u17"], "request_id": "r-traced"}
+    asked = {"user_id": "u17", "request_id": "r-traced"}
     headers = {"traceparent": f"00-{TRACE}-{PARENT}-01"}
-    assert httpx.post(f"{server.url}/v1/score/churn", json=asked, headers=headers).status_code == 200
+    answer = httpx.post(f"{server.url}/v1/next-best-offer", json=asked, headers=headers)
+    assert answer.status_code == 200
 
     def arrived():
         return [(span, told) for span, told in spans(came) if span.trace_id.hex() == TRACE]
@@ -264,11 +278,12 @@ def test_a_span_of_an_answer_arrives(server, collector):
         assert changed.wait_for(arrived, 60)
     ((span, resource),) = arrived()
     assert {path for path, _ in came} == {"/v1/traces"}
-    assert (span.name, span.parent_span_id.hex()) == ("POST /v1/score/churn", PARENT)
+    assert (span.name, span.parent_span_id.hex()) == ("POST /v1/next-best-offer", PARENT)
     told = {one.key: one.value for one in span.attributes}
     assert told["userops.request_id"].string_value == "r-traced"
+    assert told["userops.decision_id"].string_value == answer.json()["decision_id"]
     assert told["http.response.status_code"].int_value == 200
-    assert told["http.route"].string_value == "/v1/score/churn"
+    assert told["http.route"].string_value == "/v1/next-best-offer"
     assert told["userops.stage.score_ms"].double_value > 0
     assert resource["service.name"].string_value == "userops"
     assert b"u17" not in b"".join(asked.SerializeToString() for _, asked in came)
