@@ -1,17 +1,19 @@
-"""The verb for everybody's scores: `userops score --out`, which `userops score` becomes without users."""
+"""The verbs for everybody: `userops score --out`, which `userops score` becomes without users, and `audience`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from configs import load
 from configs.errors import UseropsError
-from configs.terminal import print_table, showing
+from configs.terminal import JsonFile, console, print_table, showing, writable, write_json
 
-__all__ = ["score_all"]
+__all__ = ["audience", "score_all"]
 
 ENGINES = {"threads": "serving.bulk.run", "spark": "serving.bulk.spark"}
 
@@ -57,3 +59,42 @@ def _engine(name: str) -> Callable[..., dict[str, Any]]:
         raise UseropsError("no such engine", got=name, expected=list(ENGINES))
     engine: Callable[..., dict[str, Any]] = import_module(ENGINES[name]).score_everybody
     return engine
+
+
+def audience(
+    scores: Annotated[Path, typer.Argument(help="The folder that `userops score --out` wrote.", exists=True)],
+    file: Annotated[Path, typer.Argument(help="The file to write: CSV where it ends so, else Parquet.")],
+    model: Annotated[str, typer.Option(help="Which model ranks them.")] = "churn",
+    head: Annotated[str | None, typer.Option(help="Which question of it.", show_default="its usual one")] = None,
+    category: Annotated[
+        str | None, typer.Option(help="With --model interest: who wants something of it.", show_default="none")
+    ] = None,
+    top: Annotated[int, typer.Option(min=1, help="At most so many users.")] = 1000,
+    threshold: Annotated[
+        float | None, typer.Option(help="None with a probability (value: spend) below it.", show_default="none")
+    ] = None,
+    channel: Annotated[
+        str | None,
+        typer.Option(
+            help="Where they would be reached: without who refused it, or did not agree where the policy asks it.",
+            show_default="anywhere",
+        ),
+    ] = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Write the users most worth reaching from bulk scores; nobody who does not want to be in it, as of now."""
+    from serving.bulk.audience import Aim, write_audience
+    from serving.bulk.audience import audience as build
+
+    target = writable(file) or file
+    with showing("choosing users"):
+        table, about = build(load(), scores, Aim(model, head, category, top, threshold, channel))
+        write_audience(table, target, about)
+    asked = f"category {category}" if category else about["head"]
+    console.print(
+        f"{about['users_found']:,} of {about['users_scored']:,} scored users by {model} {asked}, as of "
+        f"{about['as_of'][:10]}, in {file}",
+        markup=False,
+        highlight=False,
+    )
+    write_json(json_file, about)

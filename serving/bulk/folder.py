@@ -38,12 +38,12 @@ class Folder:
 
     def __init__(self, path: Path) -> None:
         self.path, self.work = path, path / ".work"
-        self._manifest = path / "manifest.json"
+        self._file = path / "manifest.json"
 
     @contextmanager
     def alone(self) -> Iterator[None]:
         """The only writer of this folder, or a refusal at once; a dead writer holds nothing."""
-        if self.path.exists() and not self._manifest.exists() and self._strangers():
+        if self.path.exists() and not self._file.exists() and self._strangers():
             raise UseropsError(
                 f"{self.path} is not a folder of scores",
                 got=self._strangers()[:3],
@@ -80,7 +80,7 @@ class Folder:
         UseropsError
             When the parts that are there were made from something else, unless ``fresh``.
         """
-        there = self._read()
+        there = self.manifest()
         if there is not None and fresh:
             self._clear(there)
             there = None
@@ -105,7 +105,7 @@ class Folder:
             stream.write(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
             stream.flush()
             os.fsync(stream.fileno())
-        beside.replace(self._manifest)
+        beside.replace(self._file)
 
     def part(self, model: str, number: int) -> Path:
         """Where a part is, once it is whole."""
@@ -120,7 +120,8 @@ class Folder:
 
     def finished(self, manifest: Mapping[str, Any], model: str) -> list[int] | None:
         """The rows of every part of a model that an earlier run finished; None when it did not, or parts are gone."""
-        rows = [self.rows(model, number) for number in range(manifest["models"][model].get("parts", 0))]
+        parts = manifest["models"].get(model, {}).get("parts", 0)
+        rows = [self.rows(model, number) for number in range(parts)]
         return None if not rows or None in rows else [row for row in rows if row is not None]
 
     @contextmanager
@@ -140,20 +141,21 @@ class Folder:
     def _strangers(self) -> list[str]:
         return sorted(one.name for one in self.path.iterdir() if one.name not in (".lock", ".work", ".manifest.json"))
 
-    def _read(self) -> dict[str, Any] | None:
+    def manifest(self) -> dict[str, Any] | None:
+        """What is said of the scores that are there; None where there are none."""
         try:
-            content = json.loads(self._manifest.read_text(encoding="utf-8"))
+            content = json.loads(self._file.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
-            raise UseropsError(f"{self._manifest} cannot be read", got=str(error), run=_AGAIN) from None
+            raise UseropsError(f"{self._file} cannot be read", got=str(error), run=_AGAIN) from None
         if not isinstance(content, dict) or not isinstance(content.get("models"), dict):
-            raise UseropsError(f"{self._manifest} is not the manifest of a bulk run", run="another --out")
+            raise UseropsError(f"{self._file} is not the manifest of a bulk run", run="another --out")
         return content
 
     def _clear(self, manifest: Mapping[str, Any]) -> None:
         """Remove what earlier runs wrote, and nothing else."""
-        self._manifest.unlink()
+        self._file.unlink()
         shutil.rmtree(self.work, ignore_errors=True)
         for name in manifest["models"]:
             for part in (self.path / Path(name).name).glob("*part-*.parquet"):
