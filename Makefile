@@ -9,9 +9,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 SERVICES := $(wildcard tests/features/test_online*.py) tests/features/test_vector_store.py tests/features/test_store.py \
     tests/features/test_decision_row.py tests/features/test_assortment.py tests/features/test_fresh.py \
-    tests/serving/test_online_down.py tests/serving/log tests/configs/test_audit.py tests/training/gate/test_journal.py
+    $(wildcard tests/features/test_registry*.py) tests/serving/test_online_down.py tests/serving/log \
+    tests/serving/nbo/test_nbo_postgres.py tests/configs/test_audit.py tests/training/gate/test_journal.py \
+    tests/training/gate/test_stores.py
 
-.PHONY: help setup spark demo serve notebooks test services test-services browser test-browser screenshots check lock clean
+.PHONY: help setup spark java audit demo serve notebooks test services test-services browser test-browser screenshots check lock clean
 
 help:  ## these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  \1\t/' | expand -t 16
@@ -29,7 +31,14 @@ setup: .venv/installed  ## the environment: .venv from requirements.lock, and th
 	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-spark: setup .venv/spark  ## Spark beside it (400 MB; needs Java 17): features and bulk scores on a cluster
+spark: setup java .venv/spark  ## Spark beside it (400 MB; needs Java 17): features and bulk scores on a cluster
+
+java:  ## Java for Spark, where root may install it; else says that it is missing
+	@if ! command -v java > /dev/null; then \
+	    if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
+	        apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+	            openjdk-17-jre-headless; \
+	    else echo "Spark wants Java 17: apt-get install openjdk-17-jre-headless"; fi; fi
 
 .venv/spark: requirements.lock
 	$(BIN)/python -m pip install --quiet --require-hashes --no-build-isolation --requirement requirements.lock
@@ -71,6 +80,12 @@ test-browser: setup browser  ## the console in a real browser; screenshots are l
 screenshots: setup browser  ## docs/console/*.png anew, from the home that `make demo` made
 	USEROPS_TEST_HOME=$(or $(USEROPS_HOME),$(CURDIR)/var) USEROPS_SCREENSHOTS=$(CURDIR)/docs/console \
 	    $(BIN)/python -m pytest tests/browser/test_screenshots.py
+
+audit: setup  ## bill of materials, licences, known holes of what is locked
+	@mkdir -p var
+	$(BIN)/python -m configs.deploy.audit sbom var/sbom.json
+	$(BIN)/python -m configs.deploy.audit licences
+	$(BIN)/python -m configs.deploy.audit holes || [ $$? = 3 ]  # 3: the database of holes was not reached
 
 check: setup  ## lint, format, types
 	$(BIN)/ruff check .
