@@ -3,6 +3,7 @@
 import json
 import os
 import sqlite3
+import threading
 from datetime import UTC, datetime
 
 import duckdb
@@ -232,3 +233,19 @@ def test_scratch_of_yesterday_goes(tmp_path):
         os.utime(config.home / "tmp" / name, (at, at))
     assert sweep_scratch(config) == 1
     assert [path.name for path in (config.home / "tmp").iterdir()] == ["tiles-new"]
+
+
+def test_it_waits_for_an_ingest_whose_list_does_not_name_them_yet(tmp_path, data):
+    _, folder = data
+    path = tmp_path / "till.yaml"
+    path.write_text(json.dumps(MAPPING), encoding="utf-8")
+    config = home(tmp_path)
+    waiting = threading.Thread(target=forget_events, args=(config, [ADA], silent))
+    with Ledger(config).lock():
+        waiting.start()
+        waiting.join(0.3)
+        assert waiting.is_alive()
+        assert ADA not in forgotten.listed(config)
+    waiting.join(30)
+    assert ADA in forgotten.listed(config)
+    assert ingest(config, path, folder).forgotten == 5

@@ -1,6 +1,7 @@
 """The online store lets go of a person in every view, in a file and in Redis, and takes none back from a refresh."""
 
 import subprocess
+import threading
 
 import numpy as np
 import pyarrow as pa
@@ -81,3 +82,22 @@ def test_nothing_is_made_where_nothing_was_published(tmp_path, monkeypatch):
     config = load(home=tmp_path / "home")
     assert forget_online(config, USERS) == 0
     assert not config.home.exists()
+
+
+def test_it_waits_for_a_publication_and_takes_away_what_that_wrote(config):
+    publish(config)
+    done = threading.Event()
+
+    def erase():
+        forget_online(config, ["ada-0042"])
+        done.set()
+
+    with online.open_store(config.online_uri).publication() as writer:
+        waiting = threading.Thread(target=erase)
+        waiting.start()
+        assert not done.wait(0.3)
+        packed = vectors.pack(np.full((1, len(NAMES)), 2.0), digest())
+        writer.write({online.VECTOR: [(vectors.entity_keys(["ada-0042"])[0], packed[0], 200, 2)]})
+    waiting.join(30)
+    assert done.is_set()
+    assert known(config)[0] == [False] * 3
