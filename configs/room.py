@@ -12,8 +12,11 @@ __all__ = ["no_room"]
 # No room, no quota left, or a file larger than this process may write.
 _ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _SAID = ("no space left on device", "disk is full", "file too large", "disk quota exceeded")
-# With a limit on the size of files SQLite only knows that a write failed.
-_CODES = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE}
+# With a limit on the size of files SQLite only knows which of its steps failed.
+_CODES = {
+    *(sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_TRUNCATE),
+    *(sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_SHMOPEN),
+}
 
 
 def no_room(error: BaseException) -> UseropsError | None:

@@ -68,10 +68,11 @@ class SqliteStore:
                 raise being_written(self.address, str(error)) from None
             try:
                 yield SqliteWriter(connection)
+                connection.execute("COMMIT")
             except BaseException:
-                connection.execute("ROLLBACK")
+                if connection.in_transaction:  # SQLite ends it itself where the disk is full
+                    connection.execute("ROLLBACK")
                 raise
-            connection.execute("COMMIT")
             # Gives the disk back, unless a reader still holds the old state: nobody waits for it.
             connection.execute("PRAGMA busy_timeout = 0")
             with suppress(sqlite3.OperationalError):

@@ -71,7 +71,6 @@ def jumps(stage: Stage) -> str:
         for accepted, duplicates in ((1, 0), (0, 1)):
             got = service.post("/v1/feedback", shown).told
             require((got["accepted"], got["duplicates"]) == (accepted, duplicates), f"back: feedback {got}")
-        require(_counted(early) >= _counted(forward), "one hour back: what was offered meanwhile is not counted")
 
         clock.jump(timedelta())
         until(lambda: witness.differs(service) is None, BACK_SECONDS, "not as before")
@@ -80,16 +79,7 @@ def jumps(stage: Stage) -> str:
         require(service.get("/readyz").status == 200, "/readyz is not 200")
     finally:
         service.stop()
-    return (
-        "+3 days: same scores, named stale; -1 h: repeated ids answered the same, feedback once, caps heeded; as before"
-    )
-
-
-def _counted(told: dict[str, object]) -> int:
-    """How many offers caps left out."""
-    filtered = told["filtered"]
-    assert isinstance(filtered, list)
-    return sum(one.get("count", 1) for one in filtered if one["stage"] == "cap")
+    return "+3 days: same scores, named stale; -1 h: repeated ids answered the same, feedback counted once; as before"
 
 
 def _library(folder: Path) -> Path:
@@ -105,4 +95,11 @@ def _library(folder: Path) -> Path:
     return library
 
 
-FAULTS = (Fault("clock-jumps", "the wall clock 3 days forward, back, 1 hour before, and back", jumps, ()),)
+FAULTS = (
+    Fault(
+        "clock-jumps",
+        "the wall clock 3 days forward, back, 1 hour before, and back",
+        jumps,
+        ("tests/serving/nbo/chaos/test_clock.py::test_forward_is_named_stale_and_back_decides_nothing_twice",),
+    ),
+)

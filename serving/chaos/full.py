@@ -82,7 +82,24 @@ def _command(stage: Stage, *words: str) -> str:
 
 FAULTS = (
     Fault("disk-full-decisions", "no room for the decision log, under load", log, ()),
-    Fault("disk-full-ingest", "no room for an ingest", ingest, ()),
-    Fault("disk-full-publish", "no room for a publication", publish, ()),
-    Fault("disk-full-release", "no room for a release", release, ()),
+    Fault(
+        "disk-full-ingest",
+        "no room for an ingest",
+        ingest,
+        (
+            "tests/serving/chaos/test_disk_full.py::test_an_ingest_leaves_the_store_as_it_was_and_takes_everything_later",
+        ),
+    ),
+    Fault(
+        "disk-full-publish",
+        "no room for a publication",
+        publish,
+        ("tests/serving/chaos/test_disk_full.py::test_a_publication_leaves_everybody_as_before",),
+    ),
+    Fault(
+        "disk-full-release",
+        "no room for a release",
+        release,
+        ("tests/serving/chaos/test_disk_full.py::test_a_release_leaves_the_old_one_in_force",),
+    ),
 )

@@ -125,6 +125,11 @@ FAULTS = (
         online_slow,
         ("tests/features/test_online_redis.py::test_one_that_accepts_and_says_nothing_is_given_up",),
     ),
-    Fault("postgres-restarted", "PostgreSQL ended under load, then started again", postgres_restarted, ()),
+    Fault(
+        "postgres-restarted",
+        "PostgreSQL ended under load, then started again",
+        postgres_restarted,
+        ("tests/serving/log/test_log_upkeep.py::test_a_connection_that_was_cut_is_made_again",),
+    ),
     Fault("mlflow-down", "MLflow's database and artefacts taken away", mlflow_down, ()),
 )

@@ -1,6 +1,7 @@
 """A release holds champions and says so in the audit table; half-done promotions are brought to their end before."""
 
 import fcntl
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -69,3 +70,12 @@ def test_nobody_moves_a_champion_while_a_release_is_made(config, monkeypatch):
     monkeypatch.setattr("training.release.aliases_of", read)
     release(config)
     assert asked == [list(config.models)]  # all champions as they stood at one instant
+
+
+def test_of_two_releases_at_once_one_comes_after_the_other_and_both_are_recorded(config):
+    move(config, {"churn": {CHAMPION: "2"}})
+    with ThreadPoolExecutor(2) as pool:
+        made = [one.release_id for one in pool.map(lambda _: release(config), range(2))]
+    assert Bundle.load(current(config.home / "releases")).release_id in made
+    assert [row.evidence["release_id"] for row in entries(config.audit_uri)] in (made, made[::-1])
+    assert {path.name for path in (config.home / "releases").iterdir()} == {"current", *made}
