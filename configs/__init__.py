@@ -40,6 +40,7 @@ __all__ = [
     "load",
     "model_of",
     "read_yaml",
+    "with_engine",
 ]
 
 _T = TypeVar("_T")
@@ -221,8 +222,7 @@ def load(home: Path | str | None = None, now: datetime | None = None) -> Config:
     project["home"] = _home(home)
     project["now"] = now or _now()
     config = build(Config, project, "project.yaml")
-    if config.engine not in ("duckdb", "spark"):
-        raise ConfigError("project.yaml: engine", got=config.engine, expected="duckdb or spark")
+    with_engine(config, config.engine)
     if config.serving.stale_features not in ("decide", "fallback"):
         stale = config.serving.stale_features
         raise ConfigError("project.yaml: serving: stale_features", got=stale, expected="decide or fallback")
@@ -233,6 +233,13 @@ def load(home: Path | str | None = None, now: datetime | None = None) -> Config:
     for name in DATABASES:
         database_uri(name, getattr(config, name), config.home)
     return config
+
+
+def with_engine(config: Config, engine: str) -> Config:
+    """The configuration with another engine for features."""
+    if engine not in ("duckdb", "spark"):
+        raise ConfigError("engine: who computes features", got=engine, expected="duckdb or spark")
+    return dataclasses.replace(config, engine=engine)
 
 
 def model_of(config: Config, name: str) -> ModelConfig:

@@ -116,7 +116,7 @@ class DuckDB:
             table = table.order_by("user_no", "tile")
         path = folder / f"{name}.parquet"
         self.backend.to_parquet(table, path, write_bloom_filter=False, dictionary_size_limit=5000)
-        return self.backend.read_parquet(path)  # type: ignore[no-any-return]
+        return self.backend.read_parquet(path)
 
     def codes(self, ids: ir.Table, folder: Path) -> ir.Table:
         """A batch of ids at a time."""
@@ -124,7 +124,7 @@ class DuckDB:
         with pq.ParquetWriter(path, code_table(pa.array([], pa.string())).schema) as writer:
             for batch in self.backend.con.execute(self.backend.compile(ids)).to_arrow_reader(1 << 16):
                 writer.write_table(code_table(batch.column(0)))
-        return self.backend.read_parquet(path)  # type: ignore[no-any-return]
+        return self.backend.read_parquet(path)
 
     def count(self, table: ir.Table) -> int:
         """How many rows it has."""

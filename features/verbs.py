@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from configs import Config, load
+from configs import Config, load, with_engine
 from configs.terminal import JsonFile, console, plain, print_table, showing, write_json
 
 __all__ = [
@@ -78,6 +78,10 @@ def build(
     as_of: AsOf = None,
     every_days: Annotated[int, typer.Option(help="Days between snapshots.")] = 7,
     count: Annotated[int, typer.Option(help="How many snapshots, ending at --as-of.")] = 1,
+    engine: Annotated[
+        str | None,
+        typer.Option(help="Who computes: duckdb, or spark (its master in USEROPS_SPARK).", show_default="project.yaml"),
+    ] = None,
     json_file: JsonFile = None,
 ) -> None:
     """Compute the features of everybody at one or more instants, in one pass."""
@@ -86,6 +90,7 @@ def build(
     from features.periods import as_utc, grid
 
     config = load()
+    config = config if engine is None else with_engine(config, engine)
     last = as_utc(as_of) if as_of else last_midnight(config)
     with showing("building features") as show:
         report = make(

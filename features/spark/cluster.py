@@ -1,7 +1,7 @@
 """A small standalone cluster on this machine: a master and workers as processes of their own, ended by their ids.
 
-``python -m features.spark.cluster`` starts one and prints its address; Ctrl-C ends it. It is what the tests run against,
-and a way to try Spark before there is a cluster; real ones are started as Spark's own documentation says.
+``python -m features.spark.cluster`` starts one and prints its address; Ctrl-C ends it. It is what the tests run
+against, and a way to try Spark before there is a cluster; real ones are started as Spark's own documentation says.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -153,7 +154,8 @@ def _free_port() -> int:
 
 if __name__ == "__main__":
     with cluster() as running:
-        print(f"export USEROPS_SPARK={running.address}   (Ctrl-C ends the cluster)", flush=True)
+        sys.stdout.write(f"export USEROPS_SPARK={running.address}   # Ctrl-C here ends the cluster\n")
+        sys.stdout.flush()
         stopped = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stopped.set())

@@ -1,10 +1,13 @@
+# ruff: noqa: N802
 """What ibis leaves out of Spark's SQL, or says there with another meaning than DuckDB's: the expressions stay the same.
 
-Each method is one builtin under Spark's name, or with DuckDB's meaning of null, of rounding, of JSON.
+Each method, named as ibis calls it, is one builtin under Spark's name, or with DuckDB's meaning of null, of rounding,
+of JSON.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any, ClassVar
 
@@ -16,41 +19,46 @@ from ibis.backends.sql.compilers.pyspark import PySparkCompiler
 __all__ = ["Compiler"]
 
 #: DuckDB's names of builtins, and Spark's.
-_BUILTINS = {"epoch_us": "unix_micros", "row_number_of_all": "monotonically_increasing_id"}
+_BUILTINS = {"epoch_us": "unix_micros"}
 #: Parts of a time as strftime and as Java writes them.
 _TIME = {"Y": "yyyy", "m": "MM", "d": "dd", "H": "HH", "M": "mm", "S": "ss", "f": "SSSSSS"}
 
 
-class Compiler(PySparkCompiler):
+class Compiler(PySparkCompiler):  # type: ignore[misc]
     """The compiler of ibis for Spark, with DuckDB's meaning."""
 
     __slots__ = ()
 
-    SIMPLE_OPS: ClassVar[
-        dict[Any, str]
-    ] = {}  # those of ibis are inherited; named again, they would replace the methods below
+    # Those of ibis are inherited; named again, they would replace the methods below.
+    SIMPLE_OPS: ClassVar[dict[Any, str]] = {}
 
-    def __sql_name__(self, op: Any) -> str:
+    def __sql_name__(self, op: Any) -> Any:
         """The name of a builtin of ours."""
         name = super().__sql_name__(op)
         return _BUILTINS.get(name, name)
 
-    def visit_BitOr(self, op: ops.BitOr, *, arg: sge.Expression, where: sge.Expression | None) -> sge.Expression:
+    def visit_NonNullLiteral(self, op: ops.Literal, *, value: Any, dtype: Any) -> Any:
+        """A double: Spark reads 0.5 as a decimal."""
+        if dtype.is_floating() and math.isfinite(value):
+            return self.cast(sge.convert(value), dtype)
+        return super().visit_NonNullLiteral(op, value=value, dtype=dtype)
+
+    def visit_BitOr(self, op: ops.BitOr, *, arg: Any, where: Any) -> Any:
         """``bit_or``, which ibis does not know here."""
         return self.agg.bit_or(arg, where=where)
 
-    def visit_CountStar(self, op: ops.CountStar, *, arg: Any, where: sge.Expression | None) -> sge.Expression:
+    def visit_CountStar(self, op: ops.CountStar, *, arg: Any, where: Any) -> Any:
         """0 where the condition is null in every row; ibis sums the condition and gives null."""
         return self.f.count_if(where) if where is not None else super().visit_CountStar(op, arg=arg, where=where)
 
-    def visit_Cast(self, op: ops.Cast, *, arg: sge.Expression, to: Any) -> sge.Expression:
+    def visit_Cast(self, op: ops.Cast, *, arg: Any, to: Any) -> Any:
         """To JSON with the fields that are null, as DuckDB writes it."""
         if to.is_json() and not op.arg.dtype.is_string():
             options = self.f.anon.map(sge.convert("ignoreNullFields"), sge.convert("false"))
             return self.f.anon.to_json(arg, options)
         return super().visit_Cast(op, arg=arg, to=to)
 
-    def visit_UnwrapJSONFloat64(self, op: ops.UnwrapJSONFloat64, *, arg: sge.Expression) -> sge.Expression:
+    def visit_UnwrapJSONFloat64(self, op: ops.UnwrapJSONFloat64, *, arg: Any) -> Any:
         """A number of a JSON object, null for text that looks like one: by the engine, where ibis calls Python."""
         item = op.arg
         if not (isinstance(item, ops.JSONGetItem) and isinstance(item.index, ops.Literal) and item.dtype.is_json()):
@@ -62,7 +70,7 @@ class Compiler(PySparkCompiler):
         parsed = self.f.anon.from_json(text, schema, options)
         return sge.Dot(this=parsed, expression=sg.to_identifier(name, quoted=True))
 
-    def visit_Round(self, op: ops.Round, *, arg: sge.Expression, digits: sge.Expression | None) -> sge.Expression:
+    def visit_Round(self, op: ops.Round, *, arg: Any, digits: Any) -> Any:
         """Of the product with 10^digits, as DuckDB rounds; Spark rounds the decimal that a double prints as."""
         if not isinstance(op.digits, ops.Literal) or op.digits.value == 0 or not op.arg.dtype.is_floating():
             return super().visit_Round(op, arg=arg, digits=digits)
@@ -73,12 +81,12 @@ class Compiler(PySparkCompiler):
         self,
         op: ops.ArrayCollect,
         *,
-        arg: sge.Expression,
-        where: sge.Expression | None,
+        arg: Any,
+        where: Any,
         order_by: Any,
         include_null: bool,
         distinct: bool,
-    ) -> sge.Expression:
+    ) -> Any:
         """Structs are never null, so that Spark drops none; an order is that of an array, sorted afterwards."""
         if not op.arg.dtype.is_struct():
             return super().visit_ArrayCollect(
@@ -95,7 +103,7 @@ class Compiler(PySparkCompiler):
         body = sge.Lambda(this=sge.Dot(this=one, expression=sg.to_identifier("item")), expressions=[one])
         return self.f.transform(self.f.anon.array_sort(self.agg.array_agg(pair, where=where)), body)
 
-    def visit_ArraySlice(self, op: ops.ArraySlice, *, arg: sge.Expression, start: Any, stop: Any) -> sge.Expression:
+    def visit_ArraySlice(self, op: ops.ArraySlice, *, arg: Any, start: Any, stop: Any) -> Any:
         """The last n items without a condition: Spark then computes the array once, not six times."""
         if stop is not None or not isinstance(op.start, ops.Literal) or op.start.value >= 0:
             return super().visit_ArraySlice(op, arg=arg, start=start, stop=stop)
@@ -103,7 +111,7 @@ class Compiler(PySparkCompiler):
         first = self.f.greatest(self.f.anon.size(arg) - last, 0) + 1
         return self.f.anon.slice(arg, first, last)
 
-    def visit_Strftime(self, op: ops.Strftime, *, arg: sge.Expression, format_str: Any) -> sge.Expression:
+    def visit_Strftime(self, op: ops.Strftime, *, arg: Any, format_str: Any) -> Any:
         """Java's pattern, with everything that is no part of a time between quotes."""
         if not isinstance(op.format_str, ops.Literal):
             return super().visit_Strftime(op, arg=arg, format_str=format_str)

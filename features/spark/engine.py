@@ -27,7 +27,7 @@ from features.spark.session import session
 __all__ = ["Backend", "Spark"]
 
 
-class Backend(PySpark):
+class Backend(PySpark):  # type: ignore[misc]
     """ibis's connection to Spark, with DuckDB's meaning of each operation, and Parquet read from several files."""
 
     compiler = Compiler()
@@ -41,7 +41,7 @@ class Backend(PySpark):
 
     def query(self, table: ir.Table) -> str:
         """The SQL of a table, once what it holds in memory is known to Spark."""
-        self._run_pre_execute_hooks(table)
+        self._register_in_memory_tables(table)
         return str(self.compile(table))
 
     def write_parquet(self, query: str, folder: Path, rows_per_group: int | None = None) -> None:
@@ -52,7 +52,7 @@ class Backend(PySpark):
         writer.parquet(str(folder))
 
 
-@ibis.udf.scalar.builtin(name="monotonically_increasing_id", signature=((), "int64"))
+@ibis.udf.scalar.builtin(name="monotonically_increasing_id", signature=((), "int64"))  # type: ignore[untyped-decorator]
 def _growing() -> int:  # type: ignore[empty-body]
     """A number of its own for every row of a table."""
 

@@ -21,9 +21,7 @@ __all__ = ["LOG", "session"]
 LOG = "spark.log"
 _SETTINGS = {
     "spark.sql.session.timeZone": "UTC",
-    "spark.driver.extraJavaOptions": "-Duser.timezone=UTC",
-    "spark.executor.extraJavaOptions": "-Duser.timezone=UTC",
-    "spark.executorEnv.TZ": "UTC",
+    "spark.executorEnv.TZ": "UTC",  # of Java and of Python
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
     "spark.sql.parquet.compression.codec": "zstd",
     # Python sees batches of Arrow as long as a row group of our own files.
@@ -38,8 +36,8 @@ def session(config: Config) -> SparkSession:
     """The session of this process, connected to ``config.spark_master``.
 
     Whatever else Spark should know (memory and cores of executors, partitions) it reads from its own
-    ``spark-defaults.conf`` in ``SPARK_CONF_DIR``. Workers run the Python of ``PYSPARK_PYTHON``, by default this one, and
-    our code from where it lies here.
+    ``spark-defaults.conf`` in ``SPARK_CONF_DIR``. Workers run the Python of ``PYSPARK_PYTHON``, by default this one,
+    and our code from where it lies here.
 
     Raises
     ------
@@ -59,6 +57,7 @@ def session(config: Config) -> SparkSession:
     if running is not None:
         running.stop()
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    os.environ["TZ"] = "UTC"  # of the driver
     settings = {**_SETTINGS, "spark.executorEnv.PYTHONPATH": str(Path(__file__).parents[2])}
     if host in ("127.0.0.1", "localhost"):  # then nothing of the driver need listen elsewhere
         settings |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
@@ -75,7 +74,7 @@ def _started(config: Config, settings: dict[str, str]) -> SparkSession:
     try:
         if SparkContext._gateway is None:
             with (config.home / LOG).open("ab") as log:
-                SparkContext._gateway = launch_gateway(conf, {"stdout": log, "stderr": log})
+                SparkContext._gateway = launch_gateway(conf, {"stdout": log, "stderr": log})  # type: ignore[no-untyped-call,unused-ignore]
                 SparkContext._jvm = SparkContext._gateway.jvm
         return SparkSession.builder.config(conf=conf).getOrCreate()
     except Exception as error:

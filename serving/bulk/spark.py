@@ -100,10 +100,10 @@ def _writer(config: Config, out: Path, job: run.Job, todo: list[Part]) -> Callab
         os.environ.update(environment)
         made, here = None, run.Run(config, Folder(out), 0, None)
         for batch in batches:
-            for number in batch.column(0).to_pylist():
+            for part in (todo[place] for place in batch.column(0).to_numpy().tolist()):
                 made = made or run.job_of(model, source, release, how)
-                here.part(made, todo[number])
-                yield pa.RecordBatch.from_pydict({"part": [todo[number].number], "users": [todo[number].rows]})
+                here.part(made, part)
+                yield pa.RecordBatch.from_pydict({"part": [part.number], "users": [part.rows]})
 
     return write
 
