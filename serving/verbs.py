@@ -211,6 +211,10 @@ def benchmark_serving(
         str | None,
         typer.Option(help="A PostgreSQL; it gets a schema of its own meanwhile.", show_default="USEROPS_DECISIONS"),
     ] = None,
+    models: Annotated[
+        str, typer.Option(help="shipped (as released), large (300 trees x 63 leaves on the same columns), or both.")
+    ] = "both",
+    seconds: Annotated[float, typer.Option(help="How long each question is asked.", min=0.01)] = 4.0,
     quick: Quick = False,
     json_file: JsonFile = None,
 ) -> None:
@@ -218,16 +222,19 @@ def benchmark_serving(
 
     Other processes can read what a command was called with, so an address with a password belongs into its variable.
     """
-    from serving.benchmark_serving import QUICK
+    from serving.benchmark_serving import QUICK, Size
     from serving.benchmark_serving import benchmark_serving as run
 
+    sizes = {"both": ("shipped", "large"), "shipped": ("shipped",), "large": ("large",)}
+    if models not in sizes:
+        raise UseropsError(f"there are no models {models!r}", expected=sorted(sizes))
     for variable, address in (("USEROPS_ONLINE", online), ("USEROPS_DECISIONS", decisions)):
         if address is not None:
             if "@" in address and ":" in address.partition("://")[2].rpartition("@")[0]:
                 raise UseropsError("a password on the command line can be read by others", run=f"set {variable}")
             os.environ[variable] = address
     with showing("benchmark serving") as show:
-        found = run(load(), show, size=QUICK if quick else None, stores=stores)
+        found = run(load(), show, size=QUICK if quick else Size(seconds, models=sizes[models]), stores=stores)
     print_benchmark(found, json_file)
     rows: list[list[object]] = [
         [name, one["seen"], one["goal"], "held" if one["held"] else "missed"] for name, one in found["goals"].items()
