@@ -282,6 +282,7 @@ benchmarks: dict[str, Callable[..., None]] = {
     "nextbasket": training.verbs_benchmark.benchmark_nextbasket,
     "uplift": training.verbs_benchmark.benchmark_uplift,
     "explain": serving.verbs_benchmark.benchmark_explain,
+    "bulk": serving.verbs_benchmark.benchmark_bulk,
     "serving": serving.verbs.benchmark_serving,
     "console": serving.verbs.benchmark_console,
     "all": serving.verbs_benchmark.collecting(training.revision.revision),

@@ -1,10 +1,10 @@
-"""``userops benchmark predict``, ``explain`` and ``all``: what of this room needs no service, and all of all rooms."""
+"""``userops benchmark predict | explain | bulk | all``: what of this room needs no service, and all of all rooms."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,7 +12,7 @@ from configs import load
 from configs.errors import UseropsError
 from configs.terminal import JsonFile, Quick, console, print_benchmark, print_table, showing, writable
 
-__all__ = ["benchmark_explain", "benchmark_predict", "collecting"]
+__all__ = ["benchmark_bulk", "benchmark_explain", "benchmark_predict", "collecting"]
 
 
 def benchmark_predict(json_file: JsonFile = None, quick: Quick = False) -> None:
@@ -32,6 +32,17 @@ def benchmark_explain(json_file: JsonFile = None, quick: Quick = False) -> None:
     size = {"trees": 20, "leaves": 15, "features": 20, "rows": 20, "turns": 5} if quick else {}
     with showing("benchmark explain") as show:
         found = run(load(), show, **size)
+    print_benchmark(found, json_file)
+
+
+def benchmark_bulk(json_file: JsonFile = None, quick: Quick = False) -> None:
+    """Measure everybody's scores as files beside LightGBM's own numbers from memory, and a run of ten million."""
+    from serving.benchmark_bulk import benchmark_bulk as run
+
+    size: dict[str, Any] = {"trees": 20, "leaves": 15, "users": 1_000, "explained": 50}
+    size |= {"people": (2_000, 4_000), "scores": 20_000}
+    with showing("benchmark bulk") as show:
+        found = run(load(), show, **(size if quick else {}))
     print_benchmark(found, json_file)
 
 
