@@ -20,16 +20,17 @@ if TYPE_CHECKING:
 
 __all__ = ["BASE", "HEAD", "Step", "ensure", "migrate", "steps", "version"]
 
-HEAD = "0004"
+HEAD = "0005"
 BASE = "base"  # no log at all
 VERSIONS = "alembic_version"
 
 
 class Step(NamedTuple):
-    """One step of the schema: its number, and what it changes, in a sentence."""
+    """One step of the schema: its number, what it changes, in a sentence, and columns that go back without a loss."""
 
     version: str
     about: str
+    folded: tuple[str, ...] = ()
 
 
 def steps() -> list[Step]:
@@ -37,7 +38,10 @@ def steps() -> list[Step]:
     from alembic.script import ScriptDirectory
 
     found = ScriptDirectory.from_config(_alembic()).walk_revisions()
-    return [Step(one.revision, (one.doc or "").partition("\n")[0]) for one in reversed(list(found))]
+    return [
+        Step(one.revision, (one.doc or "").partition("\n")[0], tuple(getattr(one.module, "FOLDED", ())))
+        for one in reversed(list(found))
+    ]
 
 
 def version(database: Database) -> str | None:
@@ -84,9 +88,10 @@ def migrate(database: Database, to: str, *, drop: bool = False) -> dict[str, int
     LogError
         When ``to`` is no step, or something would go and ``drop`` is not set; nothing has changed then.
     """
-    known = [step.version for step in steps()]
-    if to not in (BASE, *known):
-        raise LogError("the schema has no such step", got=to, expected=", ".join((BASE, *known)))
+    known = steps()
+    if to not in (BASE, *(step.version for step in known)):
+        names = ", ".join((BASE, *(step.version for step in known)))
+        raise LogError("the schema has no such step", got=to, expected=names)
     from alembic import command
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -103,7 +108,7 @@ def migrate(database: Database, to: str, *, drop: bool = False) -> dict[str, int
                 return {}
             before = _content(connection)
             command.downgrade(asked, to)
-            after = _content(connection)
+            after = [*_content(connection), *(name for step in known for name in step.folded)]
             # Of a table that goes, its rows are told, not every column besides.
             gone = {
                 name: count

@@ -6,6 +6,7 @@ the wire and in the server: together three times that of this one.
 
 from __future__ import annotations
 
+from random import randrange
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from serving.log.database import Row
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from serving.log.postgres import PostgresDatabase
 
 __all__ = ["Made", "record"]
+
+PARTS = 16  # of a counter: whoever adds to one keeps it until its commit is on the disk
 
 # Whoever inserts the request first wins; the other one waits for the end of that statement, and writes nothing.
 _RECORD = """
@@ -44,14 +47,15 @@ WITH claimed AS (
   SELECT ?::text, claimed.decided_at_us, 'd:' || claimed.decision_id || '/' || shown.rank, 'decision', shown.offer_id,
     shown.placement FROM shown, claimed
 ), offers AS (
-  INSERT INTO offer_counts (offer_id, day, event, placement, n)
-  SELECT offer_id, ?::text, 'decision', coalesce(placement, ''), count(*) FROM shown
+  INSERT INTO offer_counts (offer_id, day, event, placement, part, n)
+  SELECT offer_id, ?::text, 'decision', coalesce(placement, ''), ?::integer, count(*) FROM shown
   GROUP BY offer_id, coalesce(placement, '') ORDER BY offer_id, coalesce(placement, '')
-  ON CONFLICT (offer_id, day, event, placement) DO UPDATE SET n = offer_counts.n + excluded.n
+  ON CONFLICT (offer_id, day, event, placement, part) DO UPDATE SET n = offer_counts.n + excluded.n
 ), channels AS (
-  INSERT INTO channel_counts (day, channel, shown, responded)
-  SELECT ?::text, channel, count(*), 0 FROM shown WHERE channel IS NOT NULL GROUP BY channel ORDER BY channel
-  ON CONFLICT (day, channel) DO UPDATE SET shown = channel_counts.shown + excluded.shown
+  INSERT INTO channel_counts (day, channel, part, shown, responded)
+  SELECT ?::text, channel, ?::integer, count(*), 0 FROM shown WHERE channel IS NOT NULL
+  GROUP BY channel ORDER BY channel
+  ON CONFLICT (day, channel, part) DO UPDATE SET shown = channel_counts.shown + excluded.shown
 )
 SELECT 1 FROM claimed
 """
@@ -71,6 +75,7 @@ def record(database: PostgresDatabase, row: DecisionRow, since_us: int, made: Ma
 
     Done again after a cut connection it may find what it wrote itself: then it is False, too.
     """
+    part = randrange(PARTS)
     contents = [(row.vector_hash, row.vector), (made.history_hash, row.history)]
     kept = [(name, content) for name, content in contents if content]
     columns: list[list[Any]] = [list(column) for column in zip(*row.offers, strict=True)] or [[] for _ in range(7)]
@@ -80,6 +85,6 @@ def record(database: PostgresDatabase, row: DecisionRow, since_us: int, made: Ma
         *(row.body_digest, row.release_id, row.policy_digest, row.vector_hash, made.history_hash),
         *(made.candidates, row.inputs.decode(), row.response.decode()),
         *(row.user_id, [name for name, _ in kept], [content for _, content in kept]),
-        *(*columns, row.user_id, made.day, made.day),
+        *(*columns, row.user_id, made.day, part, made.day, part),
     )
     return bool(database.ask(_RECORD, values, "written"))

@@ -169,3 +169,17 @@ def test_a_database_of_another_program_is_left_alone(server):
         assert version(log._database) == HEAD
         log.close()
         assert connection.execute("SELECT * FROM alembic_version").fetchall() == [("1b5f0d9ad7c1",)]
+
+
+def test_counters_in_parts_are_one_number_before_and_after(fresh, row):
+    log = DecisionLog.open(fresh)
+    for number in range(12):
+        log.record(row(number))
+    counted = log.response_counts(), log.global_counts(["a", "b"], 0)
+    assert counted[0] == {"wecom": (24, 0)}
+    assert migrate(log._database, "0004") == {}
+    assert log._database.read("SELECT shown FROM channel_counts") == [(24,)]
+    assert log._database.read("SELECT n FROM offer_counts ORDER BY offer_id") == [(12,), (12,)]
+    assert migrate(log._database, HEAD) == {}
+    assert (log.response_counts(), log.global_counts(["a", "b"], 0)) == counted
+    log.close()
