@@ -212,10 +212,12 @@ def _digest_of(columns: Sequence[str]) -> str:
 
 
 def forget_online(config: Config, user_ids: Sequence[str]) -> int:
-    """Take the users out of the online store, whichever it is; how many of them were there."""
-    store = online.open_store(config.online_uri)
-    if isinstance(store, online.SqliteStore) and not store.path.exists():
-        return 0
-    with store.publication() as writer:
-        writer.claim(config.home)
-        return writer.forget(vectors.entity_keys(list(user_ids)))
+    """Take the users out of the online store, and out of a file that was it before a Redis; in how many places each."""
+    gone, file = 0, online.path_of(config.home)
+    for uri in dict.fromkeys((config.online_uri, f"sqlite:///{file}")):
+        if uri == f"sqlite:///{file}" and not file.exists():
+            continue
+        with online.open_store(uri).publication() as writer:
+            writer.claim(config.home)
+            gone += writer.forget(vectors.entity_keys(list(user_ids)))
+    return gone

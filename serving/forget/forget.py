@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from features.forget import forget_events, forget_online, forget_snapshots, swee
 from serving.forget.lines import mask
 from serving.forget.person import Person
 from serving.log import DecisionLog
+from serving.log.erasure import KINDS
 
 __all__ = ["Done", "Place", "Training", "forget"]
 
@@ -91,20 +93,22 @@ class Done:
         return sum(place.removed for place in self.places)
 
 
-def forget(config: Config, log: DecisionLog, person: Person, training: Training, show: Progress) -> Done:
+def forget(config: Config, logs: Sequence[DecisionLog], person: Person, training: Training, show: Progress) -> Done:
     """Take a person out of everything; killed anywhere, the same call finishes what it began.
 
+    ``logs``: the decision log, and a file that was it before.
     Waits for whoever ingests or publishes. What a training run that is under way writes later of its sample of users is
     found by calling this again.
     """
     ids, before = person.user_ids, forgotten.listed(config)
-    known = all(one in before for one in ids) and log.is_forgotten(ids)
+    known = all(one in before for one in ids) and all(log.is_forgotten(ids) for log in logs)
 
     def within(low: float, high: float, what: str) -> Progress:
         return lambda message, share: show(f"{what}: {message}", low + (high - low) * share)
 
     show("decision log", 0.0)
-    logged = log.forget(ids, int((config.now or datetime.now(UTC)).timestamp() * 1e6))
+    at_us = int((config.now or datetime.now(UTC)).timestamp() * 1e6)
+    logged = sum((Counter(log.forget(ids, at_us)) for log in logs), Counter[str]())
     events = forget_events(config, ids, within(0.05, 0.3, "events"))
     tables = forget_snapshots(config, ids, within(0.3, 0.6, "features"))
     show("online store", 0.6)
@@ -115,9 +119,9 @@ def forget(config: Config, log: DecisionLog, person: Person, training: Training,
     lines = mask(config.home / SERVICE_LOG, ids)
     scratch = sweep_scratch(config)
     show("identities", 0.9)
-    identities = log.drop_identities(person.user_id)
+    identities = sum(log.drop_identities(person.user_id) for log in logs)
     places = (
-        *(Place(f"log_{name}", count) for name, count in logged.items()),
+        *(Place(f"log_{name}", logged[name]) for name in KINDS),
         Place("events", events.events),
         Place("quarantine", events.quarantined),
         Place("attributes", events.attributes),

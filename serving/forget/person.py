@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from configs.errors import UseropsError
@@ -23,7 +24,7 @@ class Person:
         return self.user_ids[0]
 
 
-def person_of(log: DecisionLog, name: str) -> Person:
+def person_of(logs: Sequence[DecisionLog], name: str) -> Person:
     """Whom a name means: the id of a user, or ``namespace:id`` of an identity of his.
 
     Raises
@@ -34,9 +35,8 @@ def person_of(log: DecisionLog, name: str) -> Person:
     user_id = name.strip()
     if not user_id or not storable(user_id):
         raise UseropsError("that is no id of a user", got=repr(name), expected="a text without NUL that is not blank")
-    for place, one in enumerate(user_id):
-        if one == ":" and (behind := log.resolve(user_id[:place], user_id[place + 1 :])) is not None:
-            user_id = behind
-            break
-    others = (":".join(one) for one in log.identities(user_id))
+    pairs = [(name[:place], name[place + 1 :]) for name in [user_id] for place, one in enumerate(name) if one == ":"]
+    behind = (log.resolve(*pair) for pair in pairs for log in logs)
+    user_id = next((one for one in behind if one is not None), user_id)
+    others = (":".join(one) for log in logs for one in log.identities(user_id))
     return Person(tuple(dict.fromkeys([user_id, *others])))

@@ -36,9 +36,12 @@ def forgetting(what_training_keeps: Callable[[], object]) -> Callable[..., None]
 
         config, training = load(), what_training_keeps()
         assert isinstance(training, Training)
-        log = DecisionLog.open(config.decisions_uri)
+        # The file of the home may hold what was logged before a server did it.
+        file = config.home / "decisions.db"
+        uris = {config.decisions_uri} | ({f"sqlite:///{file}"} if file.exists() else set())
+        logs = [DecisionLog.open(uri) for uri in sorted(uris)]
         try:
-            person = person_of(log, user)
+            person = person_of(logs, user)
             if not yes:
                 names = ", ".join(map(repr, person.user_ids[1:]))
                 others = SAID["others"][lang].format(names=names) if names else ""
@@ -47,9 +50,10 @@ def forgetting(what_training_keeps: Callable[[], object]) -> Callable[..., None]
                     console.print(SAID["kept"][lang])
                     raise typer.Exit(1)
             with showing("forgetting") as show:
-                done = erase(config, log, person, training, show)
+                done = erase(config, logs, person, training, show)
         finally:
-            log.close()
+            for log in logs:
+                log.close()
         _print(done, lang)
         write_json(json_file, asdict(done) | {"removed": done.removed})
 

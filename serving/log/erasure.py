@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 from serving.log.database import Database, Transaction, marks
 from serving.log.sqlite import SqliteDatabase
 
-__all__ = ["among", "digest", "drop_identities", "forget", "identities", "learn_salt", "on_list"]
+__all__ = ["KINDS", "among", "digest", "drop_identities", "forget", "identities", "learn_salt", "on_list"]
 
 AT_ONCE = 5_000
 TURNS = ("live events", "people")  # besides "feedback", which the transaction itself waits for
@@ -37,6 +37,7 @@ _TABLES = (
     ("live_events", "DELETE FROM live_events WHERE user_id = ?"),
     ("settings", "DELETE FROM user_settings WHERE user_id = ?"),
 )
+KINDS = tuple(name for name, _ in _TABLES)  # of rows that are removed
 _salts: WeakKeyDictionary[Database, str] = WeakKeyDictionary()
 
 

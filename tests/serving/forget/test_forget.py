@@ -21,6 +21,7 @@ from configs.audit import entries, verify
 from features.build import TABLES, build
 from features.by_user import ByUser
 from features.ingest import ingest
+from features.online import open_store
 from features.publish import publish
 from serving.forget import forget as module
 from serving.forget.lines import mask
@@ -213,11 +214,24 @@ userops.main()
 def test_an_identity_means_its_user(home):
     log = DecisionLog.open(home.decisions_uri)
     for name in (ADA, f"  {ADA} ", "wecom:x 1"):
-        assert person_of(log, name).user_ids == (ADA, "wecom:x 1")
-    assert person_of(log, "card:8").user_ids == ("card:8",)
+        assert person_of([log], name).user_ids == (ADA, "wecom:x 1")
+    assert person_of([log], "card:8").user_ids == ("card:8",)
     for impossible in ("", " \n", "a\x00b", "\ud800"):
         with pytest.raises(Exception, match="no id of a user"):
-            person_of(log, impossible)
+            person_of([log], impossible)
+    log.close()
+
+
+def test_a_log_and_a_store_that_were_used_before_are_emptied_too(home, tmp_path, monkeypatch, redis):
+    """The home moved to another log and to Redis; its files are still there."""
+    monkeypatch.setenv("USEROPS_DECISIONS", f"sqlite:///{tmp_path / 'elsewhere.db'}")
+    monkeypatch.setenv("USEROPS_ONLINE", redis.uri(15))
+    code, told = run("--yes")
+    open_store(redis.uri(15)).erase()  # whose database it is goes too
+    assert code == 0, told
+    assert names(home, ADA, "wecom:x 1") == []
+    log = DecisionLog.open(load().decisions_uri)
+    assert log.is_forgotten([ADA, "wecom:x 1"])
     log.close()
 
 
