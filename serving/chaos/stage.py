@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from functools import cached_property
@@ -200,17 +201,19 @@ def lay(stage: Stage, source: Config | None, show: Show) -> None:
 
 def _walk(stage: Stage, show: Show) -> None:
     shop = str(stage.home / "shop")
-    steps: tuple[tuple[str, ...], ...] = (
-        ("simulate", shop, *SHOP),
-        ("ingest", "shop", "--data", shop),
-        ("train", "churn", "interest"),
-        ("promote",),
-        ("release",),
-        ("features", "build"),
-        ("features", "publish"),
-    )
-    for number, words in enumerate(steps):
-        show(f"a small shop: {words[0]}", number / len(steps))
+    models = (("train", "churn", "interest"), ("promote",), ("release",))
+    published = (("features", "build"), ("features", "publish"))
+    for number, words in enumerate((("simulate", shop, *SHOP), ("ingest", "shop", "--data", shop))):
+        show(f"a small shop: {words[0]}", number / 4)
+        stage.run(*words)
+    show("a small shop: train and publish", 0.5)
+    with ThreadPoolExecutor(2) as pool:  # one does not wait for the other
+        for done in [pool.submit(_one_by_one, stage, steps) for steps in (models, published)]:
+            done.result()
+
+
+def _one_by_one(stage: Stage, steps: Sequence[Sequence[str]]) -> None:
+    for words in steps:
         stage.run(*words)
 
 

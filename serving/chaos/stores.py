@@ -129,7 +129,7 @@ FAULTS = (
         "postgres-restarted",
         "PostgreSQL ended under load, then started again",
         postgres_restarted,
-        ("tests/serving/log/test_log_upkeep.py::test_a_connection_that_was_cut_is_made_again",),
+        ("tests/serving/nbo/test_nbo_postgres.py::test_a_killed_postgres_costs_nothing_that_was_answered",),
     ),
     Fault("mlflow-down", "MLflow's database and artefacts taken away", mlflow_down, ()),
 )
