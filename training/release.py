@@ -13,7 +13,7 @@ from configs.errors import RegistryError
 from features.catalog import digest
 from features.periods import now
 from serving.scoring import verified
-from serving.scoring.release import write_release
+from serving.scoring.release import sweep, write_release
 from training.aliases import aliases_of
 from training.gate.journal import released, settled
 from training.registry import CHAMPION, Registry
@@ -47,6 +47,7 @@ def release(config: Config, documents: Mapping[str, bytes] | None = None) -> Rel
                 run="userops train && userops promote",
             )
         registry, releases = Registry(config), config.home / "releases"
+        sweep(releases)  # nobody else releases now
         with tempfile.TemporaryDirectory() as scratch:
             folders = {name: registry.folder(name, one, Path(scratch) / name) for name, one in champions.items()}
             extra = {"alias": CHAMPION, "released_by": config.user, **_policy(documents or {})}

@@ -16,7 +16,7 @@ from serving.scoring import verified
 from serving.scoring.bundle import FORMAT, Bundle, release_digest
 from serving.scoring.folder import file_names
 
-__all__ = ["make_current", "write_release"]
+__all__ = ["make_current", "sweep", "write_release"]
 
 
 def write_release(
@@ -87,6 +87,12 @@ def make_current(releases_folder: Path, release_id: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sweep(releases_folder: Path) -> None:
+    """Remove what writers that died left behind; call it while nobody else writes a release there."""
+    for path in (*releases_folder.glob(".building-*"), *releases_folder.glob(".current-*")):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _copy(building: Path, models: Mapping[str, Path]) -> tuple[dict[str, str], dict[str, Any]]:

@@ -57,6 +57,20 @@ def test_a_release_that_was_killed_before_its_row_gets_it_from_whoever_comes_nex
     assert [row.action for row in entries(config.audit_uri)] == ["released", "promoting", "promoted", "released"]
 
 
+def test_a_release_that_was_killed_while_it_was_written_leaves_nothing_for_ever(config, killed):
+    move(config, {"churn": {CHAMPION: "2"}})
+    first = release(config).release_id
+    killed(
+        "from serving.scoring import Bundle\nfrom configs import load\nfrom training.release import release\n"
+        "Bundle.load = die\nrelease(load())",
+    )
+    releases = config.home / "releases"
+    assert current(releases).name == first
+    assert any(path.name.startswith(".") for path in releases.iterdir())
+    made = release(config)
+    assert {path.name for path in releases.iterdir()} == {"current", first, made.release_id}
+
+
 def test_nobody_moves_a_champion_while_a_release_is_made(config, monkeypatch):
     move(config, {"churn": {CHAMPION: "2"}})
     asked = []
