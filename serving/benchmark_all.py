@@ -205,9 +205,9 @@ def _whole(run: Run, found: Mapping[str, Any]) -> dict[str, Any]:
         versions |= one["versions"]
     return {
         "benchmark": "all",
-        "metrics": {line.what: {"value": line.ours, "ci": None} for line in lines if line.ours is not None},
+        "metrics": {line.metric: {"value": line.ours, "ci": None} for line in lines if line.ours is not None},
         "baselines": {},
-        "ratios": {line.what: line.ratio for line in lines if line.ratio is not None},
+        "ratios": {line.against: line.ratio for line in lines if line.ratio is not None},
         "settings": {
             "date": f"{datetime.now(UTC):%Y-%m-%d}",
             "code": run.code,

@@ -17,10 +17,15 @@ ABSENT = "not measured"
 
 @dataclass(frozen=True)
 class Line:
-    """One `Row` with its numbers; ``shown`` are the cells of `COLUMNS`, ``met`` is None without goal or number."""
+    """One `Row` with its numbers; ``shown`` are the cells of `COLUMNS`, ``met`` is None without goal or number.
+
+    ``metric`` and ``against`` are the names of the metric and of the ratio, after that of the part.
+    """
 
     what: str
     part: str
+    metric: str
+    against: str
     ours: float | None
     beside: float | None
     ratio: float | None
@@ -53,7 +58,8 @@ def _line(part: Part, row: Row, one: Mapping[str, Any], quick: bool) -> Line:
         _goal(row),
         "" if met is None else "yes" if met else "no",
     )
-    return Line(row.what, part.name, ours, other, ratio, met, shown)
+    metric, against = f"{part.name}.{row.ours}", f"{part.name}.{row.ratio}"
+    return Line(row.what, part.name, metric, against, ours, other, ratio, met, shown)
 
 
 def _goal(row: Row) -> str:

@@ -61,8 +61,8 @@ def collecting(revision: Callable[[], str]) -> Callable[..., None]:
         accuracy: Annotated[
             Path | None,
             typer.Option(
-                help="Also run the yardsticks whose files lie here: cdnow/CDNOW_master.txt, next_basket/DC.json, "
-                "next_basket/TaFeng.json, online_retail/online_retail_II.parquet.",
+                help="Also run the yardsticks whose files lie here: cdnow/CDNOW_master.txt, hillstrom/hillstrom.csv, "
+                "next_basket/DC.json, next_basket/TaFeng.json, online_retail/online_retail_II.parquet.",
                 show_default="none",
                 exists=True,
                 file_okay=False,
@@ -77,8 +77,8 @@ def collecting(revision: Callable[[], str]) -> Callable[..., None]:
         from serving.benchmark_all import Run, failed, unfinished
         from serving.benchmark_all import benchmark_all as run
         from serving.benchmark_parts import PARTS
-        from serving.benchmark_parts import accuracy as yardsticks
         from serving.benchmark_table import COLUMNS, cells, markdown_of, remarks
+        from serving.benchmark_yardsticks import yardsticks
 
         config = load()
         known = [*PARTS, *(yardsticks(accuracy.resolve()) if accuracy else ())]

@@ -18,8 +18,9 @@ from serving import benchmark_all as collector
 from serving import benchmark_machine
 from serving.benchmark_all import Run, benchmark_all, failed, unfinished
 from serving.benchmark_machine import Watch, machine
-from serving.benchmark_parts import PARTS, Part, Row, accuracy
+from serving.benchmark_parts import PARTS, Part, Row
 from serving.benchmark_table import cells, lines_of, markdown_of, remarks, times
+from serving.benchmark_yardsticks import FILES, yardsticks
 
 ROOT = Path(__file__).parents[2]
 FOUND = {
@@ -70,7 +71,7 @@ def test_parts_run_one_after_the_other_and_make_one_table(tmp_path):
     assert list(whole["parts"]) == ["one", "two"]
     assert whole["parts"]["one"] | FOUND == whole["parts"]["one"]
     assert whole["versions"] == {"tiny": "1"}
-    assert whole["ratios"] == {"a thing": 10.0}
+    assert whole["ratios"] == {"one.ours_vs_slow": 10.0, "two.ours_vs_slow": 10.0}
     assert whole["peak_mb"] == 12.0
     assert {"cores", "cpu", "memory_gb"} <= set(whole["settings"]["machine"])
     about = whole["parts"]["two"]["run"]
@@ -211,10 +212,12 @@ def test_others_are_everybody_but_us(monkeypatch):
 
 
 def test_every_part_is_a_verb_and_its_words_are_understood(tmp_path):
-    for name in ("cdnow/CDNOW_master.txt", "next_basket/DC.json", "online_retail/online_retail_II.parquet"):
-        (tmp_path / name).parent.mkdir()
+    for name in FILES.values():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    parts = [*PARTS, *accuracy(tmp_path)]
+    parts = [*PARTS, *yardsticks(tmp_path)]
+    assert len(parts) == len(PARTS) + 9
+    assert not yardsticks(tmp_path / "nowhere")
     assert len({part.name for part in parts}) == len(parts)
     assert sum(part.seconds for part in PARTS) <= 20 * 60
     for part in parts:
