@@ -59,12 +59,20 @@ def data(tmp_path):
     return write, folder
 
 
-@pytest.fixture(params=["none", "exact", "keys"])
-def mapping(request, tmp_path):
+def written(tmp_path, dedup):
     path = tmp_path / "till.yaml"
-    dedup = ["who", "when", "what", "bill"] if request.param == "keys" else request.param
     path.write_text(json.dumps({**MAPPING, "dedup": dedup}), encoding="utf-8")
     return path
+
+
+@pytest.fixture(params=["none", "exact", "keys"])
+def every_mapping(request, tmp_path):
+    return written(tmp_path, ["who", "when", "what", "bill"] if request.param == "keys" else request.param)
+
+
+@pytest.fixture
+def mapping(tmp_path):
+    return written(tmp_path, "none")
 
 
 def home(tmp_path, name="home"):
@@ -86,7 +94,8 @@ def named(config, who):
     return found
 
 
-def test_the_store_is_as_if_they_had_never_been_there(tmp_path, data, mapping, monkeypatch):
+def test_the_store_is_as_if_they_had_never_been_there(tmp_path, data, every_mapping, monkeypatch):
+    mapping = every_mapping
     monkeypatch.setattr("features.by_user.FEW", 0)
     write, folder = data
     config = home(tmp_path)
@@ -150,8 +159,7 @@ def test_files_of_nobody_else_go(tmp_path, data, mapping):
 @pytest.mark.parametrize("step", ["rewrite", "rename", "sweep"])
 def test_interrupted_anywhere_the_same_call_finishes(tmp_path, data, monkeypatch, step):
     _, folder = data
-    path = tmp_path / "till.yaml"
-    path.write_text(json.dumps(MAPPING), encoding="utf-8")
+    path = written(tmp_path, "none")
     config = home(tmp_path)
     ingest(config, path, folder)
     calls = []
@@ -237,8 +245,7 @@ def test_scratch_of_yesterday_goes(tmp_path):
 
 def test_it_waits_for_an_ingest_whose_list_does_not_name_them_yet(tmp_path, data):
     _, folder = data
-    path = tmp_path / "till.yaml"
-    path.write_text(json.dumps(MAPPING), encoding="utf-8")
+    path = written(tmp_path, "none")
     config = home(tmp_path)
     waiting = threading.Thread(target=forget_events, args=(config, [ADA], silent))
     with Ledger(config).lock():
