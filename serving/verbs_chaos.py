@@ -25,7 +25,12 @@ def chaos(
     ] = False,
     home: Annotated[
         Path | None,
-        typer.Option(help="Make them on a copy of this home.", show_default="a small simulated shop", exists=True),
+        typer.Option(
+            help="Make them on a copy of this home.",
+            show_default="a small simulated shop",
+            exists=True,
+            file_okay=False,
+        ),
     ] = None,
     soak: Annotated[
         float | None,
@@ -47,6 +52,7 @@ def chaos(
     from serving.chaos.run import run
 
     if listed:
+        write_json(json_file, [{"name": one.name, "done": one.done, "tests": one.tests} for one in FAULTS])
         print_table(
             "faults", ["fault", "what is done", "also tested by"],
             [[fault.name, fault.done, "\n".join(fault.tests)] for fault in FAULTS], words=(1, 2),
