@@ -101,10 +101,10 @@ def _ready(address: str) -> bool:
         return False
 
 
-def post(url: str, body: str) -> dict[str, Any]:
-    """The JSON answer to a POST of JSON; a service that asks for a key is shown ``USEROPS_KEY``."""
+def post(url: str, body: str, key: str | None = None) -> dict[str, Any]:
+    """The JSON answer to a POST of JSON; a service that asks for a key is shown ``key``, else ``USEROPS_KEY``."""
     headers = {"content-type": "application/json"}
-    if key := own_key():
+    if key := key or own_key():
         headers["authorization"] = f"Bearer {key}"
     try:
         reply = urlopen(Request(url, body.encode(), headers), timeout=30)

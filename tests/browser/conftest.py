@@ -25,6 +25,8 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, Response, sync_playwright
 
 from configs import load
+from configs.keys import SCOPES, Keys
+from serving.access.sessions import COOKIE, opened
 from serving.local import post, running
 
 ROOT = Path(__file__).parents[2]
@@ -43,10 +45,11 @@ class Desk:
     now: datetime
     user: str
     decision: str
+    key: str  # of all scopes: without one, the service answers nobody
 
     def api(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """The JSON answer of the service to a POST."""
-        return post(f"{self.url}{path}", json.dumps(body))
+        return post(f"{self.url}{path}", json.dumps(body), self.key)
 
     def run(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """``userops WORDS`` in this home at its clock."""
@@ -140,17 +143,18 @@ def serve(home: Path, now: datetime, **more: str) -> Iterator[str]:
 def desk(home: tuple[Path, datetime]) -> Iterator[Desk]:
     """The service, after somebody was made an offer and refused it."""
     folder, now = home
+    key = Keys(folder / "keys.json").add("reviewer", SCOPES)[1]
     for url in serve(folder, now):
         from serving.demo import at_risk
 
         user = at_risk(load(folder, now))
         question = {"user_id": user, "context": {"channel": "app"}, "limit": 3, "explain": {"level": "full"}}
-        answer = post(f"{url}/v1/next-best-offer", json.dumps(question))
+        answer = post(f"{url}/v1/next-best-offer", json.dumps(question), key)
         if answer["offers"]:
             event = {"event_id": f"e-{answer['decision_id']}", "decision_id": answer["decision_id"], "rank": 1}
             event |= {"offer_id": answer["offers"][0]["offer_id"], "type": "dismiss", "ts": answer["decided_at"]}
-            post(f"{url}/v1/feedback", json.dumps({"events": [event]}))
-        yield Desk(url, folder, now, user, answer["decision_id"])
+            post(f"{url}/v1/feedback", json.dumps({"events": [event]}), key)
+        yield Desk(url, folder, now, user, answer["decision_id"], key)
 
 
 @pytest.fixture(scope="session")
@@ -216,31 +220,34 @@ class Visit:
 
 @pytest.fixture
 def window(browser: Browser, desk: Desk) -> Iterator[Callable[..., Visit]]:
-    """Opens a window: ``window(lang="zh", width=360)``; what it met is checked at the end of the test."""
-    opened: list[Visit] = []
+    """Opens a window in a session: ``window(lang="zh", width=360)``; what it met is checked at the end of the test."""
+    visits: list[Visit] = []
 
     def open_window(
-        lang: str = "en", width: int = 1280, height: int = 900, url: str | None = None, **how: Any
+        lang: str = "en", width: int = 1280, height: int = 900, url: str | None = None, inside: bool = True, **how: Any
     ) -> Visit:
         locale = {"en": "en-GB", "zh": "zh-CN"}[lang]
         viewport = {"width": width, "height": height}
         context = browser.new_context(locale=locale, viewport=viewport, timezone_id="UTC", **how)
         context.set_default_timeout(60_000)
+        if inside:
+            keys = Keys(desk.home / "keys.json")
+            context.add_cookies([{"name": COOKIE, "value": opened(keys.find(desk.key)), "url": desk.url}])
         page = context.new_page()
         visit = Visit(context, page, url or desk.url)
         page.on("console", lambda message: _heard(visit, message))
         page.on("pageerror", lambda error: visit.said.append(f"error: {error}"))
         page.on("dialog", lambda dialog: (visit.said.append(f"dialog: {dialog.message}"), dialog.dismiss()))
         context.on("request", lambda request: _asked(visit, request))
-        opened.append(visit)
+        visits.append(visit)
         return visit
 
     yield open_window
     try:
-        for visit in opened:
+        for visit in visits:
             visit.check()
     finally:
-        for visit in opened:
+        for visit in visits:
             visit.context.close()
 
 
