@@ -9,8 +9,10 @@ from datetime import UTC, datetime
 import psutil
 
 import configs
+from features.redis_server import is_installed
 from serving.benchmark_serving import SATURATED, Size, benchmark_serving
 from serving.benchmark_stage import lay_large
+from serving.log.postgres_server import why_not
 from serving.scoring import Bundle, current
 
 NOW = datetime(2026, 11, 21, 10, 11, 12, tzinfo=UTC)  # a few minutes after the features
@@ -44,8 +46,12 @@ def test_serving_is_measured_beside_the_plain_way(nbo_home, tmp_path, monkeypatc
     config = dataclasses.replace(configs.load(home), now=NOW)
     before = files(home)
     size = Size(seconds=0.05, many=4, candidates=(5,), models=("shipped",))
-    found = benchmark_serving(config, users=[f"u{number}" for number in range(20)], size=size)
+    real = why_not() is None and is_installed()
+    users = [f"u{number}" for number in range(20)]
+    found = benchmark_serving(config, users=users, size=size, stores="real" if real else "embedded")
     assert files(home) == before
+    assert found["settings"]["stores"] == ("redis, postgresql" if real else "sqlite, sqlite")
+    assert found["goals"]["ours_vs_plain_nbo_rps"]["seen"] == found["ratios"]["ours_vs_plain_nbo_rps"]
     assert found["settings"]["not_asked"] is None
     assert set(found["ratios"]) == {f"ours_vs_plain_{what}" for what in ("nbo_rps", "churn_rps", "bulk")}
     for question in ("nothing", "churn_1", "nbo_5"):
