@@ -1,13 +1,18 @@
 """Counters of what happens, a few µs per answer. No user id ever becomes a label: paths are folded into their route.
 
+What is counted is kept in this process and written where all workers share it twice a second, all of a kind at once:
+writing each by itself would take most of the time. A worker that is killed takes half a second of counts along.
 What only needs looking at (releases, ages, the queue, drift) is read when Prometheus asks: ``serving/gauges.py``.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -25,20 +30,24 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 
 __all__ = ["CONTENT_TYPE_LATEST", "MOST_OFFERS", "Metrics", "metrics", "render", "route_of"]
 
+FLUSH_SECONDS = 0.5
+MOST_PENDING = 4096  # where nothing flushes them (a command that replays), they flush themselves
 MOST_OFFERS = 200  # those further down in offers.yaml, and those that only a request names, are counted together
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _HOUR = 3600.0
 _AGES = (60.0, 600.0, _HOUR, 6 * _HOUR, 12 * _HOUR, 24 * _HOUR, 48 * _HOUR, 72 * _HOUR, 168 * _HOUR)
+_PLAIN = frozenset(
+    ["/", "/livez", "/healthz", "/readyz", "/metrics", "/docs.json", "/schema.json", "/v1/models"]
+    + [f"/v1/{name}" for name in ("next-best-offer", "feedback", "events", "audiences:build")]
+    + [f"/v1/score/{name}" for name in ("churn", "repurchase", "interest", "value")]
+)
 _ROUTES: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"/v1/(next-best-offer|feedback|events|audiences:build)"), r"/v1/\1"),
-    (re.compile(r"/v1/score/(churn|repurchase|interest|value)"), r"/v1/score/\1"),
     (re.compile(r"/v1/decisions/[^/]*:(replay|explain)"), r"/v1/decisions/{id}:\1"),
     (re.compile(r"/v1/decisions/[^/]*"), "/v1/decisions/{id}"),
     (re.compile(r"/v1/users/.*/tags/.*", re.DOTALL), "/v1/users/{id}/tags/{tag}"),
     (re.compile(r"/v1/users/.*/consents/.*", re.DOTALL), "/v1/users/{id}/consents/{purpose}"),
     (re.compile(r"/v1/users/.*/(personalization|profile)", re.DOTALL), r"/v1/users/{id}/\1"),
     (re.compile(r"/v1/models/[^/]*/card"), "/v1/models/{name}/card"),
-    (re.compile(r"/(v1/models|livez|healthz|readyz|metrics|docs\.json|schema\.json|)"), r"/\1"),
     (re.compile(r"/console(/.*)?", re.DOTALL), "/console"),
 )
 _M = TypeVar("_M", Counter, Histogram)
@@ -66,6 +75,9 @@ class Metrics:
         seconds = Histogram("userops_request_seconds", "Time of an answer", ["route"], buckets=_SECONDS)
         stage = Histogram("userops_stage_seconds", "Time inside an answer", ["stage"], buckets=_SECONDS)
         self._seconds, self._stage = Labelled(seconds), Labelled(stage)
+        self._pending: deque[tuple[Counter | Histogram, float]] = deque()
+        self._flushing: asyncio.AbstractEventLoop | None = None
+        self._now_in_flight = 0
         self._in_flight = Gauge("userops_requests_in_flight", "Being answered", multiprocess_mode="livesum")
         self._problems = Labelled(Counter("userops_problems", "Errors that callers were told of, by kind", ["kind"]))
         self._shed = Labelled(Counter("userops_shed_requests", "Refused at once for lack of room", ["reason"]))
@@ -83,59 +95,108 @@ class Metrics:
         self._refusing = Gauge("userops_release_refusing_workers", refusing, multiprocess_mode="livesum")
 
     def begun(self) -> None:
-        """A request came in."""
-        self._in_flight.inc()
+        """A request came in; called, as `answered`, where an event loop runs."""
+        self._now_in_flight += 1
+        self._flush_soon()
 
     def answered(self, route: str, status: int, seconds: float) -> None:
         """One answer left; status 0: the caller went away before."""
-        self._in_flight.dec()
+        self._now_in_flight -= 1
         if status:
-            self._requests[route, _TEXT[status]].inc()
-            self._seconds[(route,)].observe(seconds)
+            self._add(self._requests[route, _TEXT[status]])
+            self._add(self._seconds[(route,)], seconds)
+        self._flush_soon()
 
     def stage(self, name: str, seconds: float) -> None:
         """One stage (features, score, explain, log, ...) of an answer is over."""
-        self._stage[(name,)].observe(seconds)
+        self._add(self._stage[(name,)], seconds)
 
     def problem(self, kind: str) -> None:
         """A caller is told of an error of that kind."""
-        self._problems[(kind,)].inc()
+        self._add(self._problems[(kind,)])
 
     def shed(self, reason: str) -> None:
         """A request was refused for lack of room; ``reason`` is one of a few words of ours."""
-        self._shed[(reason,)].inc()
+        self._add(self._shed[(reason,)])
 
     def scored(self, model: str, known: int, unknown: int, stale: int) -> None:
         """A batch of users was scored; ``stale`` ones are known as well."""
         for outcome, count in (("known", known), ("unknown", unknown), ("stale", stale)):
             if count:
-                self._users[model, outcome].inc(count)
+                self._add(self._users[model, outcome], count)
 
     def feature_age(self, seconds: float | None) -> None:
         """The oldest features behind one answer are so old; None where nobody was known."""
         if seconds is not None:
-            self._age.observe(seconds)
+            self._add(self._age, seconds)
 
     def decided(self, status: str, reason: str | None) -> None:
         """One next best offer was decided, or (``repeated``) told again."""
-        self._decisions[status, reason or ""].inc()
+        self._add(self._decisions[status, reason or ""])
 
     def offered(self, group: Mapping[str, Any], offers: Iterable[str], how: str, place: Mapping[str, int]) -> None:
         """What a new decision shows, ``decided`` or as ``fallback``; the first offers of the policy are told apart."""
-        self._groups[("holdout" if group["holdout"] else "explored" if group["explored"] else "policy",)].inc()
+        self._add(self._groups[("holdout" if group["holdout"] else "explored" if group["explored"] else "policy",)])
         for offer in offers:
-            self._offers[offer if place.get(offer, MOST_OFFERS) < MOST_OFFERS else "other", how].inc()
+            self._add(self._offers[offer if place.get(offer, MOST_OFFERS) < MOST_OFFERS else "other", how])
 
     def received(self, kind: str, accepted: int, duplicates: int, rejected: int) -> None:
         """A batch of ``feedback`` or ``events`` came in."""
         for outcome, count in (("accepted", accepted), ("duplicate", duplicates), ("rejected", rejected)):
             if count:
-                self._taken[kind, outcome].inc(count)
+                self._add(self._taken[kind, outcome], count)
 
     def release(self, outcome: str) -> None:
         """A release was ``swapped`` in or ``refused``."""
-        self._releases[(outcome,)].inc()
+        self._add(self._releases[(outcome,)])
         self._refusing.set(outcome == "refused")
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what was counted to where Prometheus is told of it; any thread may."""
+        counted: dict[Counter, float] = {}
+        seen: dict[Histogram, list[float]] = {}
+        while True:
+            try:
+                child, amount = self._pending.popleft()
+            except IndexError:
+                break
+            if isinstance(child, Counter):
+                counted[child] = counted.get(child, 0.0) + amount
+            else:
+                seen.setdefault(child, []).append(amount)
+        for counter, total in counted.items():
+            counter.inc(total)
+        for histogram, amounts in seen.items():
+            _observe(histogram, amounts)
+        self._in_flight.set(self._now_in_flight)
+
+    def _add(self, child: Counter | Histogram, amount: float = 1.0) -> None:
+        self._pending.append((child, amount))
+        if len(self._pending) > MOST_PENDING:
+            self.flush()
+
+    def _flush_soon(self) -> None:
+        loop = asyncio.get_running_loop()
+        if self._flushing is not loop:  # a loop that ended took its timer along
+            self._flushing = loop
+            loop.call_later(FLUSH_SECONDS, self._flush_now)
+
+    def _flush_now(self) -> None:
+        self._flushing = None
+        self.flush()
+
+
+def _observe(histogram: Any, amounts: Sequence[float]) -> None:
+    """What `Histogram.observe` does for each, with one write per bucket."""
+    bounds: list[float] = histogram._upper_bounds
+    hits: dict[int, int] = {}
+    for amount in amounts:
+        place = bisect_left(bounds, amount)
+        hits[place] = hits.get(place, 0) + 1
+    for place, times in hits.items():
+        histogram._buckets[place].inc(times)
+    histogram._sum.inc(sum(amounts))
 
 
 _TEXT = {status: str(status) for status in range(1000)}
@@ -156,6 +217,7 @@ class Looks(Protocol):
 
 def render(*more: Looks) -> bytes:
     """What Prometheus reads: the sum over all workers, and what ``more`` sees."""
+    metrics().flush()
     registry = CollectorRegistry()
     folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     if folder is None:
@@ -186,6 +248,8 @@ def route_of(path: str) -> str:
     >>> route_of("/v1/users/u_1/profile"), route_of("/wp-admin"), route_of("/v1/score/churn")
     ('/v1/users/{id}/profile', 'other', '/v1/score/churn')
     """
+    if path in _PLAIN:
+        return path
     for pattern, route in _ROUTES:
         if match := pattern.fullmatch(path):
             return match.expand(route)

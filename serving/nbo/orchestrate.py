@@ -250,6 +250,7 @@ def _again(before: Logged, body_digest: str, request_id: str) -> Answered:
             expected="the same body, or another request_id",
             got=shown(request_id),
         )
+    note(request_id)
     metrics().decided("repeated", None)
     return Answered(before.response, None)
 

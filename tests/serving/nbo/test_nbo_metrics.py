@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,10 +19,11 @@ import promql_parser
 import pytest
 import yaml
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.parser import text_string_to_metric_families
 
 from serving.gauges import DRIFT_FILE, Gauges
-from serving.metrics import MOST_OFFERS, Metrics, metrics, route_of
+from serving.metrics import FLUSH_SECONDS, MOST_OFFERS, MOST_PENDING, Metrics, _observe, metrics, route_of
 
 FOLDER = Path(__file__).parents[3] / "configs" / "deploy"
 ALERTS = [
@@ -105,6 +107,7 @@ def server(collector, start_server, nbo_home):
             client.post("/v1/next-best-offer", json={"user_id": "u17", "request_id": "r-decided"})
         client.post("/v1/score/churn", json={"user_ids": 7})
         client.get("/v1/decisions/d_none")
+    time.sleep(2 * FLUSH_SECONDS)  # the worker that is asked knows its own at once, those of the other one soon
     return running
 
 
@@ -139,6 +142,9 @@ def test_answers_of_all_workers_are_counted(server):
     before = scored()[key]
     for _ in range(8):  # each on a connection of its own, so that both workers get some
         httpx.post(f"{server.url}/v1/score/churn", json={"user_ids": ["u1"]})
+    deadline = time.monotonic() + 30  # the worker that is asked knows its own at once, those of the other one soon
+    while scored()[key] < before + 8 and time.monotonic() < deadline:
+        time.sleep(0.1)
     assert scored()[key] == before + 8
 
 
@@ -235,8 +241,8 @@ def test_panels_do_not_overlap_and_each_has_its_own_id():
 
 def test_a_killed_worker_leaves_no_request_in_flight_and_all_its_counts(tmp_path):
     said = (
-        "import os; from serving.metrics import metrics; metrics().begun(); metrics().problem('gone');"
-        "os.kill(os.getpid(), 9)"
+        "import os; from serving.metrics import metrics as m; m()._now_in_flight = 1; m().problem('gone');"
+        "m().flush(); os.kill(os.getpid(), 9)"
     )
     environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
     killed = subprocess.run([sys.executable, "-c", said], env=environment, check=False)
@@ -310,8 +316,10 @@ def test_offers_beyond_the_policy_are_one_series():
         found = own._offers._metric.collect()[0].samples
         return {one.labels["offer"]: one.value for one in found if one.name.endswith("_total")}
 
+    own.flush()
     before = told().get("other", 0)
     own.offered(fresh, ["o1", f"o{MOST_OFFERS}", "<script>"], "decided", place)
+    own.flush()
     assert told()["other"] == before + 2
     assert "o1" in told()
     assert not {f"o{MOST_OFFERS}", "<script>"} & set(told())
@@ -349,6 +357,29 @@ def test_every_route_of_the_service_has_a_name_of_its_own():
     for route in rest_app().routes:
         path = re.sub(r"\{[^}]*\}", "x", route.path)
         assert route_of(path) != "other", route.path
+
+
+def test_what_is_written_at_once_is_what_would_be_written_one_by_one():
+    registry = CollectorRegistry()
+    ours, theirs = (Histogram(name, "Seconds", registry=registry, buckets=(0.1, 1.0)) for name in ("ours", "theirs"))
+    amounts = [0.0, 0.1, 0.10001, 1.0, 7.0, float("inf")]
+    _observe(ours, amounts)
+    for amount in amounts:
+        theirs.observe(amount)
+
+    def of(family):
+        told = [(one.name.partition("_")[2], one.labels, one.value) for one in family.samples]
+        return [one for one in told if one[0] != "created"]
+
+    found = [of(family) for family in registry.collect()]
+    assert found[0] == found[1]
+
+
+def test_counts_that_nobody_asks_for_do_not_grow():
+    own = metrics()
+    for _ in range(3 * MOST_PENDING):
+        own.stage("score", 0.001)
+    assert len(own._pending) <= MOST_PENDING
 
 
 def test_metrics_are_made_once():
