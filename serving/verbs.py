@@ -47,12 +47,11 @@ def serve(
     As long as no key was issued (userops keys add) it listens on loopback alone, unless serving: without_keys of
     configs/project.yaml says anywhere.
     """
-    from configs.access import check_host, who_may_ask
+    from configs.access import check_host
     from serving.local import command, follower, prepare
 
     config = load()
     check_host(config, host or config.serving.host)
-    console.print(f"asked by {who_may_ask(config)}", markup=False, highlight=False, soft_wrap=True)
     prepare(config)
     subprocess.Popen(follower())  # ends with this process, which becomes the service
     os.execvp(sys.executable, command(config, host, port))

@@ -80,7 +80,7 @@ def enter(request: Request, form: Mapping[str, str], back: str, gate: Gate) -> R
     except KeysError as error:
         _log.error("nobody can be let in: %s", error)
         return door(request, Problem(503, "unavailable", "keys"), back)
-    _log.info("console: %s comes in with key %s from %s", key.name, key.id, address)
+    _log.info("console: a session begins with key %s", key.id)
     response = RedirectResponse(back, 303)
     secure = request.url.scheme == "https"
     response.set_cookie(COOKIE, opened(key), 3600 * HOURS, path="/", httponly=True, samesite="strict", secure=secure)
