@@ -33,6 +33,8 @@ INTERVAL = 0.1
 LET_GO_SECONDS = 15
 
 _R = TypeVar("_R")
+#: Servers that did not answer in time: until when nobody of this process asks them, and what was met.
+_stuck: dict[str, tuple[float, str]] = {}
 
 
 def address_of(uri: str) -> str:
@@ -101,8 +103,6 @@ class PostgresDatabase:
     def __init__(self, uri: str, within_s: float) -> None:
         self.uri, self.within_s = uri, within_s
         self._local = threading.local()
-        self._asked_again_at = 0.0
-        self._failure = ""
 
     def _connection(self) -> _Connection:
         """The connection of this thread, a new one where the old one was cut."""
@@ -112,8 +112,9 @@ class PostgresDatabase:
             if not connection.closed and not local.heard.poll(0) and _idle(connection):
                 return connection
             connection.close()
-        if time.monotonic() < self._asked_again_at:
-            raise LogError("the decision log in PostgreSQL cannot be reached", got=self._failure)
+        until, failure = _stuck.get(self.uri, (0.0, ""))
+        if time.monotonic() < until:
+            raise LogError("the decision log in PostgreSQL cannot be reached", got=failure)
         began = time.monotonic()
         try:
             connection = _Connection.connect(
@@ -193,7 +194,7 @@ class PostgresDatabase:
         # The address without the password.
         told = f"{shown(self.uri)}: {str(error).strip()}"
         if self._too_late(began):
-            self._failure, self._asked_again_at = told, time.monotonic() + PAUSE_SECONDS
+            _stuck[self.uri] = time.monotonic() + PAUSE_SECONDS, told
         return kind(f"the decision log in PostgreSQL cannot be {what}", got=told)
 
 

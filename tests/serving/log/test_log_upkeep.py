@@ -1,9 +1,13 @@
 """What keeps a log small and alive: checkpoints, threads, servers that go away and come back."""
 
+import socket
 import threading
+import time
 
 import psycopg
+import pytest
 
+from configs.errors import LogError
 from serving.log import DAY_US, DecisionLog, Feedback
 
 NOW = 1_780_000_000_000_000
@@ -69,4 +73,37 @@ def test_a_connection_that_was_cut_is_made_again(emptied, row):
     assert log.record(row(2)) is None
     cut()
     assert log.decision("d_000002") == row(2)
+    log.close()
+
+
+def test_a_server_that_takes_no_connection_is_asked_once_and_then_left_alone_for_a_moment(monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        uri = f"postgresql://userops:hush@127.0.0.1:{silent.getsockname()[1]}/log"
+        tried = []
+        connect = psycopg.Connection.connect.__func__
+
+        def counted(kind, *words, **named):
+            tried.append(words)
+            return connect(kind, *words, **named)
+
+        monkeypatch.setattr(psycopg.Connection, "connect", classmethod(counted))
+        for _ in range(20):  # each as a worker would that has opened no log yet
+            with pytest.raises(LogError, match="cannot be reached") as told:
+                DecisionLog.open(uri, within_s=1.0)
+            assert "hush" not in str(told.value)
+        assert len(tried) < 5
+
+
+def test_a_statement_that_takes_too_long_is_given_up_and_the_next_one_answered(emptied, row):
+    log = DecisionLog.open(emptied(), within_s=0.3)
+    with pytest.raises(LogError, match="cannot be read"):
+        log._database.read("SELECT pg_sleep(20)")
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        try:
+            assert log.record(row()) is None
+            break
+        except LogError:
+            time.sleep(0.1)
+    assert log.decision("d_000001") == row()
     log.close()
