@@ -6,16 +6,22 @@ It writes the input that broke something into FOLDER and ends with a code that i
 import sys
 from pathlib import Path
 
-import atheris
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
-with atheris.instrument_imports(include=["configs", "features", "serving"]):
-    from targets import SEEDS, TARGETS
+def main(name: str, folder: Path, *limits: str) -> None:
+    """Fuzz until the limits are reached; our own modules are instrumented while they are imported."""
+    import atheris
 
-name, folder, *limits = sys.argv[1:]
-seeds = Path(folder) / "seeds"
-seeds.mkdir(parents=True)
-for number, seed in enumerate(SEEDS[TARGETS[name]]):
-    (seeds / str(number)).write_bytes(seed)
-atheris.Setup([sys.argv[0], *limits, f"-artifact_prefix={folder}/", str(seeds)], TARGETS[name])
-atheris.Fuzz()
+    with atheris.instrument_imports(include=["configs", "features", "serving"]):
+        from targets import SEEDS, TARGETS
+
+    seeds = folder / "seeds"
+    seeds.mkdir(parents=True)
+    for number, seed in enumerate(SEEDS[TARGETS[name]]):
+        (seeds / str(number)).write_bytes(seed)
+    atheris.Setup([sys.argv[0], *limits, f"-artifact_prefix={folder}/", str(seeds)], TARGETS[name])
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[2]))
+    main(sys.argv[1], Path(sys.argv[2]), *sys.argv[3:])
