@@ -41,7 +41,6 @@ Progress = Callable[[str, float], None]
 
 REASONS = 3
 PLANNED = {"scores": 152_000_000, "users": 4_000_000}  # what one batch of the plan holds
-TURNS = 3
 
 
 def benchmark_bulk(
@@ -54,6 +53,7 @@ def benchmark_bulk(
     explained: int = 400,
     people: tuple[int, int] = (100_000, 1_000_000),
     scores: int = 10_000_000,
+    turns: int = 3,
 ) -> dict[str, Any]:
     """Users per second with three reasons and without, ours and LightGBM's; memory at two sizes; the whole run.
 
@@ -77,13 +77,12 @@ def benchmark_bulk(
         large = replace(config, home=folder / "large", now=None)
         x = _matrix(next((folder / "large" / "features" / "user").glob("*.parquet")))
         show("three large models", 0.1)
-        _compare(
-            found, large, "", list(boosters), lambda most: [(one, x[:most]) for one in boosters.values()], explained
-        )
+        asked = lambda most: [(one, x[:most]) for one in boosters.values()]  # noqa: E731
+        _compare(found, large, "", list(boosters), asked, explained, turns)
         if (config.home / "releases" / "current").exists():
             show("copying users", 0.3)
-            _released(found, config, folder, explained, people, scores, show)
-    found["settings"] |= {"trees": trees, "leaves": leaves, "users": users, "reasons": REASONS, "turns": TURNS}
+            _released(found, config, folder, explained, people, scores, turns, show)
+    found["settings"] |= {"trees": trees, "leaves": leaves, "users": users, "reasons": REASONS, "turns": turns}
     found["settings"] |= {"threads": config.threads, "explained_by_lightgbm": explained, "planned": PLANNED}
     return {
         "benchmark": "bulk",
@@ -104,6 +103,7 @@ def _released(
     explained: int,
     people: tuple[int, int],
     scores: int,
+    turns: int,
     show: Progress,
 ) -> None:
     """The models of the release: beside LightGBM, memory at two sizes, and the whole run."""
@@ -117,7 +117,9 @@ def _released(
     shipped = replace(config, home=folder / "shipped")
     lay_people(config, shipped.home, min(few, 20_480))
     x = _matrix(first, min(few, 20_480))
-    _compare(found, shipped, "_shipped", list(own), lambda most: _questions(list(own.values()), x[:most]), explained)
+    _compare(
+        found, shipped, "_shipped", list(own), lambda most: _questions(list(own.values()), x[:most]), explained, turns
+    )
     show("memory of many users", 0.5)
     lay_people(config, folder / "many", many)
     for size, home in ((few, shop.home), (many, folder / "many")):
@@ -153,6 +155,7 @@ def _compare(
     models: list[str],
     asked: Callable[[int | None], list[tuple[Any, Floats]]],
     explained: int,
+    turns: int,
 ) -> None:
     """Users per second of all models together, in turns: ours as files, LightGBM's from memory.
 
@@ -160,7 +163,7 @@ def _compare(
     """
     rates: dict[str, list[float]] = {}
     each: dict[str, list[float]] = {}
-    for _ in range(TURNS):
+    for _ in range(turns):
         for named, reasons in (("users_per_second_reasons", REASONS), ("users_per_second", 0)):
             with tempfile.TemporaryDirectory(dir=config.home) as out:
                 told = score_everybody(config, Path(out) / "scores", models, reasons=reasons)["models"]
