@@ -26,6 +26,7 @@ from serving.endpoints.body import parse, plain_json
 from serving.errors.middleware import ProblemMiddleware
 from serving.errors.problem import Problem
 from serving.metrics import metrics
+from serving.orphan import end_with_parent
 from serving.routes import rest_app
 from serving.schemas import ScoreResponse
 from serving.watch import Watch
@@ -75,7 +76,7 @@ class UserOps:
         _rest.state.gate = Gate.of(CONFIG)
         if lean.is_server():
             warm()
-        self._watch: asyncio.Task[None] | None = None
+        self._watches: list[asyncio.Task[None]] = []
 
     @bentoml.on_deployment  # type: ignore[untyped-decorator]
     @staticmethod
@@ -88,16 +89,18 @@ class UserOps:
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]
     async def watch_releases(self) -> None:
-        """Look for a new release as long as this worker lives."""
-        self._watch = asyncio.create_task(self._live.pickup.watch())
+        """Look for a new release as long as this worker lives, which is as long as its parent does."""
+        self._watches.append(asyncio.create_task(self._live.pickup.watch()))
+        if lean.is_server():
+            self._watches.append(asyncio.create_task(end_with_parent()))
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     async def stop(self) -> None:
         """End what this worker began."""
-        if self._watch is not None:
-            self._watch.cancel()
+        for watch in self._watches:
+            watch.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._watch
+                await watch
         self._live.close()
 
     @bentoml.api(route="/v1/score/churn", output_spec=ScoreResponse)  # type: ignore[untyped-decorator]

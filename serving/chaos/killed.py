@@ -7,6 +7,8 @@ import signal
 from datetime import UTC, datetime
 from typing import Any
 
+import psutil  # type: ignore[import-untyped]
+
 from serving.chaos.acknowledged import check_decisions, check_told, settle
 from serving.chaos.asking import decide, decisions, telling
 from serving.chaos.callers import Callers
@@ -73,6 +75,23 @@ def all_at_once(stage: Stage) -> str:
     return f"{kept} and repeated byte for byte, {again} asked again; feedback: {told[0]}; events: {told[1]}"
 
 
+def parent(stage: Stage) -> str:
+    """The parent of the workers dies alone; the service is started again on the same port."""
+    service, log = stage.service, stage.log()
+    with Callers(service.port, decisions(stage.users[WITNESSES:]), CALLERS) as callers:
+        until(lambda: callers.statuses()[200] > 20, BACK_SECONDS, "no decisions")
+        orphans = service.workers()
+        service.kill_parent()
+        gone = until(lambda: not any(map(psutil.pid_exists, orphans)), BACK_SECONDS, "its workers live on")
+    service.kill()
+    service.start()
+    settle(service, callers)
+    kept = check_decisions(log, callers)
+    log.close()
+    require((otherwise := stage.witness.differs(service)) is None, f"after: {otherwise}")
+    return f"its workers finished and ended {gone:.1f} s later, the port was free; {kept}"
+
+
 def follower(stage: Stage) -> str:
     """The process that brings live events online dies; events come meanwhile."""
     service, log = stage.service, stage.log()
@@ -128,6 +147,12 @@ FAULTS = (
             "tests/serving/log/test_log_decisions.py::test_every_acknowledged_decision_survives_kill_9",
             "tests/serving/nbo/test_nbo_server.py::test_an_answer_survives_a_kill",
         ),
+    ),
+    Fault(
+        "parent-killed",
+        "kill -9 of the parent of the workers alone; started again",
+        parent,
+        ("tests/serving/test_orphan.py::test_a_worker_whose_parent_is_killed_is_told_to_end",),
     ),
     Fault(
         "follower-killed",

@@ -78,9 +78,12 @@ class Service:
     def wait_ready(self) -> None:
         """Return once ``/readyz`` says 200."""
         end = time.monotonic() + READY_SECONDS
-        while self.get("/readyz").status != 200:
+        while True:
+            ready = self.get("/readyz").status == 200
             if self.process.poll() is not None or time.monotonic() > end:
                 raise UseropsError("the service does not get ready", because=self.log.read_text("utf-8")[-800:])
+            if ready:
+                return
             time.sleep(0.1)
 
     @property
@@ -108,12 +111,29 @@ class Service:
         return [pid for _, pid in sorted(found)]
 
     def kill(self) -> None:
-        """End it and all that it started, as a power failure would: SIGKILL to its session."""
+        """End it and all that it started, as a power failure would: SIGKILL to each."""
         if self._process is not None:
             with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)  # a session of its own: nobody else is in it
+                os.kill(self._process.pid, signal.SIGKILL)  # first, so that it starts nobody anew
             self._process.wait()
             self._process = None
+        gone = [one for one in psutil.process_iter() if self._started(one)]
+        for one in gone:
+            with suppress(psutil.NoSuchProcess):
+                one.kill()
+        psutil.wait_procs(gone, timeout=STOP_SECONDS)
+
+    def kill_parent(self) -> None:
+        """End the parent of the workers alone."""
+        os.kill(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def _started(self, process: psutil.Process) -> bool:
+        """Whether a process is of this service, also where its parent is gone: none but ours knows our folder."""
+        try:
+            return bool(process.environ().get("BENTOML_HOME") == self.environment["BENTOML_HOME"])
+        except psutil.Error:
+            return False
 
     def stop(self) -> None:
         """End it as an operator would; take all of it along if that does not help."""
