@@ -61,6 +61,8 @@ class Stage:
         self.closing = ExitStack()
         self.disk = Disk(folder / "disk", megabytes, mount)
         self.closing.callback(self.disk.close)
+        self._begun: list[subprocess.Popen[str]] = []
+        self.closing.callback(self._end_commands)
         self.folder, self.home = folder, folder / "disk" / "home"
         self.home.mkdir()
 
@@ -82,9 +84,18 @@ class Stage:
         """``userops WORDS``, under way; ``before`` are words before the command."""
         command = [*before, sys.executable, str(ROOT / "userops.py"), *words]
         pipe = subprocess.PIPE
-        return subprocess.Popen(
+        process = subprocess.Popen(
             command, env=self.environment(home), cwd=ROOT, text=True, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe
         )
+        self._begun = [*(one for one in self._begun if one.poll() is None), process]
+        return process
+
+    def _end_commands(self) -> None:
+        """End what is still under way when the stage is left in haste: it would write into what is cleaned up."""
+        for process in self._begun:
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
 
     def ended(self, process: subprocess.Popen[str]) -> tuple[int, str]:
         """How a command ended, and the last line it said; one that does not end is killed."""
