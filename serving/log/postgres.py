@@ -137,14 +137,17 @@ class PostgresDatabase:
         """What one query gives, all from one committed state."""
         return self.ask(sql, values, "read")
 
-    def ask(self, sql: str, values: Sequence[Any], what: str) -> list[Row]:
+    def ask(self, sql: str | bytes, values: Sequence[Any], what: str) -> list[Row]:
         """What one statement gives, which is a transaction by itself; asked again once if the connection was cut.
 
-        ``what`` names in errors what could not be done; a statement that writes must bear being asked twice.
+        ``what`` names in errors what could not be done; a statement that writes must bear being asked twice. As bytes
+        it has PostgreSQL's own numbered places.
         """
         for attempt in range(2):
             connection, began = self._connection(), time.monotonic()
             try:
+                if isinstance(sql, bytes):
+                    return psycopg.RawCursor(connection).execute(sql, values).fetchall()
                 return connection.execute(_query(sql), values).fetchall()
             except (psycopg.Error, UnicodeEncodeError) as error:
                 if attempt or not connection.closed or self._too_late(began):

@@ -6,8 +6,9 @@ the wire and in the server: together three times that of this one.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from random import randrange
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from serving.log.database import Row
 from serving.log.rows import DecisionRow
@@ -34,11 +35,13 @@ WITH claimed AS (
     ?::bytea, ?::text, ?::text FROM claimed
 ), kept AS (
   INSERT INTO contents (user_id, hash, content)
-  SELECT ?::text, given.hash, given.content FROM claimed, unnest(?::text[], ?::bytea[]) AS given (hash, content)
+  SELECT ?::text, given.hash, given.content
+  FROM claimed, (VALUES (?::text, ?::bytea), (?::text, ?::bytea)) AS given (hash, content)
+  WHERE given.content IS NOT NULL
   ON CONFLICT (user_id, hash) DO NOTHING
 ), shown AS (
-  SELECT given.* FROM claimed, unnest(?::text[], ?::integer[], ?::float8[], ?::float8[], ?::float8[], ?::text[],
-    ?::text[]) AS given (offer_id, rank, p, action_probability, priority, channel, placement)
+  SELECT given.* FROM claimed, (VALUES {offers}) AS given (offer_id, rank, p, action_probability, priority, channel,
+    placement) WHERE given.rank > 0
 ), offered AS (
   INSERT INTO decision_offers (offer_id, rank, p, action_probability, priority, channel, placement, decision_id)
   SELECT shown.*, claimed.decision_id FROM shown, claimed
@@ -59,6 +62,15 @@ WITH claimed AS (
 )
 SELECT 1 FROM claimed
 """
+_OFFER = "(?::text, ?::integer, ?::float8, ?::float8, ?::float8, ?::text, ?::text)"
+_NO_OFFER = (None, 0, None, None, None, None, None)
+
+
+@lru_cache(maxsize=64)
+def _statement(offers: int) -> bytes:
+    """For so many offers (an array would be text, escaped and read again), with numbered places."""
+    parts = _RECORD.replace("{offers}", ", ".join([_OFFER] * offers)).split("?")
+    return "".join(part if place == 0 else f"${place}{part}" for place, part in enumerate(parts)).encode()
 
 
 class Made(NamedTuple):
@@ -76,15 +88,14 @@ def record(database: PostgresDatabase, row: DecisionRow, since_us: int, made: Ma
     Done again after a cut connection it may find what it wrote itself: then it is False, too.
     """
     part = randrange(PARTS)
-    contents = [(row.vector_hash, row.vector), (made.history_hash, row.history)]
-    kept = [(name, content) for name, content in contents if content]
-    columns: list[list[Any]] = [list(column) for column in zip(*row.offers, strict=True)] or [[] for _ in range(7)]
+    offers = row.offers or (_NO_OFFER,)
     values: Row = (
         *(row.request_id, row.decision_id, row.body_digest, row.decided_at_us, made.who, since_us),
         *(row.decision_id, row.request_id, row.user_id, row.decided_at_us, row.status, row.status_reason),
         *(row.body_digest, row.release_id, row.policy_digest, row.vector_hash, made.history_hash),
         *(made.candidates, row.inputs.decode(), row.response.decode()),
-        *(row.user_id, [name for name, _ in kept], [content for _, content in kept]),
-        *(*columns, row.user_id, made.day, part, made.day, part),
+        *(row.user_id, row.vector_hash, row.vector or None, made.history_hash, row.history or None),
+        *(value for offer in offers for value in offer),
+        *(row.user_id, made.day, part, made.day, part),
     )
-    return bool(database.ask(_RECORD, values, "written"))
+    return bool(database.ask(_statement(len(offers)), values, "written"))
