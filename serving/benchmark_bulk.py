@@ -77,7 +77,7 @@ def benchmark_bulk(
         large = replace(config, home=folder / "large", now=None)
         x = _matrix(next((folder / "large" / "features" / "user").glob("*.parquet")))
         show("three large models", 0.1)
-        asked = lambda most: [(one, x[:most]) for one in boosters.values()]  # noqa: E731
+        asked = lambda most, _: [(one, x[:most]) for one in boosters.values()]  # noqa: E731
         _compare(found, large, "", list(boosters), asked, explained, turns)
         if (config.home / "releases" / "current").exists():
             show("copying users", 0.3)
@@ -117,9 +117,8 @@ def _released(
     shipped = replace(config, home=folder / "shipped")
     lay_people(config, shipped.home, min(few, 20_480))
     x = _matrix(first, min(few, 20_480))
-    _compare(
-        found, shipped, "_shipped", list(own), lambda most: _questions(list(own.values()), x[:most]), explained, turns
-    )
+    asked = lambda most, contributions: _questions(list(own.values()), x[:most], contributions)  # noqa: E731
+    _compare(found, shipped, "_shipped", list(own), asked, explained, turns)
     show("memory of many users", 0.5)
     lay_people(config, folder / "many", many)
     for size, home in ((few, shop.home), (many, folder / "many")):
@@ -153,13 +152,14 @@ def _compare(
     config: Config,
     suffix: str,
     models: list[str],
-    asked: Callable[[int | None], list[tuple[Any, Floats]]],
+    asked: Callable[[int | None, bool], list[tuple[Any, Floats]]],
     explained: int,
     turns: int,
 ) -> None:
     """Users per second of all models together, in turns: ours as files, LightGBM's from memory.
 
-    ``asked`` gives the boosters and rows that LightGBM is asked for the first so many users.
+    ``asked`` gives the boosters and rows that LightGBM is asked for the first so many users, for scores or for
+    contributions.
     """
     rates: dict[str, list[float]] = {}
     each: dict[str, list[float]] = {}
@@ -171,8 +171,8 @@ def _compare(
             rates.setdefault(named, []).append(users / sum(one["seconds"] for one in told.values()))
             for name, one in told.items():
                 each.setdefault(f"{named}_{name}", []).append(one["users_per_s"])
-        predict = _lightgbm(asked(None), config.threads) / users
-        contrib = _lightgbm(asked(explained), config.threads, pred_contrib=True) / explained
+        predict = _lightgbm(asked(None, False), config.threads) / users
+        contrib = _lightgbm(asked(explained, True), config.threads, pred_contrib=True) / explained
         rates.setdefault("predict", []).append(1 / predict)
         rates.setdefault("contrib", []).append(1 / (predict + contrib))
     for named, way in (("users_per_second_reasons", "contrib"), ("users_per_second", "predict")):
@@ -193,8 +193,11 @@ def _lightgbm(asked: list[tuple[Any, Floats]], threads: int, **how: bool) -> flo
     return time.perf_counter() - began
 
 
-def _questions(models: list[Model], x: Floats) -> list[tuple[Any, Floats]]:
-    """The boosters and rows that LightGBM would be asked for every head: those of its cohort, with its horizon."""
+def _questions(models: list[Model], x: Floats, contributions: bool) -> list[tuple[Any, Floats]]:
+    """The boosters and rows that LightGBM would be asked for the same answers: those of a head's cohort, its horizon.
+
+    The expected next order has no contributions.
+    """
     asked = []
     for model in models:
         own = np.ascontiguousarray(x[:, model.columns(NAMES)])
@@ -205,6 +208,10 @@ def _questions(models: list[Model], x: Floats) -> list[tuple[Any, Floats]]:
             asked.append((model.boosters[head.booster], rows))
             if isinstance(model, ValueModel):
                 asked.append((model.boosters[model.meta["amount"]["booster"]], rows))
+        if (grid := model.meta.get("timing", {}).get("head_grid")) is not None and not contributions:
+            rows = own[model.in_timing_cohort(own)]
+            booster = model.boosters[grid["booster"]]
+            asked += [(booster, np.column_stack([rows, np.full(len(rows), days)])) for days in grid["horizons_days"]]
     return asked
 
 

@@ -28,6 +28,8 @@ def test_three_large_models_are_measured_beside_lightgbm(tmp_path):
 def test_lightgbm_is_asked_what_the_heads_answer(catalogue_models, vectors_of):
     model = Model.load(catalogue_models["repurchase"])
     x = vectors_of(NAMES, 50, 3)
-    for head, (booster, rows) in zip(model.heads.values(), _questions([model], x), strict=True):
+    asked = _questions([model], x, contributions=True)
+    for head, (booster, rows) in zip(model.heads.values(), asked, strict=True):
         inside = x[model.in_cohort(x, head.name)]
         assert (np.asarray(booster.predict(rows, raw_score=True)) == model.raw(inside, head.name)).all()
+    assert len(_questions([model], x, contributions=False)) == len(asked) + 6  # the horizons of the next order
