@@ -23,6 +23,7 @@ from serving.access.rates import Rates
 from serving.access.scopes import CONSOLE, DECISIONS, ENTER, OPEN, scopes_of
 from serving.access.sessions import COOKIE, session_of
 from serving.errors.problem import Problem, from_status
+from serving.metrics import metrics
 
 __all__ = ["KEY", "Gate", "refused"]
 
@@ -98,6 +99,7 @@ class Gate:
         if wanted and not any(one in key.scopes for one in wanted):
             _insufficient(wanted)
         if (seconds := self.rates.wait_s(key)) > 0:
+            metrics().shed("rate")
             raise Problem(
                 429,
                 "rate-limited",

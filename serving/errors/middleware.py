@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from time import perf_counter
 from typing import Any
 
 from starlette.responses import Response
@@ -29,7 +28,7 @@ _log = logging.getLogger("bentoml.userops")
 
 
 class ProblemMiddleware:
-    """Lets in, bounds the body, renders ``Problem`` and stray errors, counts what leaves.
+    """Lets in, bounds the body, renders ``Problem`` and stray errors.
 
     Parameters
     ----------
@@ -37,8 +36,6 @@ class ProblemMiddleware:
         A longer body is refused with 413, by its ``Content-Length`` or, when it comes in chunks, as soon as it is.
     body_timeout_s, answer_timeout_s
         A body that takes longer to arrive is refused with 408, an answer that takes longer is given up with 504.
-    observe
-        Called with the scope, the status and the seconds of every answer.
     pages
         The addresses whose errors may be HTML.
     admit
@@ -51,11 +48,10 @@ class ProblemMiddleware:
         max_body_bytes: int,
         body_timeout_s: float = 15.0,
         answer_timeout_s: float = 40.0,
-        observe: Callable[[Scope, int, float], None] | None = None,
         pages: Pages | None = None,
         admit: Callable[[Scope], None] | None = None,
     ) -> None:
-        self.app, self.max_body_bytes, self.observe, self.pages = app, max_body_bytes, observe, pages or {}
+        self.app, self.max_body_bytes, self.pages = app, max_body_bytes, pages or {}
         self.admit = admit
         self.body_timeout_s, self.answer_timeout_s = body_timeout_s, answer_timeout_s
 
@@ -64,7 +60,6 @@ class ProblemMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        began = perf_counter()
         answer = _Answer(send, _page(self.pages, scope["path"]))
         try:
             if self.admit is not None:
@@ -89,9 +84,6 @@ class ProblemMiddleware:
                 raise
             _log.exception("%s %s failed", scope["method"], path_of(scope["path"]))
             await answer.problem(scope, receive, from_status(500))
-        finally:
-            if self.observe is not None and answer.status:
-                self.observe(scope, answer.status, perf_counter() - began)
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes | None:
         headers = dict(scope["headers"])
