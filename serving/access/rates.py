@@ -45,17 +45,17 @@ class Rates:
         from limits.errors import StorageError
 
         rate = parse(key.rate)
-        limiter = self._limiter()
         try:
-            allowed = limiter.hit(rate, "userops", key.id)
-            return 0.0 if allowed else self._left_s(limiter, rate, key)
+            return self._asked(rate, key)
         except StorageError as error:
             _log.error("rates of keys are counted by each worker for now: %s", error)
             self._apart_until = self._clock() + _APART_S
-            allowed = self._limiter().hit(rate, "userops", key.id)
-            return 0.0 if allowed else self._left_s(self._limiter(), rate, key)
+            return self._asked(rate, key)
 
-    def _left_s(self, limiter: Any, rate: Any, key: Key) -> float:
+    def _asked(self, rate: Any, key: Key) -> float:
+        limiter = self._limiter()
+        if limiter.hit(rate, "userops", key.id):
+            return 0.0
         ends: float = limiter.get_window_stats(rate, "userops", key.id).reset_time
         return min(max(ends - time.time(), 0.001), float(rate.get_expiry()))
 

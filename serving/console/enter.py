@@ -22,7 +22,7 @@ from serving.access.sessions import COOKIE, HOURS, opened
 from serving.console.frame import HEADERS, back_to, language
 from serving.console.page import Page, render
 from serving.console.words import LANGUAGES, words
-from serving.errors.problem import Problem
+from serving.errors.problem import Problem, from_status
 
 if TYPE_CHECKING:
     from serving.access.gate import Gate
@@ -66,6 +66,9 @@ def enter(request: Request, form: Mapping[str, str], back: str, gate: Gate) -> R
     """Answer ``POST /console/enter``: a session for the holder of a key that may read or sign, else the page again."""
     address = request.client.host if request.client else ""
     text = form.get("key", "")
+    if request.headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
+        # Another site may not let a reviewer in under a key of its own: here is the form to do it oneself.
+        return door(request, from_status(401), back)
     try:
         if not gate.keys.any():
             return RedirectResponse(back, 303)

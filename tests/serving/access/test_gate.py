@@ -274,6 +274,14 @@ def test_a_key_that_may_not_look(served, texts, keys):
     assert [enter(served, "uo_000000000000_" + "A" * 43).status_code for _ in range(12)][-1] == 429
 
 
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_another_site_lets_nobody_in(served, texts, site):
+    answer = enter(served, texts["read"], **{"sec-fetch-site": site})
+    assert answer.status_code == 401
+    assert "set-cookie" not in answer.headers
+    assert enter(served, texts["read"], **{"sec-fetch-site": "same-origin"}).status_code == 303
+
+
 @pytest.mark.parametrize("back", ["//evil.example", "https://evil.example", "/v1/models", "/console/../v1", ""])
 def test_nobody_is_led_elsewhere(served, texts, back):
     assert enter(served, texts["read"], back).headers["location"] == "/console/models"
