@@ -78,7 +78,9 @@ def score(
         typer.Option(help="With --out: the newest snapshot at or before this.", show_default="the newest"),
     ] = None,
     reasons: Annotated[int, typer.Option(min=0, max=20, help="How many reasons per score; 0: none.")] = 3,
-    fresh: Annotated[bool, typer.Option("--fresh", help="With --out: remove the scores that are there first.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="With --out: remove the scores that are there first.", show_default="off")
+    ] = False,
     engine: Annotated[
         str, typer.Option(help="With --out: who computes, threads of this machine or spark.")
     ] = "threads",
