@@ -28,7 +28,7 @@ ACTIONS = (
     *("asked", "approved", "rejected"),  # a reviewer's word
     *("promoting", "promoted", "rolling_back", "rolled_back", "abandoned"),  # an intent, and what came of it
     "released",
-    "forget",  # of a person: the version is a digest of the id
+    *("forget", "lift"),  # of a person: the version is a digest of the id
 )
 FIRST = "sha256:0"
 CONNECT_SECONDS = 10

@@ -25,7 +25,7 @@ from features.inputs import literal
 from features.ledger import Batch, Ledger, StoredFile
 from features.snapshots import BY_PEOPLE
 
-__all__ = ["FromEvents", "forget_events", "forget_online", "forget_snapshots", "sweep_scratch"]
+__all__ = ["FromEvents", "forget_events", "forget_online", "forget_snapshots", "lift", "sweep_scratch"]
 
 Progress = Callable[[str, float], None]
 SCRATCH_SECONDS = 24 * 3600.0  # an interrupted build leaves its tiles; no build takes that long
@@ -68,6 +68,14 @@ def forget_events(config: Config, user_ids: Sequence[str], show: Progress) -> Fr
         for table in ledger.folder.glob("entities/users.parquet"):
             attributes += forgotten.leave_out(config, table, those)
     return replace(found, attributes=attributes)
+
+
+def lift(config: Config, user_ids: Sequence[str], show: Progress) -> int:
+    """Let ingest take lines of these users again, also of files that were read before; how many were on the list."""
+    ledger = Ledger(config)
+    with ledger.lock(show):
+        ledger.rewrite([], [])
+        return forgotten.lift(config, user_ids)
 
 
 def forget_snapshots(config: Config, user_ids: Sequence[str], show: Progress) -> dict[str, int]:

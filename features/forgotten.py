@@ -25,7 +25,7 @@ from configs import Config
 from configs.errors import FeatureError
 from features.inputs import literal
 
-__all__ = ["Forgotten", "Named", "add", "leave_out", "listed", "place", "with_list"]
+__all__ = ["Forgotten", "Named", "add", "leave_out", "lift", "listed", "place", "with_list"]
 
 FILE = "forgotten.json"
 
@@ -133,6 +133,17 @@ def add(config: Config, user_ids: Iterable[str]) -> Forgotten:
         if len(digests) > len(before.digests):
             _write(config.home / FILE, {"salt": salt, "digests": digests})
         return Forgotten(salt, digests)
+
+
+def lift(config: Config, user_ids: Iterable[str]) -> int:
+    """Take these off the list, for people who came back; how many of them were on it."""
+    with _lock(config, fcntl.LOCK_EX):
+        before = listed(config)
+        gone = {before.digest(one) for one in user_ids} & before.digests.keys()
+        if gone:
+            kept = {one: at for one, at in before.digests.items() if one not in gone}
+            _write(config.home / FILE, {"salt": before.salt, "digests": kept})
+        return len(gone)
 
 
 def _write(path: Path, content: object) -> None:

@@ -132,8 +132,7 @@ class Ledger:
         if not self.path.exists():
             return {}
         with self._connection() as connection:
-            rows = connection.execute("SELECT path, batch_id FROM files").fetchall()
-        return {self.folder / path: batch_id for path, batch_id in rows}
+            return {self.folder / path: one for path, one in connection.execute("SELECT path, batch_id FROM files")}
 
     def known_inputs(self, source: str, digest: str) -> dict[str, Known]:
         """By SHA-256, the inputs that this source has read with the very same mapping."""
@@ -283,11 +282,7 @@ class Ledger:
 
 
 def _again(batch_id: str) -> str:
-    """Another id of a batch whose events are not the same any more: nobody takes a copy of the old ones for it.
-
-    >>> _again("20261122T062801913831-b1c858"), _again("20261122T062801913831-b1c858.1")
-    ('20261122T062801913831-b1c858.1', '20261122T062801913831-b1c858.2')
-    """
+    """Another id of a batch whose events are not the same any more: nobody takes a copy of the old ones for it."""
     name, _, times = batch_id.partition(".")
     return f"{name}.{int(times or 0) + 1}"
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+import features.forget
 from configs import Config, audit
 from features import forgotten
 from features.forget import forget_events, forget_online, forget_snapshots, sweep_scratch
@@ -16,7 +17,7 @@ from serving.forget.person import Person
 from serving.log import DecisionLog
 from serving.log.erasure import KINDS
 
-__all__ = ["Done", "Place", "Training", "forget"]
+__all__ = ["Done", "Place", "Training", "forget", "lift"]
 
 Progress = Callable[[str, float], None]
 ACTION, MODEL = "forget", "person"  # of the row in the audit table
@@ -158,12 +159,23 @@ def forget(config: Config, logs: Sequence[DecisionLog], person: Person, training
     )
 
 
+def lift(config: Config, logs: Sequence[DecisionLog], person: Person, show: Progress) -> int:
+    """Let a person be known again who came back of their own will: off every list; on how many they were."""
+    lists = features.forget.lift(config, person.user_ids, show) + sum(log.lift(person.user_ids) for log in logs)
+    if lists:
+        digest = forgotten.listed(config).digest(person.user_id)
+        evidence = {"digest": digest, "lists": lists}
+        audit.append(config.audit_uri, audit.Entry(config.user, "lift", MODEL, digest[:16], evidence=evidence))
+    return lists
+
+
 def _audited(config: Config, digest: str, removed: dict[str, Any]) -> tuple[audit.Row, bool]:
     """A row for each time something was removed, and for the first time in any case."""
     entry = audit.Entry(config.user, ACTION, MODEL, digest[:16], evidence={"digest": digest, "removed": removed})
 
     def said(rows: list[audit.Row]) -> audit.Row | None:
-        own = [row for row in rows if row.action == ACTION]
-        return own[-1] if own and not removed else None
+        # Who was let off the list since is forgotten once more.
+        last = next((row for row in reversed(rows) if row.action in (ACTION, "lift")), None)
+        return last if last is not None and last.action == ACTION and not removed else None
 
     return audit.append_unless(config.audit_uri, entry, said)

@@ -19,6 +19,10 @@ def forgetting(what_training_keeps: Callable[[], object]) -> Callable[..., None]
 
     def forget(
         user: Annotated[str, typer.Argument(help="The id of a user, or NAMESPACE:ID of an identity of theirs.")],
+        lift: Annotated[
+            bool,
+            typer.Option("--lift", help="Only let somebody forgotten be known again from now on.", show_default="off"),
+        ] = False,
         yes: Annotated[bool, typer.Option("--yes", help="Do not ask.", show_default="ask")] = False,
         lang: Lang = "en",
         json_file: JsonFile = None,
@@ -26,10 +30,12 @@ def forgetting(what_training_keeps: Callable[[], object]) -> Callable[..., None]
         """Erase a person from events, features, online store and logs; say what each place held. Not to be undone.
 
         Killed or failed half-way, the same command finishes; once more, it says that nothing is left. Nothing of the
-        person comes back: ingest skips their lines, and the service refuses live events, decisions and wishes.
+        person comes back: ingest skips their lines, and the service refuses live events, decisions and wishes; until
+        --lift, for somebody who returned.
         """
         from serving.forget.forget import Training
         from serving.forget.forget import forget as erase
+        from serving.forget.forget import lift as take_off
         from serving.forget.person import person_of
         from serving.forget.words import SAID
         from serving.log import DecisionLog
@@ -42,6 +48,12 @@ def forgetting(what_training_keeps: Callable[[], object]) -> Callable[..., None]
         logs = [DecisionLog.open(uri) for uri in sorted(uris)]
         try:
             person = person_of(logs, user)
+            if lift:
+                with showing("lifting") as show:
+                    lists = take_off(config, logs, person, show)
+                console.print(SAID["lifted" if lists else "not_listed"][lang].format(lists=lists), highlight=False)
+                write_json(json_file, {"lists": lists})
+                return
             if not yes:
                 names = ", ".join(map(repr, person.user_ids[1:]))
                 others = SAID["others"][lang].format(names=names) if names else ""

@@ -120,6 +120,11 @@ SAID: dict[str, dict[str, str]] = {
         "zh": "未处理（由您存放）：源文件、以 --out 写出的评分与人群、导出的决策、另存的报告、备份、代理日志；"
         "Redis 与 PostgreSQL 在下次重写文件前可能保留旧页",
     },
+    "lifted": {
+        "en": "off {lists} list(s): from now on this person is somebody new; what was erased stays erased",
+        "zh": "已从 {lists} 份名单移除：此人从现在起视为新用户；已删除的数据不会恢复",
+    },
+    "not_listed": {"en": "this person is on no list", "zh": "此人不在任何名单上"},
     "ask": {
         "en": "erase everything known of {user_id}{others}? It cannot be taken back",
         "zh": "删除 {user_id}{others} 的全部数据？此操作不可撤销",

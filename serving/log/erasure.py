@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 from serving.log.database import Database, Transaction, marks
 from serving.log.sqlite import SqliteDatabase
 
-__all__ = ["KINDS", "among", "digest", "drop_identities", "forget", "identities", "learn_salt", "on_list"]
+__all__ = ["KINDS", "among", "digest", "drop_identities", "forget", "identities", "learn_salt", "lift", "on_list"]
 
 AT_ONCE = 5_000
 TURNS = ("live events", "people")  # besides "feedback", which the transaction itself waits for
@@ -95,6 +95,13 @@ def forget(database: Database, user_ids: Sequence[str], at_us: int) -> dict[str,
                 removed[name] += inside.run(statement, (user_id,) * statement.count("?"))
     database.scrub()
     return removed
+
+
+def lift(database: Database, user_ids: Sequence[str]) -> int:
+    """Take the users off the list; how many were on it."""
+    digests = [(digest(database, one),) for one in user_ids]
+    with database.write("people") as inside:
+        return sum(inside.run("DELETE FROM forgotten WHERE digest = ?", one) for one in digests)
 
 
 def identities(database: Database, user_id: str) -> list[tuple[str, str]]:

@@ -223,6 +223,10 @@ class DecisionLog:
         """
         return erasure.forget(self._database, user_ids, at_us)
 
+    def lift(self, user_ids: Sequence[str]) -> int:
+        """Let things be written of these users again; how many of them were forgotten."""
+        return erasure.lift(self._database, user_ids)
+
     def drop_identities(self, user_id: str) -> int:
         """Remove the identities of a user: the last step of forgetting."""
         return erasure.drop_identities(self._database, user_id)

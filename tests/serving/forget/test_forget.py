@@ -256,3 +256,19 @@ def test_masking_moves_no_byte(tmp_path):
     )
     assert mask(path, ["wecom:a b", '茶"']) == 6
     assert path.read_bytes().replace(b"*", b"") == b'/v1/users//x   {"id": ""} "" ""'
+
+
+def test_somebody_who_returns_is_somebody_new(home, made):
+    run("--yes")
+    assert "is on no list" in CliRunner().invoke(userops.app, ["forget", "bo", "--lift"]).output
+    code, told = run("--lift")
+    assert (code, "off 2 list(s)" in told) == (0, True), told
+    log = DecisionLog.open(home.decisions_uri)
+    assert log.events([LiveEvent("back", ADA, "view", NOW_US)], at_us=NOW_US).accepted == 1
+    assert log.record(decision(ADA, 9)) is None
+    log.close()
+    assert ingest(home, made / "till.json.yaml", made / "a.csv").accepted == 6  # the identity is forgotten still
+    assert names(home, ADA)
+    assert run("--yes")[0] == 0
+    assert names(home, ADA) == []
+    assert [row.action for row in entries(home.audit_uri)] == ["forget", "lift", "forget"]
