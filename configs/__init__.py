@@ -10,7 +10,9 @@ password, so no file does,
 ``USEROPS_SPARK`` (the master of the cluster where ``engine`` is spark, default ``spark://127.0.0.1:7077``),
 ``USEROPS_USER`` (who trains, promotes and signs, default the name of the account),
 ``USEROPS_KEYS`` (the file of keys, default ``keys.json`` of the home),
-``USEROPS_KEY`` (the key that our own clients show to a service).
+``USEROPS_KEY`` (the key that our own clients show to a service),
+``USEROPS_LOG``, ``USEROPS_LOG_LEVEL`` and ``USEROPS_LOG_USERS`` (how the service logs: see `serving.logs` and
+`serving.loglines`).
 """
 
 from __future__ import annotations
