@@ -111,7 +111,6 @@ def _start(folder: Path, name: str, kind: str, words: list[str]) -> subprocess.P
         "SPARK_LOCAL_IP": "127.0.0.1",
         "SPARK_LOCAL_DIRS": str(folder / "local"),
         "SPARK_CONF_DIR": str(folder),  # nobody's own settings
-        "TZ": "UTC",
     }
     # Small processes that wait: one thread collects their garbage.
     small = ["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Duser.timezone=UTC"]

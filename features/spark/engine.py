@@ -15,7 +15,6 @@ import ibis
 import ibis.expr.types as ir
 import pyarrow as pa
 import pyarrow.parquet as pq
-from ibis.backends.pyspark import Backend as PySpark
 
 from configs import Config
 from features.codes import code_table
@@ -23,6 +22,11 @@ from features.engine import USER_GROUP
 from features.spark.compiler import Compiler
 from features.spark.joining import join_parts, parts_of
 from features.spark.session import session
+
+try:
+    from ibis.backends.pyspark import Backend as PySpark
+except ImportError:  # pyspark is not installed: nobody makes one, but whoever lists our modules may import this one
+    PySpark = object
 
 __all__ = ["Backend", "Spark"]
 

@@ -15,7 +15,7 @@ from features.spark.cluster import missing
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-__all__ = ["LOG", "session"]
+__all__ = ["LOG", "end", "session"]
 
 #: What Spark's driver says, in the home folder.
 LOG = "spark.log"
@@ -62,6 +62,19 @@ def session(config: Config) -> SparkSession:
     if host in ("127.0.0.1", "localhost"):  # then nothing of the driver need listen elsewhere
         settings |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
     return _started(config, settings)
+
+
+def end() -> None:
+    """End the session of this process, if there is one, and its JVM."""
+    from pyspark import SparkContext
+
+    if SparkContext._active_spark_context is not None:
+        SparkContext._active_spark_context.stop()
+    gateway, SparkContext._gateway, SparkContext._jvm = SparkContext._gateway, None, None
+    if gateway is not None:
+        gateway.shutdown()
+        gateway.proc.stdin.close()  # which is how the JVM learns of it
+        gateway.proc.wait(30)
 
 
 def _started(config: Config, settings: dict[str, str]) -> SparkSession:
