@@ -10,7 +10,7 @@ BIN := .venv/bin
 SERVICES := $(wildcard tests/features/test_online*.py) tests/features/test_vector_store.py tests/features/test_store.py \
     tests/features/test_decision_row.py tests/features/test_assortment.py tests/features/test_fresh.py \
     $(wildcard tests/features/test_registry*.py) tests/serving/test_online_down.py tests/serving/log \
-    tests/serving/nbo/test_nbo_postgres.py tests/configs/test_audit.py tests/configs/test_databases.py tests/training/gate/test_journal.py \
+    tests/serving/nbo/test_nbo_postgres.py tests/serving/access/test_rates.py tests/configs/test_audit.py tests/configs/test_databases.py tests/training/gate/test_journal.py \
     tests/training/gate/test_stores.py
 
 .PHONY: help setup spark java audit demo serve notebooks test services test-services browser test-browser screenshots check lock clean
