@@ -22,6 +22,8 @@ def yardsticks(folder: Path) -> tuple[Part, ...]:
     """Those of `FILES` that lie in ``folder``, each as its own command would run it."""
     there = {name: folder / file for name, file in FILES.items() if (folder / file).exists()}
     parts: list[Part] = []
+    asked: tuple[str, ...]
+    words: tuple[str, ...]
     for name, file in there.items():
         if name == "cdnow":
             asked = ("--source", "cdnow", "--data", str(file), "--observe-until")
