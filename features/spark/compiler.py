@@ -74,7 +74,7 @@ class Compiler(PySparkCompiler):  # type: ignore[misc]
         """Of the product with 10^digits, as DuckDB rounds; Spark rounds the decimal that a double prints as."""
         if not isinstance(op.digits, ops.Literal) or op.digits.value == 0 or not op.arg.dtype.is_floating():
             return super().visit_Round(op, arg=arg, digits=digits)
-        power = sge.convert(10.0**op.digits.value)
+        power = self.cast(sge.convert(10.0**op.digits.value), op.arg.dtype)
         return self.f.anon.round(sge.paren(arg) * power, 0) / power
 
     def visit_ArrayCollect(
