@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import psycopg
 
@@ -39,7 +40,7 @@ class PostgresServer:
 
     def uri(self, database: str = "postgres", user: str = "userops") -> str:
         """The address, as `USEROPS_DECISIONS` wants it."""
-        secret = f":{self.password}" if self.password else ""
+        secret = f":{quote(self.password, safe='')}" if self.password else ""
         return f"postgresql://{user}{secret}@127.0.0.1:{self.port}/{database}"
 
     def prepare(self) -> None:
