@@ -26,6 +26,7 @@ DOORS = {
     "shap": {"training/explain.py"},
     "bentoml": {"serving/service.py"},
     "redis": {"features/online/redis_store.py"},
+    "pyspark": {"features/spark/cluster.py", "features/spark/session.py"},
     "yaml": {"configs/documents.py"},
 }
 
