@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+import configs
 from configs import configs_folder
+from configs.errors import UseropsError
 from configs.history import History, code, pack
+from features.catalog import NAMES, digest
+from serving.bulk import staged
 from serving.bulk.interest import InterestScorer
+from serving.bulk.run import score_everybody
 from serving.nbo.reasons import InterestReasons, explained
 from serving.nbo.scorer import Row
 from serving.scoring import current
@@ -44,6 +51,43 @@ def wished(decider, nbo_log):
 @pytest.fixture(scope="module")
 def release(decider):
     return str(current(decider.home / "releases"))
+
+
+@pytest.fixture
+def stored(decider, histories, tmp_path, monkeypatch):
+    """A home with the release, a snapshot of users and their histories, in no order; two users have none."""
+    (tmp_path / "releases").symlink_to(decider.home / "releases")
+    users = [*histories, "z1", "z2"]
+    empty = pa.array([None] * len(users), pa.float64())
+    instants = pa.array([AS_OF] * len(users), pa.timestamp("us", "UTC"))
+    vectors = pa.Table.from_arrays([pa.array(users), instants, *[empty] * len(NAMES)], ["user_id", "as_of", *NAMES])
+    lines = pa.Table.from_batches([batch_of(list(histories)[::-1], list(histories.values())[::-1])])
+    for name, table in (("user", vectors), ("history", lines)):
+        (tmp_path / "features" / name).mkdir(parents=True)
+        table = table.replace_schema_metadata({"catalogue_digest": digest()})
+        pq.write_table(table, tmp_path / "features" / name / f"{AS_OF:%Y-%m-%dT%H%M%SZ}.parquet")
+    monkeypatch.setattr(staged, "USERS", 60)
+    monkeypatch.setattr(staged, "GROUP", 50)
+    return dataclasses.replace(configs.load(tmp_path, datetime(2026, 11, 21, 10, 11, 12, tzinfo=UTC)), threads=2)
+
+
+def test_everybody_is_written_beside_their_history_and_a_lost_part_comes_again(stored, histories, tmp_path):
+    told = score_everybody(stored, tmp_path / "out", ("interest",), reasons=1)
+    users = sorted([*histories, "z1", "z2"])
+    batch = batch_of(users, [histories.get(user, History.of([])) for user in users])
+    own = InterestScorer(str(current(stored.home / "releases")), 1).scored(batch).to_pylist()
+    assert pq.read_table(tmp_path / "out" / "interest").to_pylist() == own
+    assert told["models"]["interest"]["rows"] == len(own) == len(users) * 6
+    assert not (tmp_path / "out" / ".work").exists()
+    lost = tmp_path / "out" / "interest" / "part-00000.parquet"
+    there = lost.read_bytes()
+    lost.unlink()
+    score_everybody(stored, tmp_path / "out", ("interest",), reasons=1)
+    assert lost.read_bytes() == there
+    path = next((stored.home / "features" / "history").iterdir())
+    pq.write_table(pq.read_table(path).slice(0, 100), path)
+    with pytest.raises(UseropsError, match="made from something else"):
+        score_everybody(stored, tmp_path / "out", ("interest",), reasons=1)
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
