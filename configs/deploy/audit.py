@@ -43,7 +43,8 @@ def licences() -> dict[str, str]:
     words = [sys.executable, "-m", "piplicenses", "--format=json", "--from=mixed", "--with-system"]
     listed = json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
     said = {str(canonicalize_name(one["Name"])): str(one["License"]) for one in listed}
-    return {name: said.get(name, "UNKNOWN") for name in sorted(needed)}
+    # What only another Python needs is not installed, and so cannot be asked.
+    return {name: said[name] for name in sorted(needed) if name in said}
 
 
 def terms(said: str, same_as: Mapping[str, str]) -> list[list[str]]:

@@ -9,12 +9,11 @@ processes. The command takes this process over, so signals reach it.
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import MutableMapping, Sequence
 from pathlib import Path
 
-from configs.errors import ConfigError
+from configs.errors import ConfigError, UseropsError
 
 __all__ = ["HOST", "PORT", "SECRETS", "command", "read_secrets"]
 
@@ -79,11 +78,13 @@ def main() -> None:
     try:
         read_secrets(os.environ)
         words = command(sys.argv[1:])
-        if shutil.which(words[0]) is None:
-            raise ConfigError("there is no such command in this image", got=words[0], expected="serve, follow, userops")
-    except ConfigError as error:
+        try:
+            os.execvp(words[0], words)
+        except OSError as error:
+            expected = "serve, follow, or a command of this image"
+            raise ConfigError(f"{words[0]} cannot be run", got=error.strerror, expected=expected) from None
+    except UseropsError as error:
         sys.exit(str(error))
-    os.execvp(words[0], words)
 
 
 if __name__ == "__main__":
