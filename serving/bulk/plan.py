@@ -18,7 +18,7 @@ from features.catalog import NAMES, digest
 
 __all__ = ["Part", "Source", "parts_of", "sha256_of", "user_snapshot"]
 
-ROWS = 40_960  # of a part: four groups of rows as `userops features build` writes them
+ROWS = 40_960  # of a part at most: four groups of rows as `userops features build` writes them
 BATCH = 10_240  # rows read, scored and written at a time
 
 
@@ -62,12 +62,13 @@ def user_snapshot(config: Config, as_of: datetime) -> Source:
     return Source(path, at, sha256_of(path), parts_of(path, ROWS))
 
 
-def parts_of(path: Path, rows: int) -> tuple[Part, ...]:
-    """Groups of rows joined until a part has at least ``rows``."""
+def parts_of(path: Path, most: int) -> tuple[Part, ...]:
+    """Groups of rows joined until a part has ``most``, or a quarter of them where all are few: threads share them."""
     try:
         about = pq.read_metadata(path)
     except (OSError, pa.ArrowInvalid) as error:
         raise FeatureError(f"{path} cannot be read", got=str(error), run="userops features build") from None
+    rows = min(most, max(most // 4, about.num_rows // 16))
     parts: list[Part] = []
     groups: list[int] = []
     held = 0

@@ -24,6 +24,8 @@ from configs.errors import UseropsError
 from features import periods
 from features.catalog import NAMES, digest
 from serving.batch import microseconds
+from serving.bulk import plan
+from serving.bulk import staged as staging
 from serving.bulk.folder import Folder
 from serving.bulk.interest import InterestScorer
 from serving.bulk.plan import BATCH, Part, Source, sha256_of, user_snapshot
@@ -109,6 +111,7 @@ def score_everybody(
             "snapshot": {"as_of": source.as_of.isoformat(), "sha256": source.sha256, "users": source.rows},
             "reasons": reasons,
             "lang": lang,
+            "most_users_per_part": [plan.ROWS, staging.USERS],
             "scored_at": now.isoformat(),
         }
         asked: dict[str, Any] = {name: {"version": str(bundle.meta["models"][name]["version"])} for name in models}

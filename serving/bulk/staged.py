@@ -18,7 +18,7 @@ from serving.bulk.plan import Source, parts_of, sha256_of
 __all__ = ["history_snapshot", "staged"]
 
 MEMORY = "1GB"
-USERS = 8_192  # of a part: some 300,000 rows of 38 categories
+USERS = 8_192  # of a part at most: some 300,000 rows of 38 categories
 GROUP = 2_048  # users read, scored and written at a time
 
 
