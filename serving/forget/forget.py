@@ -102,7 +102,8 @@ def forget(config: Config, logs: Sequence[DecisionLog], person: Person, training
     found by calling this again.
     """
     ids, before = person.user_ids, forgotten.listed(config)
-    known = all(one in before for one in ids) and all(log.is_forgotten(ids) for log in logs)
+    listed = all(one in before for one in ids)
+    known = listed and all(log.is_forgotten(ids) for log in logs)
 
     def within(low: float, high: float, what: str) -> Progress:
         return lambda message, share: show(f"{what}: {message}", low + (high - low) * share)
@@ -139,7 +140,9 @@ def forget(config: Config, logs: Sequence[DecisionLog], person: Person, training
     row, written = _audited(config, digest, {place.name: place.removed for place in places if place.removed})
     nothing_left = known and not removed and not written
     show("models", 0.95)
-    seen = [] if nothing_left else training.seen_by(config, events.first_event_us)
+    # Who had no event has taught nobody; unless the events went in a run that was killed.
+    taught = not nothing_left and (events.first_event_us is not None or listed)
+    seen = training.seen_by(config, events.first_event_us) if taught else []
     versions: dict[str, list[str]] = {}
     for one in seen:
         versions.setdefault(one.model, []).append(one.version)
