@@ -137,7 +137,7 @@ PARTS: tuple[Part, ...] = (
     ), words=("--stores", "embedded", "--seconds", "3"), asks_release=True),
     Part("serving-real", 120, _serving("shipped", "shipped models", 8, 20, ", Redis and PostgreSQL"), verb="serving",
          words=("--stores", "real", "--models", "shipped", "--seconds", "3"), asks_release=True),
-    Part("bulk", 120, (
+    Part("bulk", 420, (
         Row("bulk scores with three reasons", "users_per_second_reasons", _RATE, "lightgbm",
             "LightGBM's `predict` + `pred_contrib`", "ours_vs_lightgbm_contrib", 5),
         Row("bulk scores without reasons", "users_per_second", _RATE, "lightgbm", "LightGBM's `predict`",
