@@ -43,7 +43,7 @@ class Forgotten:
         Examples
         --------
         >>> Forgotten("00").digest("u1")[:16]
-        '1ec6c1deea3d19b7'
+        '5f1a039b2c9e9e7e'
         """
         return hashlib.sha256(f"{self.salt}{user_id}".encode()).hexdigest()
 
