@@ -79,9 +79,9 @@ def _print_faults(found: dict[str, Any]) -> bool:
 def _print_soak(found: dict[str, Any]) -> bool:
     rows: list[list[object]] = [
         [one["name"], one["first_mb"], one["last_mb"], one["mb_per_hour"], f"[{one['low']:.1f}, {one['high']:.1f}]",
-         HELD[one["held"]]]
+         HELD[one["held"]] if one["held"] is not None else "too short to tell"]
         for one in found["slopes"]
     ]  # fmt: skip
     title = f"memory over {found['minutes']:g} minutes, {found['answers']:,} answers; {found['kept']}"
     print_table(title, ["process", "MB after warm-up", "MB at the end", "MB per hour", "95 %", "held?"], rows)
-    return any(not one["held"] for one in found["slopes"])
+    return any(one["held"] is False for one in found["slopes"])
