@@ -91,8 +91,8 @@ def soak(stage: Stage, minutes: float, show: Callable[[str, float], None]) -> di
     kept = check_decisions(log, asked)
     log.close()
     slopes = [slope_of(name, of[int(WARM * len(of)) :]) for name, of in samples.items()]
-    told = [vars(one) | {"held": _held(one, minutes)} for one in slopes]
-    return {"minutes": minutes, "answers": len(asked.asked), "kept": kept, "slopes": told, "samples": samples}
+    judged = [vars(one) | {"held": _held(one, minutes)} for one in slopes]
+    return {"minutes": minutes, "answers": len(asked.asked), "kept": kept, "slopes": judged, "samples": samples}
 
 
 def _held(slope: Slope, minutes: float) -> bool | None:
