@@ -41,7 +41,10 @@ def run(config: Config | None, faults: Sequence[Fault], minutes: float | None, s
         show("starting the service", 0.0)
         stage.witness  # noqa: B018 - where nothing answers there is nothing to break
         if minutes is not None:
-            found: dict[str, Any] = {"soak": soak(stage, minutes, show)}
+            try:
+                found: dict[str, Any] = {"soak": soak(stage, minutes, show)}
+            except NotHeld as error:
+                raise UseropsError(f"the soak did not hold: {error}") from None
         else:
             outcomes = []
             for number, fault in enumerate(faults):
