@@ -69,6 +69,7 @@ def warm(release: Release) -> None:
         model.contributions(scored.head, scored.x[:1])
     for item in items.tolist():
         model.because(history, at_us, item)
+    model.candidates(history, at_us, 1, None)  # of no decision, but of the first profile and the first interests
 
 
 def choose(
