@@ -24,6 +24,7 @@ from configs import Config, load
 from features import periods
 from features.fresh import Refresher
 from features.live_events import LiveLine, drain
+from serving import logs
 from serving.log import DecisionLog, ReceivedEvent
 from serving.loglines import guard
 
@@ -141,6 +142,7 @@ def main() -> None:
     """Follow the home of the environment until told to stop, or until the process that started this one is gone."""
     guard()
     logging.basicConfig(format="%(asctime)s %(name)s: %(message)s")
+    logs.set_up()
     stop, parent = threading.Event(), os.getppid()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

@@ -17,6 +17,8 @@ import threading
 import time
 from collections.abc import Sequence
 
+from serving import logs
+
 __all__ = ["keep", "main"]
 
 FOLLOWER = (sys.executable, "-m", "serving.follow")
@@ -53,6 +55,7 @@ def keep(stop: threading.Event, command: Sequence[str] = FOLLOWER, first_pause_s
 def main() -> None:
     """Keep the follower of the home of the environment."""
     logging.basicConfig(format="%(asctime)s %(name)s: %(message)s")
+    logs.set_up()
     stop, parent = threading.Event(), os.getppid()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
