@@ -107,3 +107,20 @@ def test_a_statement_that_takes_too_long_is_given_up_and_the_next_one_answered(e
             time.sleep(0.1)
     assert log.decision("d_000001") == row()
     log.close()
+
+
+def test_a_decision_that_was_written_before_the_connection_was_cut_is_written_once(emptied, row, monkeypatch):
+    log = DecisionLog.open(emptied())
+    once = log._database.ask
+
+    def twice(sql, values, what):
+        """The answer to the first try is lost on the way."""
+        found = once(sql, values, what)
+        return once(sql, values, what) if what == "written" else found
+
+    monkeypatch.setattr(log._database, "ask", twice)
+    assert log.record(row()) is None, "nobody else's decision stands there"
+    assert log.record(row(2, request_id="q_1")).decision_id == "d_000001"
+    assert [one.decision_id for one in log.decisions(0, 2 * NOW)] == ["d_000001"]
+    assert log.response_counts() == {"wecom": (2, 0)}
+    log.close()
