@@ -38,9 +38,6 @@ DRIFT = [
     {"model": name, "version": "3", "verdict": verdict, "drifted_weight": weight}
     for name, verdict, weight in (("churn", "drift", 0.3), ("value", "quiet", 0.0))
 ]
-# Counted only where it happens; their names are the only thing that a quiet service tells.
-HAPPENS = {"userops_shed_requests_total"}
-
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
 
