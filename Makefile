@@ -13,7 +13,7 @@ SERVICES := $(wildcard tests/features/test_online*.py) tests/features/test_vecto
     tests/serving/nbo/test_nbo_postgres.py tests/serving/access/test_rates.py tests/configs/test_audit.py tests/configs/test_databases.py tests/training/gate/test_journal.py \
     tests/training/gate/test_stores.py
 
-.PHONY: help setup spark java audit demo serve notebooks test services test-services browser test-browser screenshots check lock clean
+.PHONY: help setup spark java audit slim demo serve notebooks test services test-services browser test-browser screenshots check lock clean
 
 help:  ## these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  \1\t/' | expand -t 16
@@ -87,6 +87,10 @@ audit: setup  ## bill of materials, licences, known holes of what is locked
 	$(BIN)/python -m configs.deploy.audit licences
 	$(BIN)/python -m configs.deploy.audit holes || [ $$? = 3 ]  # 3: the database of holes was not reached
 
+slim: setup  ## the packages of the serving image in an environment of their own, var/slim
+	$(PYTHON) -m venv var/slim
+	var/slim/bin/python -m pip install --quiet --require-hashes --only-binary :all: --requirement configs/deploy/serving.lock
+
 check: setup  ## lint, format, types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -94,6 +98,7 @@ check: setup  ## lint, format, types
 
 lock:  ## write requirements.lock anew from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --extra dev --extra spark --extra tracing --universal --python-version 3.11 --generate-hashes --output-file requirements.lock --quiet
+	$(BIN)/python -m configs.deploy.slim > configs/deploy/serving.lock.new && mv configs/deploy/serving.lock.new configs/deploy/serving.lock
 
 clean:  ## remove everything generated
 	rm -rf var
