@@ -43,6 +43,12 @@ class Part:
     asks_release: bool = False
     can_be_quick: bool = True
 
+    @property
+    def typed(self) -> str:
+        """What a user types for the same, without the files of whoever ran it."""
+        words = () if any(word.startswith(("/", "--data", "--sets")) for word in self.words) else self.words
+        return " ".join(("userops benchmark", self.verb or self.name, *words))
+
     def command(self, quick: bool) -> list[str]:
         """The command line, but for ``--json``."""
         root = Path(__file__).parents[1]

@@ -24,6 +24,7 @@ class Line:
 
     what: str
     part: str
+    command: str
     metric: str
     against: str
     ours: float | None
@@ -59,7 +60,7 @@ def _line(part: Part, row: Row, one: Mapping[str, Any], quick: bool) -> Line:
         "" if met is None else "yes" if met else "no",
     )
     metric, against = f"{part.name}.{row.ours}", f"{part.name}.{row.ratio}"
-    return Line(row.what, part.name, metric, against, ours, other, ratio, met, shown)
+    return Line(row.what, part.name, part.typed, metric, against, ours, other, ratio, met, shown)
 
 
 def _goal(row: Row) -> str:
@@ -113,14 +114,10 @@ def markdown_of(whole: Mapping[str, Any]) -> str:
     """The table and its remarks as the README wants them."""
     head = ["| " + " | ".join(COLUMNS) + " | command |", "|" + "---|" * (len(COLUMNS) + 1)]
     body = [
-        "| " + " | ".join(str(cell).replace("|", "\\|") for cell in line["shown"]) + f" | `{_verb(line['part'])}` |"
+        "| " + " | ".join(str(cell).replace("|", "\\|") for cell in line["shown"]) + f" | `{line['command']}` |"
         for line in whole["table"]
     ]
     return "\n".join([*head, *body, "", *(f"{said}  " for said in map(_one_line, remarks(whole)))]) + "\n"
-
-
-def _verb(part: str) -> str:
-    return f"userops benchmark {part.partition('-')[0]}"
 
 
 def _one_line(said: str) -> str:

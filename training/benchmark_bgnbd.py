@@ -128,7 +128,7 @@ def _measured(model: BgNbd, drawn: Customers, seconds: float) -> dict[str, float
 def _lifetimes(drawn: Customers) -> tuple[BgNbd, float]:
     """The parameters that the package finds, and the seconds it takes."""
     import pandas as pd
-    from lifetimes import BetaGeoFitter  # type: ignore[import-not-found, unused-ignore]
+    from lifetimes import BetaGeoFitter  # type: ignore[import-not-found, import-untyped, unused-ignore]
 
     repeats, last, age = (pd.Series(column) for column in drawn.history)
     with warnings.catch_warnings():
