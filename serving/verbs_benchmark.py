@@ -70,7 +70,7 @@ def collecting(revision: Callable[[], str]) -> Callable[..., None]:
         ] = None,
         quick: Quick = False,
     ) -> None:
-        """Measure everything, each part alone in a process of its own, beside the plain way; some 20 minutes on 2 cores.
+        """Measure everything, each part alone in a process of its own, beside the plain way; 20 minutes on 2 cores.
 
         The same command goes on where Ctrl-C or a failure ended it; 1 as exit code: some part has no numbers.
         """
