@@ -1,4 +1,4 @@
-"""Keeps the follower alive: a process of a few megabytes that starts it, and starts it again when it dies.
+"""Keeps the follower alive: a process of 30 MB, a tenth of it, that starts it, and starts it again when it dies.
 
 The follower computes features, so it is what a machine short of memory kills first; without it live events would wait
 until somebody restarts the service. Ends, and ends the follower, with the process that started it, SIGTERM or SIGINT.

@@ -83,4 +83,4 @@ def test_it_is_small():
         [sys.executable, "-c", "import sys, serving.keeper; print(*sys.modules)"],
         cwd=ROOT, capture_output=True, text=True, check=True, timeout=60,
     )  # fmt: skip
-    assert not {"numpy", "duckdb", "pydantic", "configs", "serving.follow"} & set(told.stdout.split())
+    assert not {"numpy", "duckdb", "pydantic", "pyarrow", "features", "serving.follow"} & set(told.stdout.split())
