@@ -16,6 +16,7 @@ import pytest
 
 from configs import Config
 from features.redis_server import RedisServer, is_installed, redis_server
+from features.spark.cluster import cluster, missing
 from serving.log.postgres_server import postgres_server, why_not
 from training.registry import Registry
 
@@ -64,6 +65,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     class Scheduling(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.partition("::")[0]
+            if file.endswith("test_bulk_spark.py"):
+                return "tests/features/spark/test_spark_build.py"  # one cluster serves both
             return LONG[0] if file.startswith("tests/browser/") else file
 
     return Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
@@ -215,3 +218,37 @@ def online_store(request: pytest.FixtureRequest) -> Iterator[OnlineKind]:
     with pytest.MonkeyPatch.context() as patch:
         kind.fresh(patch)
         yield kind
+
+
+#: Small data: what costs is the start of Java and the compiling of queries, so neither is optimised for later.
+SPARK = """
+spark.driver.extraJavaOptions    -XX:TieredStopAtLevel=1 -XX:+UseSerialGC
+spark.executor.extraJavaOptions  -XX:TieredStopAtLevel=1 -XX:+UseSerialGC
+spark.executor.memory            600m
+spark.sql.codegen.wholeStage     false
+spark.sql.codegen.factoryMode    NO_CODEGEN
+spark.sql.shuffle.partitions     2
+spark.sql.files.openCostInBytes  1000
+"""
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a Spark cluster of our own: a master and two workers on loopback that know of another time zone.
+
+    It is in USEROPS_SPARK too, as long as the tests last.
+    """
+    if (lacking := missing()) is not None:
+        pytest.skip(lacking)
+    folder = tmp_path_factory.mktemp("spark")
+    (folder / "spark-defaults.conf").write_text(SPARK)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPARK_CONF_DIR", str(folder))
+        patch.setenv("TZ", "Asia/Tokyo")
+        with cluster() as running:
+            patch.setenv("TZ", "UTC")
+            patch.setenv("USEROPS_SPARK", running.address)
+            yield running.address
+            from features.spark.session import end
+
+            end()

@@ -52,7 +52,7 @@ class Backend(PySpark):  # type: ignore[misc]
         """Write what a query answers into a new folder, a file per partition."""
         writer = self._session.sql(query).write
         if rows_per_group:
-            writer = writer.option("parquet.block.row.count.limit", rows_per_group)
+            writer = writer.option("maxRecordsPerFile", rows_per_group)  # a part is at least one group
         writer.parquet(str(folder))
 
 

@@ -6,6 +6,7 @@ one step. The copy runs in the driver's JVM at the speed of the disk with a fixe
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,13 @@ __all__ = ["join_parts", "parts_of"]
 
 
 def parts_of(folder: Path) -> list[Path]:
-    """The files of a folder that Spark wrote, in the order of their partitions."""
-    return sorted(folder.glob("part-*.parquet"), key=lambda path: int(path.name.split("-")[1]))
+    """The files of a folder that Spark wrote, in the order of their partitions, and of the files of one partition."""
+
+    def place(path: Path) -> tuple[int, int]:
+        counter = re.search(r"[.-]c(\d+)\.", path.name)  # part-00012-<id>.c003.zstd.parquet
+        return int(path.name.split("-")[1]), int(counter[1]) if counter else 0
+
+    return sorted(folder.glob("part-*.parquet"), key=place)
 
 
 def join_parts(session: Any, folder: Path, path: Path, metadata: Mapping[str, str]) -> int:
