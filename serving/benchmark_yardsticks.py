@@ -24,8 +24,6 @@ def yardsticks(folder: Path) -> tuple[Part, ...]:
     parts: list[Part] = []
     asked: tuple[str, ...]
     words: tuple[str, ...]
-    asked: tuple[str, ...]
-    words: tuple[str, ...]
     for name, file in there.items():
         if name == "cdnow":
             asked = ("--source", "cdnow", "--data", str(file), "--observe-until")
