@@ -34,7 +34,7 @@ async def next_best_offer(request: Request) -> Response:
                 expected=f"at most {MOST_CANDIDATES}",
                 got=len(asked.candidates),
             )
-        answered = await live_of(request).offers.answer_soon(asked, digest_of(asked))
+        answered = live_of(request).offers.answer(asked, digest_of(asked))
     except Problem as problem:
         problem.request_id = asked.request_id
         raise

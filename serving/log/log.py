@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from configs.databases import is_postgres
 from serving.log import counts, decisions, erasure, feedback, live, people, reading
 from serving.log.database import PATIENT_SECONDS, Database, connect
 from serving.log.migrate import ensure
@@ -55,11 +54,6 @@ class DecisionLog:
             database.close()
             raise
         return cls(database)
-
-    @property
-    def is_far(self) -> bool:
-        """Whether a write waits for another process, and perhaps another machine."""
-        return is_postgres(self._database.uri)
 
     def close(self) -> None:
         """Close the connections of the calling thread."""

@@ -8,12 +8,9 @@ like any other decision; only without a release, a policy or a log there is no a
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import secrets
 import sqlite3
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -45,7 +42,6 @@ if TYPE_CHECKING:
 __all__ = ["Answered", "Offers"]
 
 STAGES = ("features", "candidates", "score", "explain", "arbitrate", "log")
-_WRITERS = 4
 _log = logging.getLogger("bentoml.userops")
 
 
@@ -57,15 +53,6 @@ class Answered:
     watch: Stopwatch | None
 
 
-@dataclass(frozen=True)
-class _Unwritten:
-    """A decision that nobody may see before the log holds it, and the answer once it does."""
-
-    row: DecisionRow
-    watch: Stopwatch
-    answered: Callable[[Logged | None], Answered]
-
-
 class Offers:
     """Decides for one worker."""
 
@@ -73,29 +60,9 @@ class Offers:
         self.live = live
         self.expected = Expectation()
         self.memory = reading.Memory(live)
-        self._writers = ThreadPoolExecutor(_WRITERS, "log")  # a far disk flushes at once what several wrote
 
     def answer(self, asked: NextBestOffer, body_digest: str) -> Answered:
         """The answer to ``POST /v1/next-best-offer``; a 409 when its ``request_id`` asked something else before."""
-        step = self._decided(asked, body_digest)
-        return step if isinstance(step, Answered) else step.answered(self._write(step))
-
-    async def answer_soon(self, asked: NextBestOffer, body_digest: str) -> Answered:
-        """The same, while others are answered if the log has to be waited for."""
-        step = self._decided(asked, body_digest)
-        if isinstance(step, Answered):
-            return step
-        if not self.live.log().is_far:
-            return step.answered(self._write(step))
-        loop = asyncio.get_running_loop()
-        return step.answered(await loop.run_in_executor(self._writers, self._write, step))
-
-    def _write(self, step: _Unwritten) -> Logged | None:
-        with self.live.logging(), step.watch.stage("write"):
-            return self.live.log().record(step.row)
-
-    def _decided(self, asked: NextBestOffer, body_digest: str) -> Answered | _Unwritten:
-        """The decision, still to be written; what was answered before; or, of a question about the past, the answer."""
         watch = Stopwatch(self.expected, asked.timeout_ms)
         release, rules = self.live.deciding()
         log = self.live.log()
@@ -123,21 +90,20 @@ class Offers:
         note(inputs.request_id, inputs.decision_id)
         body = _body(inputs, block, release, rules, known, watch)
         row = _row(inputs, decision, release, rules, known, body_digest, to_json(body, inf_nan_mode="null"))
-
-        def answered(before: Logged | None) -> Answered:
+        if asked.as_of is None:
+            with self.live.logging(), watch.stage("write"):
+                before = log.record(row)
             if before is not None:
                 return _again(before, body_digest, row.request_id)
-            watch.close()
-            for stage, seconds in watch.seconds.items():
-                note_stage(stage, seconds)
-            metrics().decided(body["status"], body["status_reason"])
-            metrics().feature_age(known.age_s if known.found else None)
-            if asked.as_of is None:
-                how = "decided" if decision.chosen else "fallback"
-                metrics().offered(decision.group, (one.offer_id for one in row.offers), how, rules.catalogue.place)
-            return Answered(row.response, watch)
-
-        return answered(None) if asked.as_of is not None else _Unwritten(row, watch, answered)
+        watch.close()
+        for stage, seconds in watch.seconds.items():
+            note_stage(stage, seconds)
+        metrics().decided(body["status"], body["status_reason"])
+        metrics().feature_age(known.age_s if known.found else None)
+        if asked.as_of is None:
+            how = "decided" if decision.chosen else "fallback"
+            metrics().offered(decision.group, (one.offer_id for one in row.offers), how, rules.catalogue.place)
+        return Answered(row.response, watch)
 
     def _read(
         self, asked: NextBestOffer, release: Release, log: DecisionLog, user_id: str, at_us: int, watch: Stopwatch
