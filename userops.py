@@ -35,7 +35,7 @@ import training.status
 import training.verbs
 import training.verbs_benchmark
 from configs import Config, load
-from configs.databases import is_postgres
+from configs.databases import begun
 from configs.errors import UseropsError
 from configs.room import no_room
 from configs.terminal import JsonFile, console, errors, step, write_json
@@ -95,7 +95,7 @@ def after_live_events(verb: Callable[..., None]) -> Callable[..., None]:
         from serving.log import DecisionLog
 
         config = load()
-        if is_postgres(config.decisions_uri) or (config.home / "decisions.db").exists():
+        if begun(config.decisions_uri):
             hand_over(config, DecisionLog.open(config.decisions_uri))
         verb(*values, **named)
 
@@ -145,7 +145,7 @@ def for_retraining() -> Serving:
     from training.retrain.steps import Serving
 
     def export(config: Config, file: Path, since_us: int, until_us: int) -> int:
-        if not is_postgres(config.decisions_uri) and not (config.home / "decisions.db").exists():
+        if not begun(config.decisions_uri):
             return 0
         log = DecisionLog.open(config.decisions_uri)
         try:

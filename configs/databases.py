@@ -21,7 +21,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from configs.errors import ConfigError
 
-__all__ = ["DATABASES", "database_uri", "is_postgres", "shown"]
+__all__ = ["DATABASES", "begun", "database_uri", "is_postgres", "shown"]
 
 #: The file of the home in which each lies unless told otherwise.
 DATABASES = {"decisions": "decisions.db", "audit": "audit.db", "registry": "registry.db", "tracking": "mlflow.db"}
@@ -76,6 +76,18 @@ def is_postgres(uri: str) -> bool:
     (True, False)
     """
     return uri.partition("://")[0] in _POSTGRES
+
+
+def begun(uri: str) -> bool:
+    """Whether anything can lie there yet: a file that is not there holds nothing, and looking must not make it.
+
+    Examples
+    --------
+    >>> begun("postgresql+psycopg://db/log"), begun("sqlite:////no/such/log.db")
+    (True, False)
+    """
+    scheme, _, rest = uri.partition("://")
+    return scheme != "sqlite" or Path(rest[1:]).exists()
 
 
 def shown(uri: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from configs import Config
+from configs.databases import begun
 from serving.log import ALL_CHANNELS, DecisionLog
 from serving.log.people import CONSENT, DELETED_TAG, NOT_INTERESTED, OPTED_OUT, PERSONALIZATION
 
@@ -29,9 +30,8 @@ class Wishes:
 
 
 def log_of(config: Config) -> DecisionLog | None:
-    """The decision log of this home; None while there is none, for then nobody has asked for anything."""
-    on_server = not config.decisions_uri.startswith("sqlite")
-    return DecisionLog.open(config.decisions_uri) if on_server or (config.home / "decisions.db").exists() else None
+    """The decision log of this installation; None while there is none, for then nobody has asked for anything."""
+    return DecisionLog.open(config.decisions_uri) if begun(config.decisions_uri) else None
 
 
 def wishes_of(log: DecisionLog | None, user_ids: Sequence[str]) -> Wishes:

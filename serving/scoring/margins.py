@@ -24,6 +24,7 @@ Floats = NDArray[np.float64]
 _CATEGORICAL, _DEFAULT_LEFT = 1, 2  # bits of decision_type; the two above them say what is taken as absent
 _ZERO_IS_ABSENT, _NAN_IS_ABSENT = 1, 2
 LANES, FEW = 8, 4  # rows side by side; fewer than FEW go down one by one
+TOGETHER = 512  # rows; more of them fall out of the cache between two trees, which costs four fifths of the speed
 _ZERO = float(np.float32(1e-35))  # LightGBM reads what is nearer to zero as zero
 
 
@@ -73,6 +74,8 @@ class Margins:
         if x.ndim != 2 or x.shape[1] != self.width:
             raise FeatureError("rows to score have another width", got=x.shape, expected=f"[n, {self.width}]")
         n = len(x)
+        if n > TOGETHER:
+            return np.concatenate([self(x[first : first + TOGETHER]) for first in range(0, n, TOGETHER)])
         blocks, left = divmod(n, LANES)
         if left >= FEW:  # the last block may have lanes that nobody asked for
             blocks, left = blocks + 1, 0

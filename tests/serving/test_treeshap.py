@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from configs.errors import FeatureError
 from serving.scoring.forest import UnsupportedModelError, read_forest
-from serving.scoring.margins import Margins
+from serving.scoring.margins import TOGETHER, Margins
 from serving.scoring.treeshap import TreeShap
 from serving.scoring.treeshap_code import LANES
 from training.boost import merge
@@ -85,6 +85,14 @@ def test_margins_are_those_of_the_booster_bit_for_bit(example, rows):
         np.testing.assert_array_equal(margins(x[:rows]), booster.predict(x, raw_score=True)[:rows])
         with pytest.raises(FeatureError):
             margins(x[:, 1:])
+
+
+def test_margins_of_more_rows_than_are_walked_together():
+    random = np.random.default_rng(4)
+    x = random.normal(size=(2 * TOGETHER + 5, 6))
+    booster = lgb.train({**QUIET, "objective": "binary"}, lgb.Dataset(x, x[:, 0] > 0), 5)
+    for rows in (TOGETHER - 1, TOGETHER, TOGETHER + 1, len(x)):
+        np.testing.assert_array_equal(Margins.of(booster)(x[:rows]), booster.predict(x[:rows], raw_score=True))
 
 
 def test_margins_leave_categories_and_absent_zeros_to_the_booster():

@@ -23,6 +23,7 @@ from features.catalog import NAMES, digest
 from serving.bulk import plan
 from serving.bulk.run import score_everybody
 from serving.bulk.score import Scorer
+from serving.bulk.wishes import log_of, wishes_of
 from serving.log import DecisionLog
 from serving.scoring import current, write_release
 
@@ -137,6 +138,7 @@ import os, signal, sys, dataclasses, configs
 from pathlib import Path
 from serving.bulk import plan, run
 from serving.bulk.score import Scorer
+from serving.bulk.wishes import log_of, wishes_of
 plan.ROWS, whole, seen = 10, Scorer.scored, []
 def scored(self, batch, withheld):
     seen.append(1)
@@ -202,6 +204,19 @@ def test_a_folder_of_something_else_is_left_alone(config, tmp_path):
     with pytest.raises(UseropsError, match="is not a folder of scores"):
         score_everybody(config, tmp_path, ("churn",), fresh=True)
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
+
+
+def test_wishes_are_heeded_wherever_the_log_lies(config, tmp_path, monkeypatch):
+    uri = f"sqlite:///{tmp_path / 'elsewhere.db'}"
+    monkeypatch.setenv("USEROPS_DECISIONS", uri)
+    assert log_of(config) is None
+    assert not (tmp_path / "elsewhere.db").exists(), "looking made it"
+    log = DecisionLog.open(uri)
+    log.set_personalization("u003", False, 1)
+    log.close()
+    found = log_of(config)
+    assert wishes_of(found, ["u003", "u004"]).withheld == {"u003"}
+    found.close()
 
 
 def test_wishes_are_asked_for_when_a_part_is_scored(config, tmp_path):
