@@ -101,10 +101,14 @@ def test_the_workers_count_together(client):
         lines = client.get("/metrics").text.splitlines()
         return sum(float(line.split()[-1]) for line in lines if 'model="churn",outcome="known"' in line)
 
+    # Each worker writes what it counted twice a second.
+    time.sleep(1.5)
     before = counted()
     for _ in range(20):
         with httpx.Client(base_url=client.base_url) as fresh:  # a connection of its own may meet another worker
             fresh.post("/v1/score/churn", json={"user_ids": ["u1"]})
+    until(lambda: counted() >= before + 20)
+    time.sleep(1.5)
     assert counted() == before + 20
 
 
