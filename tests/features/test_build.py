@@ -235,7 +235,7 @@ def test_a_quote_in_the_home_folder_does_no_harm(tmp_path: Path) -> None:
 
 
 def test_the_benchmark_reports_in_the_common_shape(config: Config) -> None:
-    report = benchmark_features(config, events=4_000, snapshots=3)
+    report = benchmark_features(config, events=4_000, snapshots=3, frame_events=4_000)
     assert set(report) == {"benchmark", "metrics", "baselines", "ratios", "settings", "versions", "seconds", "peak_mb"}
     assert report["settings"]["events"] == pytest.approx(4_000, rel=0.1)
     wanted = {
