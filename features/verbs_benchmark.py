@@ -62,7 +62,7 @@ def benchmark_online(json_file: JsonFile = None, quick: Quick = False) -> None:
 
 def benchmark_growth(
     events: Annotated[str, typer.Option(help="Numbers of events to build from, in millions.")] = "1,3,10,30",
-    users: Annotated[str, typer.Option(help="Numbers of users to publish, in millions.")] = "0.1,0.3,1",
+    users: Annotated[str, typer.Option(help="Numbers of users to publish, in millions.")] = "0.1,0.3,1,4",
     json_file: JsonFile = None,
     quick: Quick = False,
 ) -> None:
@@ -90,4 +90,4 @@ def _millions(text: str) -> list[int]:
         raise typer.BadParameter(f"{text!r}: numbers with commas between them, such as 0.1,1,10") from None
     if min(sizes) < 1 or len(set(sizes)) < 2:
         raise typer.BadParameter(f"{text!r}: two sizes or more, each above 0")
-    return sizes
+    return sorted(sizes)
