@@ -111,6 +111,22 @@ def test_a_wrong_key_signs_nothing_and_keeps_the_comment(window, desk):
     assert len(rows(desk, "churn", "2")) == before
 
 
+def test_a_version_that_changed_since_it_was_read_is_not_signed(window, desk, key):
+    visit = window("en")
+    visit.expected = ("error: Failed to load resource",)
+    file = desk.home / "desk" / "churn" / "2" / "card.json"
+    whole, before = file.read_bytes(), len(rows(desk, "churn", "2"))
+    visit.open("/console/models/churn/2")
+    try:
+        file.write_text(json.dumps({**json.loads(whole), "model_json": "sha256:" + "0" * 64}))
+        sign_by_keyboard(visit, "approved", "as I read it", key)
+        assert "changed since you opened the page" in visit.page.get_by_role("alert").inner_text()
+        assert "as I read it" in visit.page.content()
+    finally:
+        file.write_bytes(whole)
+    assert len(rows(desk, "churn", "2")) == before
+
+
 def test_what_is_being_written_outlives_the_other_language(window, desk):
     visit = window("en")
     visit.open("/console/models/churn/2")
