@@ -187,10 +187,22 @@ def redis(redis_program: None) -> Iterator[RedisServer]:
         yield server
 
 
+databases = count()
+
+
+def unused(redis: RedisServer) -> str:
+    """The address of a database that no other test of this process has."""
+    return redis.uri(next(databases))
+
+
+@pytest.fixture
+def redis_uri(redis: RedisServer) -> str:
+    """The address of an empty database of the test's own."""
+    return unused(redis)
+
+
 class OnlineKind:
     """Which online store the tests of a module run with at the moment."""
-
-    databases = count()
 
     def __init__(self, redis: RedisServer | None) -> None:
         self.redis = redis
@@ -200,7 +212,7 @@ class OnlineKind:
         if self.redis is None:
             patch.delenv("USEROPS_ONLINE", raising=False)
             return None
-        uri = self.redis.uri(next(OnlineKind.databases))
+        uri = unused(self.redis)
         patch.setenv("USEROPS_ONLINE", uri)
         return uri
 

@@ -53,8 +53,8 @@ def test_counts_end():
     assert (counts.get("a"), counts.check(), counts.reset()) == (0, True, 0)
 
 
-def test_workers_with_a_redis_count_together(redis):
-    workers = [Rates(redis.uri(9)) for _ in range(3)]
+def test_workers_with_a_redis_count_together(redis_uri):
+    workers = [Rates(redis_uri) for _ in range(3)]
     allowed = sum(worker.wait_s(key("together", "5/hour")) == 0 for _ in range(4) for worker in workers)
     assert allowed == 5
     assert 3590 < workers[0].wait_s(key("together", "5/hour")) <= 3600

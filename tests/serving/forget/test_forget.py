@@ -21,7 +21,6 @@ from configs.audit import entries, verify
 from features.build import TABLES, build
 from features.by_user import ByUser
 from features.ingest import ingest
-from features.online import open_store
 from features.publish import publish
 from serving.forget import forget as module
 from serving.forget.lines import mask
@@ -222,12 +221,11 @@ def test_an_identity_means_its_user(home):
     log.close()
 
 
-def test_a_log_and_a_store_that_were_used_before_are_emptied_too(home, tmp_path, monkeypatch, redis):
+def test_a_log_and_a_store_that_were_used_before_are_emptied_too(home, tmp_path, monkeypatch, redis_uri):
     """The home moved to another log and to Redis; its files are still there."""
     monkeypatch.setenv("USEROPS_DECISIONS", f"sqlite:///{tmp_path / 'elsewhere.db'}")
-    monkeypatch.setenv("USEROPS_ONLINE", redis.uri(15))
+    monkeypatch.setenv("USEROPS_ONLINE", redis_uri)
     code, told = run("--yes")
-    open_store(redis.uri(15)).erase()  # whose database it is goes too
     assert code == 0, told
     assert names(home, ADA, "wecom:x 1") == []
     log = DecisionLog.open(load().decisions_uri)
