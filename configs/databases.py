@@ -16,15 +16,19 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 from configs.errors import ConfigError
 
-__all__ = ["DATABASES", "begun", "database_uri", "is_postgres", "shown"]
+__all__ = ["DATABASES", "EMBEDDED", "begun", "database_uri", "embedded", "is_postgres", "shown"]
 
 #: The file of the home in which each lies unless told otherwise.
 DATABASES = {"decisions": "decisions.db", "audit": "audit.db", "registry": "registry.db", "tracking": "mlflow.db"}
+#: The variables of a process that keeps to the files of its home, whatever project.yaml names.
+EMBEDDED = {f"USEROPS_{name.upper()}": "sqlite" for name in (*DATABASES, "online")}
 
 _POSTGRES = ("postgresql", "postgresql+psycopg", "postgres")
 _SERVER = ("http", "https")
@@ -67,6 +71,28 @@ def database_uri(name: str, given: object, home: Path) -> str:
     return uri if scheme in _SERVER else f"postgresql+psycopg://{rest}"
 
 
+@contextmanager
+def embedded() -> Iterator[None]:
+    """Within the block this process, and what it starts, keeps to the files of its home.
+
+    Examples
+    --------
+    >>> with embedded():
+    ...     database_uri("tracking", "http://mlflow:5000", Path("/scratch"))
+    'sqlite:////scratch/mlflow.db'
+    """
+    before = {name: os.environ.get(name) for name in EMBEDDED}
+    os.environ.update(EMBEDDED)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
 def is_postgres(uri: str) -> bool:
     """Whether an address is one of PostgreSQL.
 
@@ -86,7 +112,7 @@ def begun(uri: str) -> bool:
     >>> begun("postgresql+psycopg://db/log"), begun("sqlite:////no/such/log.db")
     (True, False)
     """
-    scheme, _, rest = uri.partition("://")
+    scheme, _, rest = uri.partition("?")[0].partition("://")
     return scheme != "sqlite" or Path(rest[1:]).exists()
 
 

@@ -140,13 +140,47 @@ def test_leaving_the_cohort_leaves_no_score_and_says_so(console, user_id):
 def test_the_curve_goes_through_the_present_and_the_asked_value(console, user_id):
     told = console.get(f"{ADDRESS}&id={user_id}&w.orders_90d=11&along=orders_90d").json()
     now = console.get(f"{ADDRESS}&id={user_id}").json()
-    line, present, asked = told["figures"]["whatif-curve"]["data"]
+    line, present, asked, absent = told["figures"]["whatif-curve"]["data"]
     at = dict(zip(line["x"], line["y"], strict=True))
     assert line["x"] == sorted(set(line["x"]))
     assert len(line["x"]) >= whatif.POINTS
     assert asked["x"] == [11.0]
     assert asked["y"] == [told["p"]] == [at[11.0]]
     assert at[present["x"][0]] == present["y"][0] == now["p"]
+    assert absent["x"][0] < line["x"][0]
+    assert absent["y"] == [console.get(f"{ADDRESS}&id={user_id}&w.orders_90d=absent").json()["p"]]
+
+
+def test_a_value_that_is_taken_away_is_the_model_asked_without_it(console, user_id, published, model):
+    told = console.get(f"{ADDRESS}&id={user_id}&w.days_since_last_purchase=absent&w.orders_30d=2").json()
+    vector = published.values[int(user_id[1:])].copy()
+    vector[NAMES.index("days_since_last_purchase")], vector[NAMES.index("orders_30d")] = math.nan, 2.0
+    x = np.ascontiguousarray(vector[model.columns(NAMES)])[None, :]
+    assert told["what_if"] == {"days_since_last_purchase": None, "orders_30d": 2.0}
+    assert told["p"] == float(model.probability(x, HEAD)[0])
+    shares = {one["feature"]: one["contribution"] for one in told["explanation"]["contributions"]}
+    assert shares == dict(zip(model.features, model.contributions(x, HEAD)[0][0].tolist(), strict=True))
+
+
+@pytest.mark.parametrize(("lang", "said"), [("en", "absent: no purchase yet"), ("zh", "缺失：尚无购买")])
+def test_the_page_offers_to_take_a_value_away_and_says_what_that_means(console, seen, user_id, lang, said):
+    address = f"{PAGE}&id={user_id}&w.days_since_last_purchase=&w.days_since_last_purchase=absent&add=tenure_days"
+    page = console.read(address, lang)
+    boxes = {one["name"]: "checked" in one for one in page.all("input") if one.get("type") == "checkbox"}
+    assert boxes["w.days_since_last_purchase"]
+    assert "w.tenure_days" not in boxes  # everybody has one
+    assert "w.tenure_days" in {one.get("name") for one in page.all("input")}
+    assert said in page.words
+    mark = page.charts()["whatif-curve"]["data"][-1]
+    assert mark["text"] == ["asked: no value" if lang == "en" else "假设: 无值"]
+
+
+def test_what_everybody_has_cannot_be_taken_away(console, seen, user_id):
+    answer = console.get(f"{ADDRESS}&id={user_id}&w.tenure_days=absent")
+    assert answer.status_code == 422
+    assert answer.json()["detail"] == "tenure_days is never absent: every user has a value."
+    page = seen(console.get(f"{PAGE}&id={user_id}&w.tenure_days=absent", "zh").text)
+    assert "tenure_days 不会缺失" in page.words
 
 
 def test_the_curve_is_the_model_at_every_point(console, user_id, published, model):
