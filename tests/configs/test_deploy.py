@@ -7,10 +7,12 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import kubernetes_validate
 import pytest
+import redis
 import yaml
 
 from configs import read_yaml
@@ -113,7 +115,7 @@ def test_compose_says_nothing_that_compose_does_not_know():
     known = {
         "image", "build", "command", "entrypoint", "environment", "secrets", "configs",
         "volumes", "depends_on", "healthcheck", "networks", "ports", "read_only", "tmpfs",
-        "cap_drop", "security_opt", "stop_grace_period", "restart", "profiles",
+        "cap_drop", "security_opt", "stop_grace_period", "restart", "profiles", "user",
     }  # fmt: skip
     assert set(COMPOSE) <= {"name", "services", "configs", "secrets", "networks", "volumes", "x-ours", "x-addresses"}
     assert set(COMPOSE["services"]) == {"postgres", "redis", *OURS}
@@ -142,6 +144,45 @@ def test_our_containers_write_nothing_but_volumes_and_the_service_not_even_those
         assert one["cap_drop"] == ["ALL"]
         assert any(mount.startswith("/tmp:") for mount in one["tmpfs"])
     assert COMPOSE["services"]["service"]["volumes"] == ["home:/var/lib/userops:ro"]
+
+
+def test_a_new_volume_belongs_to_whom_it_is_for():
+    made = re.findall(r"install --directory --owner=userops .* (/\S+)", DOCKERFILE)
+    for name in OURS:
+        for mount in COMPOSE["services"][name].get("volumes", ()):
+            source, target, *_ = mount.split(":")
+            assert source not in COMPOSE["volumes"] or target in made, mount
+
+
+def test_redis_has_the_password_and_takes_the_place_of_the_shell(tmp_path, redis_program):
+    shell, option, script = COMPOSE["services"]["redis"]["entrypoint"]
+    (tmp_path / "secret").write_text("s3cret")
+    script = script.replace("$$", "$").replace("/run/secrets/redis", str(tmp_path / "secret"))
+    script = script.replace("redis-server -", f"redis-server - --port 0 --unixsocket {tmp_path}/socket")
+    process = subprocess.Popen([shell, option, script.replace("/data", str(tmp_path))], stdout=subprocess.DEVNULL)
+    try:
+        until = time.monotonic() + 30
+        client = redis.Redis(unix_socket_path=f"{tmp_path}/socket", password="s3cret")
+        while not _answers(client):
+            assert process.poll() is None
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        assert client.info("server")["process_id"] == process.pid
+        assert client.config_get("appendonly")["appendonly"] == "yes"
+        assert not _answers(redis.Redis(unix_socket_path=f"{tmp_path}/socket"))
+        client.close()
+        process.terminate()
+        assert process.wait(30) == 0  # it ended by itself, with everything written
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _answers(client):
+    try:
+        return client.ping()
+    except redis.RedisError:
+        return False
 
 
 def test_variables_are_explained_and_secrets_are_files():
@@ -225,7 +266,19 @@ def test_a_pod_that_ends_has_time_for_all_that_the_service_may_still_answer():
 def test_probes_ask_what_they_should():
     (serving,) = named("Deployment", "userops-serving")["spec"]["template"]["spec"]["containers"]
     probes = {name: serving[f"{name}Probe"]["httpGet"]["path"] for name in ("startup", "liveness", "readiness")}
-    assert probes == {"startup": "/readyz", "liveness": "/livez", "readiness": "/readyz"}
+    # A store that is down is down for all of them: whoever asks is to get a fallback, or a refusal with Retry-After.
+    assert probes == {"startup": "/readyz", "liveness": "/livez", "readiness": "/livez"}
+
+
+def test_a_job_is_not_repeated_for_an_answer_that_stays_the_same():
+    ends = {"userops-monitor": [3, 4], "userops-retrain": [5]}
+    for name, codes in ends.items():
+        job = named("CronJob", name)["spec"]["jobTemplate"]["spec"]
+        (rule,) = job["podFailurePolicy"]["rules"]
+        (container,) = job["template"]["spec"]["containers"]
+        asked = {"containerName": container["name"], "operator": "In", "values": codes}
+        assert (rule["action"], rule["onExitCodes"]) == ("FailJob", asked)
+        assert job["template"]["spec"]["restartPolicy"] == "Never"  # else the policy is refused
 
 
 # what is named exists
