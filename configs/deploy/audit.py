@@ -2,7 +2,8 @@
 
 ``sbom FILE`` writes the bill of materials of ``requirements.lock`` (CycloneDX JSON, validated). ``licences`` lists
 those of what runs in production and ends with 1 where one is not allowed by ``licences.yaml``. ``holes`` asks OSV's
-database about every pin and ends with 1 where it knows of one; where it cannot be asked, it says why and ends with 3.
+database about every pin and ends with 1 where it knows of one, or where the question itself fails; where the database
+cannot be reached, or does not know of every pin, it says why and ends with 3.
 """
 
 from __future__ import annotations
@@ -21,11 +22,14 @@ from packaging.utils import canonicalize_name
 
 from configs.deploy.slim import ROOT, TRACES, closure, pinned
 from configs.documents import read_yaml
+from configs.errors import ConfigError, UseropsError
 
 __all__ = ["bill", "holes", "licences", "refused", "terms"]
 
 LOCK = ROOT / "requirements.lock"
 UNREACHABLE = 3
+# What pip-audit says when nobody answers; anything else is a fault of ours, and no reason to let a build pass.
+_NOBODY = re.compile(r"connect|resolve|unreachable|timed? ?out|proxy|refused|certificate", re.IGNORECASE)
 
 
 def bill(path: Path) -> int:
@@ -72,14 +76,19 @@ def refused(found: Mapping[str, str], rules: Mapping[str, Any]) -> dict[str, str
 
 
 def holes() -> tuple[list[dict[str, Any]], str | None]:
-    """Pins with known holes; and why it could not be looked, None where it could."""
+    """Pins with known holes; and why it was not looked for all of them, None where it was.
+
+    Raises
+    ------
+    ConfigError
+        When it was not for want of an answer.
+    """
     blocks = [block for _, block in pinned(LOCK.read_text(encoding="utf-8"))]
     # One first: where the database cannot be reached, there is no use in asking hundreds of times.
-    for asked in (blocks[:1], blocks):
-        found, reason = _ask(asked)
-        if reason is not None:
-            return [], reason
-    return [one for one in found if one.get("vulns")], None
+    found, reason = _ask(blocks[:1])
+    if reason is None:
+        found, reason = _ask(blocks)
+    return [one for one in found if one.get("vulns")], reason
 
 
 def _ask(blocks: Sequence[str]) -> tuple[list[dict[str, Any]], str | None]:
@@ -92,9 +101,12 @@ def _ask(blocks: Sequence[str]) -> tuple[list[dict[str, Any]], str | None]:
     try:
         found: list[dict[str, Any]] = json.loads(done.stdout)["dependencies"]
     except (ValueError, KeyError):
-        return [], (done.stderr.strip().splitlines() or ["no answer"])[-1]
-    skipped = [one["skip_reason"] for one in found if "skip_reason" in one]
-    return found, skipped[0] if skipped else None
+        reason = (done.stderr.strip().splitlines() or [f"pip-audit ended with {done.returncode}"])[-1]
+        if not _NOBODY.search(reason):
+            raise ConfigError("the lock cannot be audited", got=reason) from None
+        return [], reason
+    skipped = [f"{one['name']}: {one['skip_reason']}" for one in found if "skip_reason" in one]
+    return found, f"{len(skipped)} pins were not looked up, {skipped[0]}" if skipped else None
 
 
 def _say(text: str) -> None:
@@ -116,16 +128,19 @@ def main(words: Sequence[str]) -> int:
             return 1 if wrong else 0
         case ["holes"]:
             known, reason = holes()
-            if reason is not None:
-                _say(f"not looked for known holes: {reason}")
-                return UNREACHABLE
             for one in known:
                 _say(f"{one['name']} {one['version']}: {', '.join(hole['id'] for hole in one['vulns'])}")
-            _say(f"{len(known)} packages with known holes")
-            return 1 if known else 0
+            if reason is not None:
+                _say(f"not looked for known holes: {reason}")
+            if known or reason is None:
+                _say(f"{len(known)} packages with known holes")
+            return 1 if known else 0 if reason is None else UNREACHABLE
     _say("one of: sbom FILE, licences, holes")
     return 2
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except UseropsError as failed:
+        sys.exit(str(failed))

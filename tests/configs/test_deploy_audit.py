@@ -10,6 +10,7 @@ import pytest
 from configs import read_yaml
 from configs.deploy import audit
 from configs.deploy.slim import pinned
+from configs.errors import ConfigError
 
 RULES = read_yaml(Path(audit.__file__).parent / "licences.yaml")
 
@@ -53,6 +54,23 @@ def test_who_cannot_ask_says_why(monkeypatch, capsys):
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")  # nobody listens there
     assert audit.main(["holes"]) == audit.UNREACHABLE
     assert "not looked for known holes" in capsys.readouterr().out
+
+
+def test_a_question_that_fails_of_itself_is_no_excuse(monkeypatch, tmp_path):
+    (tmp_path / "lock").write_text("some==1.0 what\n    --hash=sha256:0\n")
+    monkeypatch.setattr(audit, "LOCK", tmp_path / "lock")
+    with pytest.raises(ConfigError, match="cannot be audited"):
+        audit.main(["holes"])
+
+
+def test_a_hole_is_told_although_another_pin_was_not_looked_up(monkeypatch, capsys):
+    hole = {"name": "some", "version": "1.0", "vulns": [{"id": "PYSEC-1"}]}
+    answers = iter([([], None), ([hole], "1 pins were not looked up, other: no such version")])
+    monkeypatch.setattr(audit, "_ask", lambda blocks: next(answers))
+    assert audit.main(["holes"]) == 1
+    told = capsys.readouterr().out
+    assert "some 1.0: PYSEC-1" in told
+    assert "not looked for known holes: 1 pins" in told
 
 
 def test_a_hole_is_told_and_ends_with_1(monkeypatch, capsys):
