@@ -8,17 +8,12 @@ Each build runs in a process of its own, so that its peak memory is its own.
 from __future__ import annotations
 
 import json
-import platform
 import resource
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +22,7 @@ import duckdb
 from configs import Config, load
 from features import engine
 from features.benchmark_frames import TWENTY, frames
+from features.benchmark_report import Progress, alone, report, scratch
 from features.build import build
 from features.catalog import NAMES
 
@@ -118,7 +114,7 @@ def benchmark_features(
     events: int = 20_000_000,
     snapshots: int = 52,
     frame_events: int = 2_000_000,
-    progress: Callable[[str, float], None] | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Build all user features at one snapshot, then at ``snapshots`` weekly ones, from the same events.
 
@@ -131,16 +127,15 @@ def benchmark_features(
         if progress:
             progress(message, fraction)
 
-    (config.home / "tmp").mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="benchmark-", dir=config.home / "tmp") as scratch:
+    with scratch(config) as folder:
         tell(f"drawing {events:,} events (not measured)", 0.0)
-        written = write_events(Path(scratch) / "events", events, config.seed, config.threads)
+        written = write_events(folder / "events", events, config.seed, config.threads)
         tell("one snapshot", 0.2)
-        one = measure_build(config, Path(scratch), 1)
+        one = measure_build(config, folder, 1)
         tell(f"{snapshots} snapshots", 0.3)
-        many = measure_build(config, Path(scratch), snapshots)
+        many = measure_build(config, folder, snapshots)
         tell("beside pandas and polars", 0.8)
-        beside = _beside(config, Path(scratch), frame_events)
+        beside = _beside(config, folder, frame_events)
     extra = (many["seconds"] - one["seconds"]) / max(1, snapshots - 1)
     metrics = {
         "events_per_second": written / one["seconds"],
@@ -154,41 +149,35 @@ def benchmark_features(
         **beside["ours"],
     }
     others = {way: beside[way] for way in beside if way != "ours"}
-    return {
-        "benchmark": "features",
-        "metrics": {name: {"value": value, "ci": None} for name, value in metrics.items()},
-        "baselines": {
-            "one_scan_per_snapshot": {
-                f"ratio_{snapshots}_vs_1": float(snapshots),
-                f"seconds_{snapshots}_snapshots": snapshots * one["seconds"],
-            },
-            **others,
+    baselines = {
+        "one_scan_per_snapshot": {
+            f"ratio_{snapshots}_vs_1": float(snapshots),
+            f"seconds_{snapshots}_snapshots": snapshots * one["seconds"],
         },
-        "ratios": {
-            "ours_vs_one_scan_per_snapshot": snapshots * one["seconds"] / many["seconds"],
-            **{
-                f"ours_vs_{way}_{asked}": other[f"twenty_seconds_{asked}"] / metrics[f"twenty_seconds_{asked}"]
-                for way, other in others.items()
-                for asked in (1, FRAME_SNAPSHOTS)
-            },
-        },
-        "settings": {
-            "events": written,
-            "twenty": {"events": frame_events, "features": TWENTY},
-            "users": one["rows"],
-            "features": len(NAMES),
-            "snapshots": snapshots,
-            "every_days": 7,
-            "threads": config.threads,
-            "memory_limit": config.memory_limit,
-        },
-        "versions": {
-            "python": platform.python_version(),
-            **{lib: version(lib) for lib in ("duckdb", "ibis-framework", "pandas", "polars")},
-        },
-        "seconds": time.monotonic() - started,
-        "peak_mb": max(one["peak_mb"], many["peak_mb"]),
+        **others,
     }
+    ratios = {
+        "ours_vs_one_scan_per_snapshot": snapshots * one["seconds"] / many["seconds"],
+        **{
+            f"ours_vs_{way}_{asked}": other[f"twenty_seconds_{asked}"] / metrics[f"twenty_seconds_{asked}"]
+            for way, other in others.items()
+            for asked in (1, FRAME_SNAPSHOTS)
+        },
+    }
+    settings = {
+        "events": written,
+        "twenty": {"events": frame_events, "features": TWENTY},
+        "users": one["rows"],
+        "features": len(NAMES),
+        "snapshots": snapshots,
+        "every_days": 7,
+        "threads": config.threads,
+        "memory_limit": config.memory_limit,
+    }
+    shown = {name: {"value": value, "ci": None} for name, value in metrics.items()}
+    libraries = ("duckdb", "ibis-framework", "pandas", "polars")
+    told = report("features", shown, baselines, ratios, settings, libraries, started)
+    return told | {"peak_mb": max(one["peak_mb"], many["peak_mb"])}
 
 
 def _beside(config: Config, scratch: Path, events: int) -> dict[str, dict[str, float]]:
@@ -212,11 +201,7 @@ def measure_build(config: Config, scratch: Path, snapshots: int) -> dict[str, An
         "threads": config.threads,
         "memory_limit": config.memory_limit,
     }
-    command = [sys.executable, "-W", "ignore", "-m", "features.benchmark_features", json.dumps(asked)]
-    root = Path(__file__).parent.parent
-    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=root)
-    measured: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return measured
+    return alone("features.benchmark_features", asked)
 
 
 def _build_once(asked: dict[str, Any]) -> dict[str, Any]:

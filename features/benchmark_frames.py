@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import resource
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -27,6 +26,7 @@ from configs import Config, load
 from configs.errors import FeatureError
 from features import engine
 from features.behaviour.user import user_features
+from features.benchmark_report import alone
 from features.periods import as_utc
 from features.tiles import PASSIVE_KINDS
 
@@ -183,11 +183,8 @@ def frames(
             "threads": config.threads,
             "memory_limit": config.memory_limit,
         }
-        command = [sys.executable, "-W", "ignore", "-m", "features.benchmark_frames", json.dumps(asked)]
         environment = {**os.environ, "POLARS_MAX_THREADS": str(config.threads)}
-        root = Path(__file__).parent.parent
-        done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=root, env=environment)
-        found[way] = json.loads(done.stdout.splitlines()[-1])
+        found[way] = alone("features.benchmark_frames", asked, environment)
         tables[way] = pq.read_table(answer)
     for way in WAYS:
         check_equal(way, tables[way], tables["ours"])

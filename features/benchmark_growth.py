@@ -9,11 +9,10 @@ from __future__ import annotations
 import json
 import math
 import resource
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,7 +26,7 @@ import redis
 from configs import Config, load
 from features import online
 from features.benchmark_features import measure_build, write_events
-from features.benchmark_store import report
+from features.benchmark_report import Progress, alone, report, scratch
 from features.catalog import NAMES, digest
 from features.publish import write_vectors
 from features.redis_server import is_installed, redis_server
@@ -75,7 +74,7 @@ def benchmark_growth(
     config: Config,
     events: Sequence[int] = EVENTS,
     users: Sequence[int] = USERS,
-    progress: Callable[[str, float], None] | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Seconds, memory and bytes of builds over ``events`` and publications of ``users``, their powers, and `ASKED`.
 
@@ -86,11 +85,11 @@ def benchmark_growth(
     started = time.monotonic()
     steps = [*(("events", size) for size in events), *(("users", size) for size in users)]
     costs: dict[str, dict[int, float]] = {}
-    with tempfile.TemporaryDirectory(prefix="benchmark-", dir=_folder(config)) as scratch:
+    with scratch(config) as folder:
         for place, (kind, size) in enumerate(steps):
             if progress:
                 progress(f"{size:,} {kind}", place / len(steps))
-            measured = _build(config, Path(scratch), size) if kind == "events" else _publication(config, scratch, size)
+            measured = _build(config, folder, size) if kind == "events" else _publication(config, folder, size)
             for name, cost in measured.items():
                 costs.setdefault(name, {})[size] = cost
     # Where starting weighs more than the work, a power would promise too much.
@@ -112,17 +111,12 @@ def benchmark_growth(
         },
         "redis": "measured" if is_installed() else "not measured: redis-server is not installed",
     }
-    return report("growth", metrics, asked, {}, settings, started)
+    return report("growth", metrics, asked, {}, settings, ("duckdb", "numpy", "pyarrow", "redis"), started)
 
 
-def _folder(config: Config) -> Path:
-    (config.home / "tmp").mkdir(parents=True, exist_ok=True)
-    return config.home / "tmp"
-
-
-def _build(config: Config, scratch: Path, size: int) -> dict[str, float]:
+def _build(config: Config, inside: Path, size: int) -> dict[str, float]:
     """One snapshot of every user feature, in a process of its own."""
-    with tempfile.TemporaryDirectory(dir=scratch) as name:
+    with tempfile.TemporaryDirectory(dir=inside) as name:
         folder = Path(name)
         written = write_events(folder / "events", size, config.seed, config.threads)
         stored = sum(file.stat().st_size for file in (folder / "events").iterdir())
@@ -134,13 +128,9 @@ def _build(config: Config, scratch: Path, size: int) -> dict[str, float]:
     }
 
 
-def _publication(config: Config, scratch: str, size: int) -> dict[str, float]:
+def _publication(config: Config, folder: Path, size: int) -> dict[str, float]:
     """One snapshot of ``size`` users into empty stores, in a process of its own."""
-    asked = {"scratch": scratch, "users": size, "seed": config.seed}
-    command = [sys.executable, "-W", "ignore", "-m", "features.benchmark_growth", json.dumps(asked)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parent.parent)
-    measured: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return measured
+    return alone("features.benchmark_growth", {"scratch": str(folder), "users": size, "seed": config.seed})
 
 
 def _publish(asked: Mapping[str, Any]) -> dict[str, float]:

@@ -7,7 +7,6 @@ between is a part of what is measured. ``floor`` is what HTTP alone takes: the f
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import http.client
 import json
 import os
@@ -27,22 +26,9 @@ import numpy as np
 
 from configs import Config
 from configs.errors import FeatureError
-from features import online
-from features.benchmark_store import (
-    START,
-    Progress,
-    Values,
-    clock,
-    feast_store,
-    ids_of,
-    report,
-    scratch,
-    silence,
-    spread,
-    write_history,
-)
-from features.publish import write_vectors
-from features.redis_server import is_installed, redis_server
+from features.benchmark_report import Progress, clock, report, scratch, silence, spread
+from features.benchmark_sides import Shown, Side, sides
+from features.benchmark_store import START, Values, ids_of, write_history
 
 __all__ = ["benchmark_online"]
 
@@ -76,20 +62,12 @@ def benchmark_online(
     with scratch(config) as folder, contextlib.ExitStack() as stack:
         path = folder / "snapshot.parquet"
         write_history(path, values[None])
-        sides: dict[str, tuple[str, dict[str, Any]]] = {
-            "": (f"sqlite:///{folder / 'ours.db'}", {"type": "sqlite", "path": str(folder / "feast.db")})
-        }
-        if is_installed():
-            server = stack.enter_context(redis_server())
-            address = f"127.0.0.1:{server.port},db=1"
-            sides["redis_"] = (server.uri(0), {"type": "redis", "connection_string": address})
-        else:
-            settings["redis"] = "not measured: redis-server is not installed"
-        for place, (prefix, (uri, stock)) in enumerate(sides.items()):
-            show("publishing (not measured)", place / len(sides))
-            ours = _ours(config, uri, path, values)
-            home = _published(folder / f"feast-{prefix or 'sqlite'}", path, features, stock)
-            show("reading", (place + 0.7) / len(sides))
+        shown, both = Shown(config, path, features), sides(folder, stack, settings)
+        for place, side in enumerate(both):
+            show("publishing (not measured)", place / len(both))
+            ours, prefix = _ours(shown, side), side.name
+            home = _published(shown, side)
+            show("reading", (place + 0.7) / len(both))
             with _server(home) as connection:
                 ways = {"ours": ours, "feast_server": lambda asked: _over_http(connection, asked, features)}
                 for size, asked in (("one", 1), ("many", many)):
@@ -101,25 +79,18 @@ def benchmark_online(
                     ratio = theirs / statistics.median(taken["ours"])
                     ratios[f"{prefix}ours_vs_feast_server{suffix}"] = ratio
                 baselines["floor"][f"{prefix}one_microseconds"] = _floor(connection, reads)
-    return report("online", metrics, baselines, ratios, settings, started)
+    return report("online", metrics, baselines, ratios, settings, ("feast", "duckdb", "numpy"), started)
 
 
-def _ours(config: Config, uri: str, path: Path, values: Values) -> Read:
-    store = online.open_store(uri)
-    names = tuple(f"f{number}" for number in range(values.shape[1]))
-    catalogue = "sha256:" + hashlib.sha256(",".join(names).encode()).hexdigest()
-    with store.publication() as writer:
-        write_vectors(config, writer, path, names, catalogue)
-
-    def read(asked: Sequence[str]) -> Values:
-        return online.read_vectors(store, asked, len(names), catalogue).values
-
-    return read
+def _ours(shown: Shown, side: Side) -> Read:
+    store = side.ours()
+    shown.publish(store)
+    return lambda asked: shown.read(store, list(asked))
 
 
-def _published(home: Path, path: Path, features: int, stock: dict[str, Any]) -> Path:
+def _published(shown: Shown, side: Side) -> Path:
     """A Feast repository as `feast init` makes it, its view materialized."""
-    store = feast_store(home.parent, home.name, path, features, {"type": "duckdb"}, online_store=stock)
+    store, home = shown.feast(side), side.folder / f"{side.name}feast-0"
     with silence():
         store.materialize(START - timedelta(days=1), START + timedelta(days=1))
     lines = {
@@ -127,7 +98,7 @@ def _published(home: Path, path: Path, features: int, stock: dict[str, Any]) -> 
         "provider": "local",
         "registry": {"registry_type": "sql", "path": f"sqlite:///{home / 'registry.db'}"},
         "offline_store": {"type": "duckdb"},
-        "online_store": stock,
+        "online_store": side.feast(),
         "entity_key_serialization_version": 3,
     }
     # JSON is YAML.

@@ -3,35 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from configs import Config
 from configs.errors import FeatureError
-from features import online
-from features.benchmark_store import (
-    START,
-    Progress,
-    Values,
-    clock,
-    feast_store,
-    ids_of,
-    report,
-    scratch,
-    silence,
-    spread,
-    write_history,
-)
-from features.publish import write_vectors
-from features.redis_server import RedisServer, is_installed, redis_server
+from features.benchmark_report import Progress, clock, report, scratch, silence, spread
+from features.benchmark_sides import Shown, Side, sides
+from features.benchmark_store import START, Values, ids_of, write_history
 
 __all__ = ["benchmark_publish"]
 
@@ -60,15 +44,11 @@ def benchmark_publish(
         path = folder / "snapshot.parquet"
         values = random.normal(size=(1, users, features))
         write_history(path, values)
-        shown = _Shown(config, path, values[0])
-        sides = [_Sqlite(folder)]
-        if is_installed():
-            sides.append(_Redis(folder, stack.enter_context(redis_server())))
-        else:
-            settings["redis"] = "not measured: redis-server is not installed"
-        for place, side in enumerate(sides):
-            tell = _part_of(progress, place, len(sides))
-            wrote, read = _publications(shown, side, repeats, tell), _reads(shown, side)
+        shown = Shown(config, path, features)
+        both = sides(folder, stack, settings)
+        for place, side in enumerate(both):
+            tell = _part_of(progress, place, len(both))
+            wrote, read = _publications(shown, side, repeats, tell), _reads(shown, side, values[0])
             rate = {name: [users / seconds for seconds in taken] for name, taken in wrote.items()}
             metrics[f"{side.name}users_per_second"] = spread(rate["ours"])
             metrics[f"{side.name}read_microseconds"] = spread([1e6 * seconds for seconds in read["ours"]])
@@ -77,79 +57,29 @@ def benchmark_publish(
             baselines["feast_scalar_views"][f"{side.name}read_microseconds"] = 1e6 * stock_read
             ratios[f"{side.name}ours_vs_feast_materialize"] = statistics.median(rate["ours"]) / stock_rate
             ratios[f"{side.name}ours_vs_feast_read"] = stock_read / statistics.median(read["ours"])
-    return report("publish", metrics, baselines, ratios, settings, started)
+    return report("publish", metrics, baselines, ratios, settings, ("feast", "duckdb", "numpy"), started)
 
 
-@dataclass(frozen=True)
-class _Shown:
-    """What is published: ``values[user, feature]``, in the file ``path``."""
-
-    config: Config
-    path: Path
-    values: Values
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(f"f{number}" for number in range(self.values.shape[1]))
-
-    @property
-    def catalogue(self) -> str:
-        return "sha256:" + hashlib.sha256(",".join(self.names).encode()).hexdigest()
-
-
-class _Sqlite:
-    """Ours and Feast's own store in SQLite files, new ones each turn."""
-
-    name = ""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def ours(self, turn: int) -> online.OnlineStore:
-        return online.open_store(f"sqlite:///{self.folder / f'ours-{turn}' / 'online.db'}")
-
-    def feast(self, turn: int) -> dict[str, Any]:
-        return {"type": "sqlite", "path": str(self.folder / f"{self.name}feast-{turn}" / "online.db")}
-
-
-class _Redis(_Sqlite):
-    """Ours and Feast's own store in databases of one Redis, new ones each turn."""
-
-    name = "redis_"
-
-    def __init__(self, folder: Path, server: RedisServer) -> None:
-        super().__init__(folder)
-        self.server = server
-
-    def ours(self, turn: int) -> online.OnlineStore:
-        return online.open_store(self.server.uri(2 * turn))
-
-    def feast(self, turn: int) -> dict[str, Any]:
-        return {"type": "redis", "connection_string": f"127.0.0.1:{self.server.port},db={2 * turn + 1}"}
-
-
-def _publications(
-    shown: _Shown, side: _Sqlite, repeats: int, progress: Callable[[float], None]
-) -> dict[str, list[float]]:
+def _publications(shown: Shown, side: Side, repeats: int, progress: Callable[[float], None]) -> dict[str, list[float]]:
     written: dict[str, list[float]] = {"ours": [], "feast": []}
     for turn in range(repeats):
-        with clock(written["ours"]), side.ours(turn).publication() as writer:
-            write_vectors(shown.config, writer, shown.path, shown.names, shown.catalogue)
-        feast = _feast_of(shown, side, turn)
+        with clock(written["ours"]):
+            shown.publish(side.ours(turn))
+        feast = shown.feast(side, turn)
         with silence(), clock(written["feast"]):
             feast.materialize(START - timedelta(days=1), START + timedelta(days=1))
         progress((turn + 1) / repeats)
     return written
 
 
-def _reads(shown: _Shown, side: _Sqlite) -> dict[str, list[float]]:
+def _reads(shown: Shown, side: Side, values: Values) -> dict[str, list[float]]:
     """Seconds of single reads of what the first turn published, by turns ours and Feast's."""
-    store, feast = side.ours(0), _feast_of(shown, side, 0)
+    store, feast = side.ours(), shown.feast(side)
     refs = [f"behaviour:{name}" for name in shown.names]
-    ids = list(ids_of(len(shown.values)))
+    ids = list(ids_of(len(values)))
 
     def ours(user: str) -> Values:
-        found: Values = online.read_vectors(store, [user], len(shown.names), shown.catalogue).values[0]
+        found: Values = shown.read(store, [user])[0]
         return found
 
     def stock(user: str) -> Values:
@@ -162,17 +92,10 @@ def _reads(shown: _Shown, side: _Sqlite) -> dict[str, list[float]]:
         for name, one in readers.items():
             with clock(read[name]):
                 answer = one(ids[number])
-            if not np.array_equal(answer, shown.values[number]):
+            if not np.array_equal(answer, values[number]):
                 raise FeatureError(f"{name}: another value came back than was published", got=ids[number])
     store.close()
     return read
-
-
-def _feast_of(shown: _Shown, side: _Sqlite, turn: int) -> Any:
-    store = side.feast(turn)
-    return feast_store(
-        side.folder, f"{side.name}feast-{turn}", shown.path, len(shown.names), {"type": "duckdb"}, online_store=store
-    )
 
 
 def _part_of(progress: Progress | None, place: int, parts: int) -> Callable[[float], None]:

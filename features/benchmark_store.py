@@ -1,21 +1,15 @@
 """How fast our two stores are beside Feast's own, each pair measured in alternation in one process.
 
 `benchmark_pit`: historical retrieval, our ASOF store and Feast's DuckDB store, both through Feast, both compared with
-an oracle that is neither. What `features.benchmark_publish` needs too is here.
+an oracle that is neither.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
-import platform
-import resource
 import statistics
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -27,24 +21,11 @@ import pyarrow.parquet as pq
 
 from configs import Config
 from configs.errors import FeatureError
+from features.benchmark_report import Progress, clock, report, scratch, silence, spread
 
-__all__ = [
-    "START",
-    "Progress",
-    "Values",
-    "benchmark_pit",
-    "clock",
-    "feast_store",
-    "ids_of",
-    "report",
-    "scratch",
-    "silence",
-    "spread",
-    "write_history",
-]
+__all__ = ["START", "Values", "benchmark_pit", "feast_store", "ids_of", "write_history"]
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
-Progress = Callable[[str, float], None]
 Values = npt.NDArray[np.float64]
 
 
@@ -105,6 +86,7 @@ def benchmark_pit(
         },
         {"ours_vs_feast_duckdb": statistics.median(taken["feast_duckdb"]) / statistics.median(taken["ours"])},
         {"labels": labels, "days": days, "entities": entities, "features": features, "repeats": repeats},
+        ("feast", "duckdb", "numpy"),
         started,
     )
 
@@ -130,8 +112,8 @@ def feast_store(
     name: str,
     path: Path,
     features: int,
-    offline_store: dict[str, Any],
-    online_store: dict[str, Any] | None = None,
+    offline_store: Mapping[str, Any],
+    online_store: Mapping[str, Any] | None = None,
 ) -> Any:
     """A Feast store of its own over one file, its view registered; everything but ``offline_store`` is Feast's."""
     from feast import Entity, FeatureStore, FeatureView, Field, FileSource, RepoConfig, ValueType
@@ -170,56 +152,3 @@ def ids_of(count: int) -> npt.NDArray[np.str_]:
 
 def _instants(seconds: npt.NDArray[np.int64]) -> pd.DatetimeIndex:
     return pd.DatetimeIndex(pd.Timestamp(START) + pd.to_timedelta(seconds, unit="s"))
-
-
-@contextlib.contextmanager
-def clock(seconds: list[float]) -> Iterator[None]:
-    """The seconds that the block takes, at the end of the list."""
-    started = time.perf_counter()
-    yield
-    seconds.append(time.perf_counter() - started)
-
-
-@contextlib.contextmanager
-def silence() -> Iterator[None]:
-    """Nothing that the block prints is seen."""
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        yield
-
-
-@contextlib.contextmanager
-def scratch(config: Config) -> Iterator[Path]:
-    """A folder for the block, in the home."""
-    (config.home / "tmp").mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="benchmark-", dir=config.home / "tmp") as folder:
-        yield Path(folder)
-
-
-def spread(values: list[float]) -> dict[str, Any]:
-    """The median of the runs, and the range of nine tenths of them (all, when they are few)."""
-    low, high = np.quantile(values, [0.05, 0.95]) if len(values) >= 20 else (min(values), max(values))
-    return {"value": statistics.median(values), "ci": [float(low), float(high)]}
-
-
-def report(
-    name: str,
-    metrics: dict[str, Any],
-    baselines: dict[str, Any],
-    ratios: dict[str, float],
-    settings: dict[str, Any],
-    started: float,
-) -> dict[str, Any]:
-    """The agreed shape of a benchmark."""
-    return {
-        "benchmark": name,
-        "metrics": metrics,
-        "baselines": baselines,
-        "ratios": ratios,
-        "settings": settings,
-        "versions": {
-            "python": platform.python_version(),
-            **{lib: version(lib) for lib in ("feast", "duckdb", "numpy")},
-        },
-        "seconds": time.monotonic() - started,
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-    }

@@ -17,7 +17,7 @@ from configs import Config
 from features import asof, snapshots
 from features.catalog import NAMES, digest
 from features.inputs import literal
-from serving.benchmark_explain import rows_around, synthetic
+from serving.benchmark_boosters import rows_around, synthetic
 from serving.scoring import current, write_model, write_release
 
 __all__ = ["lay_large_models", "lay_people"]

@@ -7,29 +7,21 @@ machine does not; a number that is not ``pred_contrib``'s is an error.
 
 from __future__ import annotations
 
-import platform
-import resource
 import statistics
 import time
-from collections.abc import Callable, Iterator
-from importlib.metadata import version
+from collections.abc import Callable
 from typing import Any
 
 import lightgbm as lgb
 import numpy as np
-from numpy.typing import NDArray
 
 from configs import Config
-from configs.errors import BundleError, FeatureError
-from serving.scoring import Bundle, current
-from serving.scoring.folder import read_folder
-from serving.scoring.forest import read_forest
+from configs.errors import FeatureError
+from features.benchmark_report import Progress, clock, report, spread
+from serving.benchmark_boosters import Floats, boosters, rows_around
 from serving.scoring.treeshap import TreeShap
 
-__all__ = ["benchmark_explain", "released", "rows_around", "synthetic"]
-
-Floats = NDArray[np.float64]
-Progress = Callable[[str, float], None]
+__all__ = ["benchmark_explain"]
 
 WAYS = ("ours", "pred_contrib", "shap")
 
@@ -53,76 +45,29 @@ def benchmark_explain(
     """
     started = time.monotonic()
     random = np.random.default_rng(config.seed)
-    boosters = {"synthetic": synthetic(random, trees, leaves, features), **dict(released(config))}
     metrics: dict[str, Any] = {}
     baselines: dict[str, Any] = {way: {} for way in WAYS[1:]}
     ratios: dict[str, float] = {}
     sizes: dict[str, str] = {}
-    for number, (name, booster) in enumerate(boosters.items()):
-        if progress:
-            progress(f"explaining {name}", number / len(boosters))
+    for name, suffix, booster in boosters(config, random, (trees, leaves, features), progress, "explaining"):
         x = rows_around(booster, rows, random)
         explainers = _explainers(booster)
         if explainers is None:
             sizes[name] = "left to pred_contrib"
             continue
         worst = float(np.abs(explainers["ours"](x[:40]) - explainers["pred_contrib"](x[:40])).max())
-        if worst > 1e-9:
+        if not worst <= 1e-9:
             raise FeatureError(f"{name}: our reasons are not those of pred_contrib", got=worst, expected="at most 1e-9")
         sizes[name] = f"{booster.num_trees()} trees, {x.shape[1]} features, largest difference {worst:.1e}"
-        suffix = "" if name == "synthetic" else f"_{name}"
         for many, taken in (("", _one_row(explainers, x, turns)), (f"_{rows}", _all_rows(explainers, x))):
-            metrics[f"microseconds_per_row{many}{suffix}"] = _spread(taken["ours"])
+            metrics[f"microseconds_per_row{many}{suffix}"] = spread(taken["ours"])
             for way in WAYS[1:]:
                 baselines[way][f"microseconds_per_row{many}{suffix}"] = statistics.median(taken[way])
                 ratio = statistics.median(taken[way]) / statistics.median(taken["ours"])
                 ratios[f"ours_vs_{way}{many}{suffix}"] = ratio
-    return {
-        "benchmark": "explain",
-        "metrics": metrics,
-        "baselines": baselines,
-        "ratios": ratios,
-        "settings": {"trees": trees, "leaves": leaves, "rows": rows, "turns": turns, "boosters": sizes},
-        "versions": {
-            "python": platform.python_version(),
-            **{library: version(library) for library in ("lightgbm", "llvmlite", "numpy", "shap")},
-        },
-        "seconds": time.monotonic() - started,
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-    }
-
-
-def synthetic(random: np.random.Generator, trees: int, leaves: int, features: int) -> lgb.Booster:
-    """A booster learned from noise with an order in it."""
-    x = random.normal(size=(10_000, features))
-    x[random.random(x.shape) < 0.1] = np.nan
-    y = np.nansum(x[:, :10] * random.normal(size=min(10, features)), axis=1) + random.normal(size=len(x)) > 0
-    params = {"objective": "binary", "num_leaves": leaves, "learning_rate": 0.05, "verbose": -1, "num_threads": 1}
-    return lgb.train(params, lgb.Dataset(x, y), trees)
-
-
-def released(config: Config) -> Iterator[tuple[str, lgb.Booster]]:
-    """Every booster of users of the release in force, by model and name; none without a release."""
-    try:
-        folder = current(config.home / "releases")
-    except BundleError:
-        return
-    bundle = Bundle.load(folder)
-    for name in bundle.meta["models"]:
-        for booster, own in read_folder(folder / name).boosters.items():
-            yield f"{name}_{booster}", own
-
-
-def rows_around(booster: lgb.Booster, rows: int, random: np.random.Generator) -> Floats:
-    """Rows around the booster's own thresholds, one value in twenty absent."""
-    forest = read_forest(booster.model_to_string(num_iteration=-1))
-    x = random.normal(size=(rows, forest.width))
-    for feature in range(forest.width):
-        thresholds = forest.node["threshold"][forest.node["feature"] == feature]
-        if len(thresholds):
-            x[:, feature] = random.choice(thresholds, rows) * random.uniform(0.9, 1.1, rows)
-    x[random.random(x.shape) < 0.05] = np.nan
-    return x
+    settings = {"trees": trees, "leaves": leaves, "rows": rows, "turns": turns, "boosters": sizes}
+    libraries = ("lightgbm", "llvmlite", "numpy", "shap")
+    return report("explain", metrics, baselines, ratios, settings, libraries, started)
 
 
 def _explainers(booster: lgb.Booster) -> dict[str, Callable[[Floats], Floats]] | None:
@@ -144,10 +89,9 @@ def _one_row(explainers: dict[str, Callable[[Floats], Floats]], x: Floats, turns
     for turn in range(turns):
         one = x[turn % len(x)][None]
         for way, explain in explainers.items():
-            began = time.process_time()
-            explain(one)
-            taken[way].append(1e6 * (time.process_time() - began))
-    return taken
+            with clock(taken[way], time.process_time):
+                explain(one)
+    return {way: [1e6 * seconds for seconds in each] for way, each in taken.items()}
 
 
 def _all_rows(explainers: dict[str, Callable[[Floats], Floats]], x: Floats) -> dict[str, list[float]]:
@@ -155,13 +99,6 @@ def _all_rows(explainers: dict[str, Callable[[Floats], Floats]], x: Floats) -> d
     taken: dict[str, list[float]] = {way: [] for way in explainers}
     for way, explain in explainers.items():
         for _ in range(5 if way == "ours" else 1):
-            began = time.process_time()
-            explain(x)
-            taken[way].append(1e6 * (time.process_time() - began) / len(x))
-    return taken
-
-
-def _spread(values: list[float]) -> dict[str, Any]:
-    """The median, and the range of nine tenths."""
-    low, high = np.quantile(values, [0.05, 0.95])
-    return {"value": statistics.median(values), "ci": [float(low), float(high)]}
+            with clock(taken[way], time.process_time):
+                explain(x)
+    return {way: [1e6 * seconds / len(x) for seconds in each] for way, each in taken.items()}

@@ -8,28 +8,22 @@ processor time of one thread, so that other work on the machine does not; ``ligh
 from __future__ import annotations
 
 import os
-import platform
-import resource
 import statistics
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import Any
 
 import lightgbm as lgb
 import numpy as np
-from numpy.typing import NDArray
 
 from configs import Config
 from configs.errors import FeatureError
-from serving.benchmark_explain import released, rows_around, synthetic
+from features.benchmark_report import Progress, clock, report, spread
+from serving.benchmark_boosters import Floats, boosters, rows_around
 from serving.benchmark_plain_service import as_classifier
 from serving.scoring.margins import Margins
 
 __all__ = ["benchmark_predict"]
-
-Floats = NDArray[np.float64]
-Progress = Callable[[str, float], None]
 
 
 def benchmark_predict(
@@ -51,14 +45,11 @@ def benchmark_predict(
     """
     started = time.monotonic()
     random = np.random.default_rng(config.seed)
-    boosters = {"synthetic": synthetic(random, trees, leaves, features), **dict(released(config))}
     metrics: dict[str, Any] = {}
     baselines: dict[str, dict[str, float]] = {"lightgbm": {}, "lightgbm_all_cores": {}, "sklearn_wrapper": {}}
     ratios: dict[str, float] = {}
     sizes: dict[str, str] = {}
-    for number, (name, booster) in enumerate(boosters.items()):
-        if progress:
-            progress(f"scoring with {name}", number / len(boosters))
+    for name, suffix, booster in boosters(config, random, (trees, leaves, features), progress, "scoring with"):
         if (margins := Margins.of(booster)) is None:
             sizes[name] = "left to LightGBM"
             continue
@@ -66,31 +57,20 @@ def benchmark_predict(
         if not np.array_equal(margins(x), _lightgbm(booster, 1)(x)):
             raise FeatureError(f"{name}: our raw scores are not LightGBM's", expected="equal bits")
         sizes[name] = f"{booster.num_trees()} trees, {x.shape[1]} features"
-        suffix = "" if name == "synthetic" else f"_{name}"
         one, many = f"one_row_microseconds{suffix}", f"rows_per_second{suffix}"
         taken = _one_row(margins, booster, x, turns)
-        metrics[one] = _spread([1e6 * seconds for seconds in taken["ours"]])
+        metrics[one] = spread([1e6 * seconds for seconds in taken["ours"]])
         for way in ("lightgbm", "sklearn_wrapper"):
             baselines[way][one] = 1e6 * statistics.median(taken[way])
         ratios[f"ours_vs_lightgbm_one_row{suffix}"] = baselines["lightgbm"][one] / metrics[one]["value"]
         rates = _many_rows(margins, booster, x)
-        metrics[many] = _spread(rates["ours"])
+        metrics[many] = spread(rates["ours"])
         for way in ("lightgbm", "lightgbm_all_cores"):
             baselines[way][many] = statistics.median(rates[way])
         ratios[f"ours_vs_lightgbm{suffix}"] = metrics[many]["value"] / baselines["lightgbm"][many]
-    return {
-        "benchmark": "predict",
-        "metrics": metrics,
-        "baselines": baselines,
-        "ratios": ratios,
-        "settings": {"trees": trees, "leaves": leaves, "rows": rows, "turns": turns, "boosters": sizes},
-        "versions": {
-            "python": platform.python_version(),
-            **{library: version(library) for library in ("lightgbm", "numba", "numpy", "scikit-learn")},
-        },
-        "seconds": time.monotonic() - started,
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-    }
+    settings = {"trees": trees, "leaves": leaves, "rows": rows, "turns": turns, "boosters": sizes}
+    libraries = ("lightgbm", "numba", "numpy", "scikit-learn")
+    return report("predict", metrics, baselines, ratios, settings, libraries, started)
 
 
 def _lightgbm(booster: lgb.Booster, threads: int) -> Callable[[Floats], Floats]:
@@ -111,9 +91,8 @@ def _one_row(margins: Margins, booster: lgb.Booster, x: Floats, turns: int) -> d
     for turn in range(turns):
         row = x[turn % len(x)][None]
         for way, score in ways.items():
-            began = time.perf_counter()
-            score(row)
-            taken[way].append(time.perf_counter() - began)
+            with clock(taken[way]):
+                score(row)
     return taken
 
 
@@ -126,14 +105,9 @@ def _many_rows(margins: Margins, booster: lgb.Booster, x: Floats) -> dict[str, l
     }
     rates: dict[str, list[float]] = {way: [] for way in ways}
     for _ in range(3):
-        for way, (score, clock) in ways.items():
-            began = clock()
-            score(x)
-            rates[way].append(len(x) / max(clock() - began, 1e-9))
+        for way, (score, now) in ways.items():
+            taken: list[float] = []
+            with clock(taken, now):
+                score(x)
+            rates[way].append(len(x) / max(taken[0], 1e-9))
     return rates
-
-
-def _spread(values: list[float]) -> dict[str, Any]:
-    """The median, and the range of nine tenths."""
-    low, high = np.quantile(values, [0.05, 0.95])
-    return {"value": statistics.median(values), "ci": [float(low), float(high)]}
