@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from configs import Config
+from configs.databases import EMBEDDED
 from configs.errors import UseropsError
 from serving.benchmark_machine import BUSY, Watch, busy_before, machine
 from serving.benchmark_parts import Part
@@ -74,7 +75,8 @@ def benchmark_all(config: Config, run: Run, progress: Progress | None = None) ->
 
         try:
             home = _home(config, part, partial(show, f"{place}, walking the whole way (not measured)", done / total))
-            found[part.name] = one = _measure(part, home, run.quick, tell)
+            apart = {} if home == config.home else EMBEDDED  # what the walked shop holds lies in its files
+            found[part.name] = one = _measure(part, home, run.quick, tell, apart)
         except UseropsError as error:  # no home to measure in
             found[part.name] = one = {"benchmark": part.name, "error": str(error), "run": {"seconds": 0.0}}
         done += long
@@ -102,11 +104,12 @@ def _begun(run: Run) -> dict[str, Any]:
     """The parts of an earlier call that can stand beside those of this one."""
     try:
         earlier = json.loads(unfinished(run.file).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        same = earlier["settings"]["code"] == run.code and earlier["settings"]["quick"] == run.quick
+        parts: dict[str, Any] = earlier["parts"]
+    except (OSError, ValueError, KeyError, TypeError):  # not there, or none of ours
         return {}
-    same = earlier["settings"]["code"] == run.code and earlier["settings"]["quick"] == run.quick
     named = {part.name for part in run.parts}
-    return {name: one for name, one in earlier["parts"].items() if name in named} if same else {}
+    return {name: one for name, one in parts.items() if name in named} if same else {}
 
 
 def _expected(run: Run, part: Part) -> float:
@@ -120,14 +123,16 @@ def _expected(run: Run, part: Part) -> float:
     return QUICK_SECONDS if run.quick and part.can_be_quick else part.seconds
 
 
-def _measure(part: Part, home: Path, quick: bool, tell: Callable[[float], None]) -> dict[str, Any]:
+def _measure(
+    part: Part, home: Path, quick: bool, tell: Callable[[float], None], apart: Mapping[str, str]
+) -> dict[str, Any]:
     """The part's own JSON, or ``error``; and ``run``."""
     started, load = datetime.now(UTC), os.getloadavg()[0]
     before, watch, began = busy_before(), Watch(), time.monotonic()
     with tempfile.TemporaryDirectory(prefix="userops-benchmark-") as folder:
         file, log = Path(folder) / "part.json", Path(folder) / "log"
         command = [*part.command(quick), "--json", str(file)]
-        with log.open("wb") as output, _child(command, home, output) as child:
+        with log.open("wb") as output, _child(command, {**apart, "USEROPS_HOME": str(home)}, output) as child:
             while True:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     code = child.wait(timeout=0.5)
@@ -152,9 +157,9 @@ def _measure(part: Part, home: Path, quick: bool, tell: Callable[[float], None])
 
 
 @contextlib.contextmanager
-def _child(command: Sequence[str], home: Path, output: Any) -> Iterator[subprocess.Popen[bytes]]:
+def _child(command: Sequence[str], variables: Mapping[str, str], output: Any) -> Iterator[subprocess.Popen[bytes]]:
     """A process that ends with the block; Ctrl-C reaches it once, through us, and it may tidy up."""
-    environment = {**os.environ, "USEROPS_HOME": str(home), "COLUMNS": "200"}
+    environment = {**os.environ, **variables, "COLUMNS": "200"}
     child = subprocess.Popen(
         command,
         cwd=ROOT,

@@ -28,6 +28,7 @@ from urllib.parse import quote
 import numpy as np
 
 from configs import Config
+from configs.databases import embedded
 from configs.errors import UseropsError
 from serving.benchmark_console_reviewer import click
 from serving.benchmark_console_stage import Stage, lay_console
@@ -75,7 +76,8 @@ def benchmark_console(config: Config, progress: Progress | None = None, size: Si
     size = size or Size()
     started = time.monotonic()
     config.home.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="benchmark-", dir=config.home) as scratch:
+    # Thousands of decisions are made: into files of a scratch home, wherever else decisions go.
+    with embedded(), tempfile.TemporaryDirectory(prefix="benchmark-", dir=config.home) as scratch:
         folder = Path(scratch)
         config = shop_of(config, folder, show)
         config = _at_its_features(config)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from configs import Config
@@ -65,13 +66,15 @@ def told(environment: Mapping[str, str]) -> str:
     return ", ".join(urlsplit(environment[name]).scheme or environment[name] for name in (ONLINE, DECISIONS))
 
 
-def copied(source: OnlineStore, target: OnlineStore) -> int:
-    """Publish in ``target`` what ``source`` holds; how many users."""
+def copied(source: OnlineStore, target: OnlineStore, home: Path | None = None) -> int:
+    """Publish in ``target`` what ``source`` holds, as a publication of ``home`` would; how many users."""
     cells, users = (online.VECTOR, online.PROFILE, online.HISTORY), 0
     last = source.last_publication(online.VECTOR.view)
     if last is None:
         raise UseropsError("nothing is published", got=source.address, run="userops features publish")
     with target.publication() as writer:
+        if home is not None:
+            writer.claim(home)
         for cell in cells:
             writer.create(cell.view)
         for part in source.scan(cells, USERS_AT_ONCE):
@@ -82,7 +85,8 @@ def copied(source: OnlineStore, target: OnlineStore) -> int:
                         rows[cell].append((key, *one, None))
             writer.write({cell: those for cell, those in rows.items() if those})
             users += len(part)
-        writer.write_assortment(source.assortment())
+        if source.assortment_stamp() is not None:
+            writer.write_assortment(source.assortment())
         writer.record(online.VECTOR.view, last["digest"], last["as_of"], last["published_at"], users)
     return users
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from configs import Config, OriginsConfig
+from configs.databases import embedded
 from configs.errors import TrainingError
 from features.catalog import NAMES
 from features.events import span
@@ -39,9 +40,9 @@ LOOK_BACK_DAYS = 780
 
 @contextmanager
 def ingested(config: Config, source: str | Path, data: Path, show: Progress) -> Iterator[Config]:
-    """A home of its own that holds the data, inside the given one; gone with the block."""
+    """A home of its own that holds the data, inside the given one; gone with the block, and in no shared store."""
     config.home.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="benchmark-", dir=config.home) as home:
+    with embedded(), tempfile.TemporaryDirectory(prefix="benchmark-", dir=config.home) as home:
         config = replace(config, home=Path(home))
         show("ingesting", 0.02)
         ingest(config, source, data)

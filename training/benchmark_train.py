@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs import Config, ModelConfig, model_of
+from configs.databases import embedded
 from features.catalog import NAMES
 from features.events import span
 from features.ingest import ingest
@@ -71,7 +72,7 @@ def benchmark_train(
     model = model_of(config, "churn")
     (family,) = families(model)
     (config.home / "tmp").mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="benchmark-", dir=config.home / "tmp") as scratch:
+    with embedded(), tempfile.TemporaryDirectory(prefix="benchmark-", dir=config.home / "tmp") as scratch:
         folder = Path(scratch)
         show("simulating a shop (not measured)", 0.0)
         simulate(folder / "shop", Shop(users=users, days=days, end=END))

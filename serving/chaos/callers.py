@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from configs.errors import UseropsError
 from serving.chaos.service import Reply
 
 __all__ = ["Asked", "Callers", "Question"]
@@ -27,33 +28,36 @@ class Question:
 
 @dataclass(frozen=True)
 class Asked:
-    """A question, its answer (``status`` 0: none came), and the instant of it on the monotonic clock."""
+    """A question and its answer (``status`` 0: none came)."""
 
     question: Question
     reply: Reply
-    at: float
 
 
 class Callers:
     """Asks from ``connections`` connections until the end of the block, each ``pause`` seconds after its last answer.
 
-    Every answer is kept in ``asked``, in the order in which they came.
+    Every answer is kept in ``asked``, in the order in which they came. An answer that cannot be read is an error, and
+    told at the end of the block: nothing counted so far would be all there was.
     """
 
     def __init__(self, port: int, make: Callable[[int], Question], connections: int, pause: float = 0.0) -> None:
         self._port, self._make, self._connections, self._pause = port, make, connections, pause
         self._made = 0
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._all()), daemon=True)
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._error: Exception | None = None
         self.asked: list[Asked] = []
 
     def __enter__(self) -> Callers:
         self._thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         self._stop.set()
         self._thread.join(2 * PATIENCE_SECONDS)
+        if kind is None and (self._error is not None or self._thread.is_alive()):
+            raise UseropsError("the callers gave up", got=repr(self._error or "one that is never answered"))
 
     def statuses(self) -> Counter[int]:
         """How many answers of each status."""
@@ -66,6 +70,12 @@ class Callers:
     def unanswered(self) -> list[Question]:
         """The questions to which no answer came: whether they were heard is not known."""
         return [one.question for one in self.asked if one.reply.status == 0]
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._all())
+        except Exception as error:
+            self._error = error
 
     async def _all(self) -> None:
         await asyncio.gather(*(self._one() for _ in range(self._connections)))
@@ -84,7 +94,7 @@ class Callers:
             except (OSError, EOFError, ValueError, TimeoutError):
                 status, retry_after, content, closing = 0, None, b"", True
             reply = Reply(status, time.perf_counter() - began, content, retry_after)
-            self.asked.append(Asked(question, reply, time.monotonic()))
+            self.asked.append(Asked(question, reply))
             if closing and streams is not None:
                 streams[1].close()
                 streams = None

@@ -53,8 +53,8 @@ def jumps(stage: Stage) -> str:
     try:
         service.start()
         require((otherwise := witness.differs(service)) is None, f"before: {otherwise}")
-        first = decide(service, user, request_id="chaos-clock")
-        require(first.status == 200, f"offers: {first.refusal}")
+        first, other = (decide(service, user, request_id=name) for name in ("chaos-clock", "chaos-clock-old"))
+        require(first.status == other.status == 200, f"offers: {first.refusal}, {other.refusal}")
 
         clock.jump(FORWARD)
         told = service.post("/v1/score/churn", {"user_ids": [user], "explain": {"level": "none"}}).told
@@ -62,6 +62,10 @@ def jumps(stage: Stage) -> str:
         require((otherwise := witness.differs(service)) is None, f"forward: {otherwise}")
         forward = decide(service, user).told
         require(forward["features"]["stale"] == [user], "three days forward: offers do not call features stale")
+        anew = decide(service, user, request_id="chaos-clock-old")
+        require(
+            anew.status == 200 and anew.content != other.content, "three days forward: an old id is not decided anew"
+        )
 
         clock.jump(BACK)
         again = decide(service, user, request_id="chaos-clock")
@@ -74,8 +78,8 @@ def jumps(stage: Stage) -> str:
 
         clock.jump(timedelta())
         until(lambda: witness.differs(service) is None, BACK_SECONDS, "not as before")
-        ids = {one["decision_id"] for one in (first.told, forward, early, decide(service, user).told)}
-        require(len(ids) == 4, "two decisions have one id")
+        ids = {one["decision_id"] for one in (first.told, forward, anew.told, early, decide(service, user).told)}
+        require(len(ids) == 5, "two decisions have one id")
         require(service.get("/readyz").status == 200, "/readyz is not 200")
     finally:
         service.stop()

@@ -15,10 +15,12 @@ from functools import cached_property
 from pathlib import Path
 
 from configs import Config
+from configs.databases import EMBEDDED
 from configs.errors import UseropsError
 from features import online
 from features.redis_server import RedisServer, redis_server
 from features.redis_server import is_installed as redis_is_installed
+from serving.benchmark_stores import copied
 from serving.chaos.disk import Disk
 from serving.chaos.fault import Skipped
 from serving.chaos.service import ROOT, Service
@@ -73,8 +75,9 @@ class Stage:
     # ── commands ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def environment(self, home: Path | None = None, /, **more: str) -> dict[str, str]:
-        """The environment of a command on this home, or on another one."""
+        """The environment of a command on this home, or on another one; ``more`` may name stores of the stage."""
         given = {name: value for name, value in os.environ.items() if not name.startswith(_ELSEWHERE)}
+        given |= EMBEDDED  # project.yaml may name the servers of a team: what is broken and promoted here is not theirs
         given |= {"USEROPS_HOME": str(home or self.home), "OMP_NUM_THREADS": "1", "TZ": "UTC"}
         given |= {"USEROPS_KEYS": str(self.folder / "no-keys.json")}  # nobody here holds the keys of a copied home
         given |= {"USEROPS_NOW": self.now.isoformat()} if self.now else {}
@@ -173,7 +176,7 @@ class Stage:
         if not redis_is_installed():
             raise Skipped("Redis is not installed")
         server = self.closing.enter_context(redis_server(durable=True))
-        copy_published(self.published, online.open_store(server.uri()), self.team_home)
+        copied(self.published, online.open_store(server.uri()), self.team_home)
         return server
 
     @cached_property
@@ -226,25 +229,3 @@ def _walk(stage: Stage, show: Show) -> None:
 def _one_by_one(stage: Stage, steps: Sequence[Sequence[str]]) -> None:
     for words in steps:
         stage.run(*words)
-
-
-def copy_published(source: online.OnlineStore, target: online.OnlineStore, home: Path) -> None:
-    """Write all that is published in one store into another one."""
-    cells = (online.VECTOR, online.PROFILE, online.HISTORY)
-    last, users = source.last_publication(online.VECTOR.view), 0
-    with target.publication() as writer:
-        writer.claim(home)
-        for cell in cells:
-            writer.create(cell.view)
-        for part in source.scan(cells, 500):
-            rows: dict[online.Cell, list[online.Row]] = {cell: [] for cell in cells}
-            for key, found in part:
-                for cell, one in zip(cells, found, strict=True):
-                    if one is not None:
-                        rows[cell].append((key, *one, None))
-            writer.write(rows)
-            users += len(part)
-        if source.assortment_stamp() is not None:
-            writer.write_assortment(source.assortment())
-        if last is not None:
-            writer.record(online.VECTOR.view, last["digest"], last["as_of"], last["published_at"], users)

@@ -8,10 +8,10 @@ import socket
 import time
 
 from serving.chaos.acknowledged import check_decisions, settle
-from serving.chaos.asking import decide, decisions, fell_back, refused, unreadable
+from serving.chaos.asking import check_refusal, decide, decisions, fell_back, refused, unreadable
 from serving.chaos.callers import Callers
 from serving.chaos.fault import Fault, require, until
-from serving.chaos.stage import Stage
+from serving.chaos.stage import WITNESSES, Stage
 
 __all__ = ["FAULTS"]
 
@@ -56,24 +56,26 @@ def postgres_restarted(stage: Stage) -> str:
     """PostgreSQL is ended in the middle of decisions and started again."""
     witness, service, postgres = stage.witness, stage.team, stage.postgres
     uri = postgres.uri("decisions")
-    with Callers(service.port, decisions(stage.users[20:]), connections=3) as callers:
+    with Callers(service.port, decisions(stage.users[WITNESSES:]), connections=3) as callers:
         until(lambda: callers.statuses()[200] > 20, BACK_SECONDS, "no decisions")
         postgres.stop()
         try:
-            seen = refused("offers", decide(service, stage.users[-1]))
-            refused("feedback", service.post("/v1/feedback", _feedback()))
+            seen = [refused("offers", decide(service, stage.users[-1]))]
+            seen.append(refused("feedback", service.post("/v1/feedback", _feedback())))
+            seen.append(refused("scores", witness.ask_scores(service)))
         finally:
             postgres.start()
         back = until(lambda: decide(service, stage.users[-1]).status == 200, BACK_SECONDS, "no decision")
         time.sleep(0.5)
     for one in callers.asked:
-        require(one.reply.status in (200, 503), f"an answer with {one.reply.status}")
+        if one.reply.status != 200:
+            check_refusal("a decision", one.reply)
     log = stage.log(uri)
     again = settle(service, callers)
     kept = check_decisions(log, callers)
     log.close()
     require((otherwise := witness.differs(service)) is None, f"after: {otherwise}")
-    return f"{seen}; decisions {back:.1f} s after it was back; {kept}, {again} asked again"
+    return f"{', '.join(seen)}; decisions {back:.1f} s after it was back; {kept}, {again} asked again"
 
 
 def mlflow_down(stage: Stage) -> str:

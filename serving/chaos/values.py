@@ -6,8 +6,10 @@ import sqlite3
 import struct
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 
 import numpy as np
+from pydantic_core import to_json
 
 from features import online, vectors
 from features.catalog import NAMES, digest
@@ -61,14 +63,18 @@ def no_numbers(stage: Stage) -> str:
     bodies = {
         "/v1/next-best-offer": b'{"user_id": "%b", "candidates": [{"offer_id": "o", "value": %b}]}',
         "/v1/score/churn": b'{"user_ids": ["%b"], "explain": {"top_n": %b}}',
-        "/v1/events": b'{"events": [{"event_id": "e", "user_id": "%b", "amount": %b}]}',
     }
-    for path, body in bodies.items():
-        for number in NO_NUMBERS:
+    at = to_json(stage.now or datetime.now(UTC))
+    # Nothing is wrong with it but the number.
+    event = b'{"events": [{"event_id": "e", "user_id": "%b", "type": "purchase", "ts": %b, "amount": %b}]}'
+    for number in NO_NUMBERS:
+        for path, body in bodies.items():
             reply = service.post(path, body % (user, number))
-            taken = reply.told.get("accepted", 0) if path == "/v1/events" and reply.status == 200 else None
-            require(reply.status == 400 or taken == 0, f"{path} with {number.decode()}: {reply.status}")
-    return _healed(stage, f"{len(bodies) * len(NO_NUMBERS)} questions refused with 400, none with 500")
+            require(reply.status == 400, f"{path} with {number.decode()}: {reply.status}")
+        reply = service.post("/v1/events", event % (user, at, number))
+        fields = [one.get("field") for one in reply.told.get("rejected", [])]
+        require(fields == ["amount"], f"/v1/events with {number.decode()}: {reply.status} {reply.told}")
+    return _healed(stage, f"{len(bodies) * len(NO_NUMBERS)} questions 400, {len(NO_NUMBERS)} events rejected by name")
 
 
 def stale(stage: Stage) -> str:

@@ -170,6 +170,34 @@ def test_what_asks_a_release_gets_the_home_that_has_one(tmp_path, monkeypatch):
     assert len(walked) == 1
 
 
+def test_a_shop_walked_for_a_benchmark_knows_no_servers_of_ours(tmp_path, monkeypatch):
+    from serving import benchmark_stage
+
+    seen = []
+
+    def run(command, env, **_):
+        seen.append((command[2:], env))
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setenv("USEROPS_TRACKING", "http://team:5000")
+    monkeypatch.setenv("USEROPS_NOW", "2011-12-10")
+    monkeypatch.setattr(benchmark_stage.subprocess, "run", run)
+    benchmark_stage.demo_shop(load(tmp_path))
+    assert {"train", "promote", "release"} <= {words[0] for words, _ in seen}
+    places = {f"USEROPS_{one}" for one in ("DECISIONS", "AUDIT", "REGISTRY", "TRACKING", "ONLINE")}
+    for words, environment in seen:
+        assert {environment[one] for one in places} == {"sqlite"}, words
+        assert environment["USEROPS_HOME"] == str(tmp_path)
+        assert environment["USEROPS_NOW"] == ""
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", "{", '{"settings": 1}'])
+def test_a_file_of_something_else_is_begun_anew(tmp_path, content):
+    run = Run([Script("tiny", 1, ROWS)], tmp_path / "all.json", "code 1")
+    unfinished(run.file).write_text(content)
+    assert not failed(benchmark_all(load(tmp_path), run))
+
+
 def test_lines_show_what_was_met():
     found = {"tiny": FOUND}
     part = Part("tiny", 1, ROWS)

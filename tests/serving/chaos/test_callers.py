@@ -80,7 +80,6 @@ class Heard:
             Asked(
                 Question(name, path, json.dumps({"events": [{"event_id": name}]}).encode()),
                 Reply(status, 0.0, b"{}"),
-                0,
             )
             for name in names
         ]
