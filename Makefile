@@ -8,10 +8,12 @@ export OMP_WAIT_POLICY := passive
 PYTHON ?= python3
 BIN := .venv/bin
 SERVICES := $(wildcard tests/features/test_online*.py) tests/features/test_vector_store.py tests/features/test_store.py \
-    tests/features/test_decision_row.py tests/features/test_assortment.py tests/features/test_fresh.py \
-    $(wildcard tests/features/test_registry*.py) tests/serving/test_online_down.py tests/serving/log \
-    tests/serving/nbo/test_nbo_postgres.py tests/serving/access/test_rates.py tests/configs/test_audit.py tests/configs/test_databases.py tests/training/gate/test_journal.py \
-    tests/training/gate/test_stores.py
+    tests/features/test_store_feast.py tests/features/test_decision_row.py tests/features/test_assortment.py \
+    tests/features/test_fresh.py tests/features/test_forget_online.py $(wildcard tests/features/test_registry*.py) \
+    tests/configs/test_audit.py tests/configs/test_databases.py tests/configs/test_online.py \
+    tests/serving/test_online_down.py tests/serving/test_follow.py tests/serving/log tests/serving/forget \
+    tests/serving/nbo/test_nbo_postgres.py tests/serving/access/test_rates.py tests/serving/console/test_lookup.py \
+    tests/training/gate/test_journal.py tests/training/gate/test_stores.py
 
 .PHONY: help setup spark java audit slim demo serve notebooks test services test-services browser test-browser screenshots check lock clean
 
