@@ -6,17 +6,17 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol, TypeAlias, cast
 
 from configs.documents import LANGUAGES, read_yaml
 from configs.errors import ConfigError
 
-__all__ = ["Reasons", "Template", "write_number"]
+__all__ = ["Reasons", "Template", "closed_up", "write_number"]
 
 _PART = re.compile(r"\[([^\]]*)\]")
 _FIELD = re.compile(r"\{(\w+)(?::([^|}]*)(?:\|([^}]*))?)?\}")
 
-_BETWEEN_HAN = re.compile(r"(?<=[\u4e00-\u9fff]) (?=[\u4e00-\u9fff])")  # "23 天 没有" is written "23 天没有"
+_BETWEEN_HAN = re.compile(r"(?<=[\u4e00-\u9fff]) (?=[\u4e00-\u9fff])")
 
 
 class Dictionary(Protocol):
@@ -49,6 +49,7 @@ class Reasons:
         self._units = units
         patterns = [(_pattern(entry, where), entry) for entry in entries]
         self._templates = {name: _template(name, patterns, units, where) for name in units}
+        self._told: dict[tuple[str, str], list[_Part]] = {}
 
     @classmethod
     def load(cls, path: Path, features: Iterable[Dictionary]) -> Reasons:
@@ -74,35 +75,86 @@ class Reasons:
 
     def text(self, feature: str, lang: str, value: Callable[[str], float | None]) -> str:
         """The sentence for one user; ``value`` gives that user's value of any feature, None where absent."""
+        if value(feature) is None:
+            return self._templates[feature].absent[lang]
+        told = "".join(
+            [part if isinstance(part, str) else part.told(value) or "" for part in self._parts(feature, lang)]
+        )
+        return told if told.isascii() else closed_up(told)
+
+    def _parts(self, feature: str, lang: str) -> list[_Part]:
+        """The sentence of a feature in pieces, taken apart when it is first told."""
+        told = self._told.get((feature, lang))
+        if told is not None:
+            return told
         template = self._templates[feature]
-        own = value(feature)
-        if own is None:
-            return template.absent[lang]
+        text, begin = template.texts[lang], 0
+        parts: list[_Part] = []
+        for group in _PART.finditer(text):
+            parts += self._fields(text[begin : group.start()], feature, template.window, lang)
+            parts.append(_Group(self._fields(group[1], feature, template.window, lang)))
+            begin = group.end()
+        parts += self._fields(text[begin:], feature, template.window, lang)
+        self._told[feature, lang] = parts
+        return parts
 
-        def field(match: re.Match[str]) -> str:
+    def _fields(self, text: str, feature: str, window: int | None, lang: str) -> list[_Part]:
+        parts: list[_Part] = []
+        begin = 0
+        for match in _FIELD.finditer(text):
             name, one, many = match.groups()
+            parts.append(text[begin : match.start()])
             if name in ("w", "w2"):
-                return str((template.window or 0) * (2 if name == "w2" else 1))
-            source = feature if name == "value" else name
-            number = own if name == "value" else value(source)
-            if number is None:
-                raise _AbsentValue
-            if one is None:
-                return write_number(number, self._units[source], lang)
-            return _counted(number, one, many, lang)
-
-        def part(match: re.Match[str]) -> str:
-            try:
-                return _FIELD.sub(field, match[1])
-            except _AbsentValue:
-                return ""
-
-        sentence = _FIELD.sub(field, _PART.sub(part, template.texts[lang]))
-        return _BETWEEN_HAN.sub("", sentence)
+                parts.append(str((window or 0) * (2 if name == "w2" else 1)))
+            else:
+                source = feature if name == "value" else name
+                parts.append(_Field(source, self._units[source], lang, one, many))
+            begin = match.end()
+        return [part for part in (*parts, text[begin:]) if part != ""]
 
 
-class _AbsentValue(Exception):
-    """A value named in a bracket is absent for this user."""
+class _Field(NamedTuple):
+    """A place for the value of a feature; with ``one`` (and ``many``) a count of such things."""
+
+    feature: str
+    unit: str
+    lang: str
+    one: str | None
+    many: str | None
+
+    def told(self, value: Callable[[str], float | None]) -> str | None:
+        """The value in words, None where it is absent."""
+        number = value(self.feature)
+        if number is None:
+            return None
+        if self.one is None:
+            return write_number(number, self.unit, self.lang)
+        return _counted(number, self.one, self.many, self.lang)
+
+
+class _Group(NamedTuple):
+    """What stands in brackets: told only where everything in it is known."""
+
+    parts: list[_Part]
+
+    def told(self, value: Callable[[str], float | None]) -> str | None:
+        """The words, None where a value is absent."""
+        told = [part if isinstance(part, str) else part.told(value) for part in self.parts]
+        return None if None in told else "".join(cast(list[str], told))
+
+
+_Part: TypeAlias = "str | _Field | _Group"
+
+
+def closed_up(text: str) -> str:
+    """A text without the spaces that stand between two Chinese characters.
+
+    Examples
+    --------
+    >>> closed_up("已经 23 天 没有购买")
+    '已经 23 天没有购买'
+    """
+    return _BETWEEN_HAN.sub("", text)
 
 
 def write_number(value: float, unit: str, lang: str) -> str:
