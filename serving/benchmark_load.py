@@ -9,7 +9,7 @@ import asyncio
 import itertools
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +18,22 @@ from numpy.typing import NDArray
 
 from configs.errors import UseropsError
 
-__all__ = ["Load", "drive", "get", "post"]
+__all__ = ["Load", "Workers", "drive", "get", "post"]
 
 _HEADERS_END = b"\r\n\r\n"
 SAMPLED = 50  # answers kept of each connection, to read the stages from
+ROUNDS = 50  # of connections opened until each worker holds its share
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Who accepts connections at one address: so many, ``holding`` each the connections from these ports of ours.
+
+    ``holding`` names the worker of each port, None while nobody has accepted it.
+    """
+
+    count: int
+    holding: Callable[[Sequence[int]], Sequence[int | None]]
 
 
 @dataclass(frozen=True)
@@ -82,26 +94,34 @@ def drive(
     least: int = 3,
     warm: int = 3,
     host: str = "127.0.0.1",
+    workers: Workers | None = None,
 ) -> Load:
     """Send ``requests`` in turn, for ``seconds`` and until ``least`` answers came, after ``warm`` unmeasured ones.
+
+    ``workers``: the connections are spread over them evenly, as a balancer would. Left to themselves, workers that
+    share a socket race for each connection: one of two gets nearly all, or half, and the rate is that of one or of two.
 
     Raises
     ------
     UseropsError
-        When the server closes a connection, does not answer within a minute, or answers every request with an error.
+        When the server closes a connection, does not answer within a minute, or answers every request with an error;
+        when one of the workers takes no connection.
     """
-    return asyncio.run(_drive(host, port, requests, connections, seconds, least, warm))
+    return asyncio.run(_drive(host, port, requests, connections, seconds, least, warm, workers))
 
 
 async def _drive(
-    host: str, port: int, requests: Sequence[bytes], connections: int, seconds: float, least: int, warm: int
+    host: str,
+    port: int,
+    requests: Sequence[bytes],
+    connections: int,
+    seconds: float,
+    least: int,
+    warm: int,
+    workers: Workers | None,
 ) -> Load:
-    loop = asyncio.get_running_loop()
     turn = itertools.cycle(requests)
-    clients = []
-    for _ in range(connections):
-        _, client = await loop.create_connection(lambda: _Client(turn), host, port)
-        clients.append(client)
+    clients = await _connected(host, port, turn, connections, workers)
     try:
         if warm:
             await _measure(clients, 0.0, warm)
@@ -121,6 +141,48 @@ async def _drive(
     if failed == len(taken):
         raise UseropsError("every request failed", got=answers[-1][:300] if answers else None, expected="status 200")
     return Load(1e3 * taken, connections, passed, failed, answers)
+
+
+async def _connected(
+    host: str, port: int, turn: Iterator[bytes], connections: int, workers: Workers | None
+) -> list[_Client]:
+    """So many connections, at most one more to one worker than to another; what was opened beyond is closed."""
+    loop = asyncio.get_running_loop()
+    each = connections if workers is None else -(-connections // workers.count)
+    held: dict[int | None, list[_Client]] = {}
+    opened: list[_Client] = []
+    for _ in range(ROUNDS):
+        missing = connections - sum(min(len(own), each) for own in held.values())
+        if missing <= 0:
+            break
+        new = [(await loop.create_connection(lambda: _Client(turn), host, port))[1] for _ in range(missing)]
+        opened += new
+        for client, worker in zip(new, await _holders(new, workers), strict=True):
+            held.setdefault(worker, []).append(client)
+    kept = [client for own in held.values() for client in own[:each]][:connections]
+    for client in opened:
+        if client not in kept:
+            client.close()
+    if len(kept) < connections:
+        for client in kept:
+            client.close()
+        raise UseropsError(
+            "some worker takes no connection",
+            got=f"{sorted(map(len, held.values()))} connections",
+            expected=f"{each} on each of {workers.count if workers else 1}",
+        )
+    return kept
+
+
+async def _holders(clients: Sequence[_Client], workers: Workers | None) -> Sequence[int | None]:
+    """The worker of each connection, once all are accepted."""
+    if workers is None:
+        return [None] * len(clients)
+    ports = [client.port for client in clients]
+    async with asyncio.timeout(60.0):
+        while None in (found := workers.holding(ports)):
+            await asyncio.sleep(0.01)
+    return found
 
 
 async def _measure(clients: Sequence[_Client], seconds: float, least: int) -> None:
@@ -148,6 +210,13 @@ class _Client(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+
+    @property
+    def port(self) -> int:
+        """Of ours, from which the connection goes out."""
+        assert self._transport is not None
+        port: int = self._transport.get_extra_info("sockname")[1]
+        return port
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._done is not None and not self._done.done():

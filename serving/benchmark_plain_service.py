@@ -1,34 +1,50 @@
 """The plain way, the baseline of ``userops benchmark serving``: what a capable user writes in an afternoon.
 
 A BentoML handler, Feast's ``get_online_features`` on scalar views, a pandas DataFrame, scikit-learn's interface of
-LightGBM, ``shap.TreeExplainer`` built once; the same boosters and calibrators as ours, out of the same release. It is
-spared a good part of the work of `next-best-offer`: the columns of each user and item come ready-made out of memory,
-there are no rules, caps, probabilities of exploration, idempotency and log, and its reasons are names and numbers.
+LightGBM, ``shap.TreeExplainer`` built once; the same boosters and calibrators as ours, out of the same release. Asked
+the same, it scores the user and every candidate, gives three reasons for each offer it shows, and writes the decision
+down in SQLite, committed, before it answers. It is spared a good part of the work of `next-best-offer`: the columns of
+each pair of user and item come ready-made out of memory, there are no rules, caps, probabilities of exploration and
+idempotency, its log could not be replayed, and its reasons are names and numbers.
 
-``USEROPS_PLAIN`` names a folder with ``feature_store.yaml``, ``features.json`` (the columns), ``offers.json`` and
-``release`` (a release).
+``USEROPS_PLAIN`` names a folder with ``feature_store.yaml``, ``features.json`` (the columns), ``decisions.db``,
+``offers.json`` (whose items it knows) and ``release`` (a release).
 """
 
 from __future__ import annotations
 
 import json
 import os
+import sqlite3
+import threading
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import bentoml
 import lightgbm as lgb
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pydantic import BaseModel
 
 from configs import load
 from serving.benchmark_stage import PLAIN
 
 REASONS = 3
-ITEM_MODEL, ITEM_HEAD = "interest", "item"
+ITEM_MODEL, ITEM_HEAD, VALUE = "interest", "item", "value"
 STATE = ("p_inactive_14d", "p_inactive_30d", "p_inactive_60d", "p_repurchase_90d")  # what our answer says of the user
+
+
+class Candidate(BaseModel):
+    """One offer to consider."""
+
+    offer_id: str
+    value: float
+    cost: float
+    attributes: dict[str, Any]
 
 
 class PlainModel:
@@ -58,6 +74,16 @@ class PlainModel:
                 for one, because in zip(answer[name], self.reasons(booster, frame, reasons), strict=True):
                     one["reasons"] = because
         return answer
+
+    def spend(self, rows: pd.DataFrame) -> list[dict[str, Any]]:
+        """What the value tier follows from: the probability of a purchase times the mean amount of those who buy."""
+        head, amount = self.meta["tiers"]["head"], self.meta["amount"]
+        frame = self.frame(rows, amount["booster"], self.meta["heads"][head].get("horizon_days"))
+        mean = np.exp(self.classifiers[amount["booster"]].booster_.predict(frame) + amount["constants"][head])
+        return [
+            {**one, "spend": one["p"] * float(each)}
+            for one, each in zip(self.score(rows, 0, (head,))[head], mean, strict=True)
+        ]
 
     def frame(self, rows: pd.DataFrame, booster: str, horizon_days: float | None) -> pd.DataFrame:
         """The columns of a booster, in its order."""
@@ -93,11 +119,16 @@ class Plain:
         release = folder / "release"
         listed = json.loads((release / "release.json").read_text(encoding="utf-8"))["models"]
         self.models = {name: PlainModel(release / one["folder"]) for name, one in listed.items()}
-        self.offers = {one["offer_id"]: one for one in json.loads((folder / "offers.json").read_text(encoding="utf-8"))}
+        # One connection for all threads of the pool.
+        self.log = sqlite3.connect(folder / "decisions.db", timeout=30, isolation_level=None, check_same_thread=False)
+        self.log.execute("PRAGMA synchronous = NORMAL")
+        self.logging = threading.Lock()
         if ITEM_MODEL in self.models:
+            offers = json.loads((folder / "offers.json").read_text(encoding="utf-8"))
+            items = sorted({one["attributes"]["item_id"] for one in offers})
             columns = columns_of(self.models[ITEM_MODEL].meta, ITEM_HEAD)
-            values = np.random.default_rng(0).random((len(self.offers), len(columns)))
-            self.pairs = pd.DataFrame(values, index=list(self.offers), columns=columns)
+            values = np.random.default_rng(0).random((len(items), len(columns)))
+            self.pairs = pd.DataFrame(values, index=items, columns=columns)
 
     @bentoml.api  # type: ignore[untyped-decorator]
     def nothing(self) -> dict[str, str]:
@@ -116,25 +147,40 @@ class Plain:
         }
 
     @bentoml.api  # type: ignore[untyped-decorator]
-    def offer(self, user_id: str, candidates: list[str], limit: int = 3) -> dict[str, Any]:
+    def offer(
+        self, user_id: str, context: dict[str, Any], candidates: list[Candidate], limit: int = 3
+    ) -> dict[str, Any]:
         """The best ``limit`` of the candidates by p x value - cost, with reasons."""
         user = self.rows([user_id])
-        state = {name: one.score(user, 0, STATE) for name, one in self.models.items() if name != ITEM_MODEL}
+        state: dict[str, Any] = {}
+        for name, one in self.models.items():
+            if name == VALUE:
+                state[name] = one.spend(user)
+            elif name != ITEM_MODEL:
+                state[name] = one.score(user, 0, STATE)
         model = self.models[ITEM_MODEL]
         head = model.meta["heads"][ITEM_HEAD]
-        frame = self.pairs.loc[candidates]
+        frame = self.pairs.loc[[one.attributes["item_id"] for one in candidates]]
         p = calibrated(head["calibrator"], model.classifiers[head["booster"]].predict_proba(frame)[:, 1])
-        offers = [self.offers[one] for one in candidates]
-        value = p * np.array([one["value"] for one in offers]) - np.array([one["cost"] for one in offers])
+        value = p * np.array([one.value for one in candidates]) - np.array([one.cost for one in candidates])
         best = np.argsort(-value, kind="stable")[:limit]
         reasons = model.reasons(head["booster"], frame.iloc[best], REASONS)
-        return {
+        answer = {
+            "decision_id": uuid4().hex,
+            "decided_at": datetime.now(UTC).isoformat(),
             "user_state": state,
             "offers": [
-                {"offer_id": candidates[i], "p": float(p[i]), "priority": float(value[i]), "reasons": because}
+                {"offer_id": candidates[i].offer_id, "p": float(p[i]), "priority": float(value[i]), "reasons": because}
                 for i, because in zip(best, reasons, strict=True)
             ],
         }
+        asked = {"context": context, "candidates": [one.model_dump() for one in candidates], "limit": limit}
+        with self.logging:
+            self.log.execute(
+                "INSERT INTO decisions VALUES (?, ?, ?, ?, ?)",
+                (answer["decision_id"], user_id, answer["decided_at"], json.dumps(asked), json.dumps(answer)),
+            )
+        return answer
 
     def rows(self, user_ids: Sequence[str]) -> pd.DataFrame:
         """The features of users, one column each."""

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from configs import Config
+from configs.databases import embedded
 from features.store import Store
 from serving.benchmark_load import Load, drive, get, post
 from serving.benchmark_stage import PLAIN, Service, lay_home, lay_large, lay_plain, served, shop_of
@@ -71,7 +72,7 @@ def benchmark_serving(
 ) -> dict[str, Any]:
     """Requests per second and milliseconds of ours and of the plain way; ratios above 1 mean ours is better.
 
-    ``stores``: see `serving.benchmark_stores`; the plain way keeps Feast's SQLite and logs nothing.
+    ``stores``: see `serving.benchmark_stores`; the plain way keeps its features and its log in SQLite.
 
     Metrics are named ``<question>_<models>_c<connections>_<what>``. Without a release in ``config.home`` a small demo
     shop is walked first; ``users`` are those of the newest snapshot by default.
@@ -82,11 +83,14 @@ def benchmark_serving(
     config.home.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmark-", dir=config.home)))
-        config = shop_of(config, folder, show)
+        walked = shop_of(config, folder, show)
+        if walked is not config:
+            stack.enter_context(embedded())  # a shop of its own does not read the stores of whoever measures
+            config = walked
         kept = stack.enter_context(measured_stores(config, stores))
         users, config = _users(config, users)
         questions = _Questions(config, users, size)
-        found = _Found()
+        found = _Found(config.serving.workers)
         for number, models in enumerate(size.models):
             home = folder / models
             show(f"laying out {models} models", 0.1 + 0.4 * number)
@@ -201,8 +205,8 @@ class _Questions:
             _Question(f"churn_{self.many}", [post("/churn", {"user_ids": list(self.users[: self.many])})], (1,)),
         ]
         for count in self.size.candidates if self.offers else ():
-            ids = [one["offer_id"] for one in self.offers[:count]]
-            requests = [post("/offer", {"user_id": user, "candidates": ids, "limit": 3}) for user in self.users]
+            more = {"context": CONTEXT, "candidates": self.offers[:count], "limit": 3}
+            requests = [post("/offer", {"user_id": user, **more}) for user in self.users]
             asked.append(_Question(f"nbo_{count}", requests, (1, SATURATED)))
         return asked
 
@@ -213,7 +217,8 @@ _CHURN, _NBO = "/v1/score/churn", "/v1/next-best-offer"
 class _Found:
     """What was measured so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
         self.metrics: dict[str, Any] = {}
         self.plain: dict[str, float] = {}
         self.stages: dict[str, dict[str, float]] = {}
@@ -229,7 +234,13 @@ class _Found:
             for connections in question.connections:
                 warm = 1 if question.connections == (1,) else max(3, connections)
                 load = drive(
-                    service.port, question.requests, connections=connections, seconds=seconds, least=warm + 1, warm=warm
+                    service.port,
+                    question.requests,
+                    connections=connections,
+                    seconds=seconds,
+                    least=warm + 1,
+                    warm=warm,
+                    workers=service.workers(self.workers),
                 )
                 name = f"{question.name}_{models}_c{connections}"
                 if who == "ours":

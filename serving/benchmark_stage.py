@@ -34,6 +34,7 @@ from configs.errors import UseropsError
 from features import online
 from features.catalog import NAMES
 from features.store import Store
+from serving.benchmark_load import Workers
 from serving.scoring import Bundle, current
 from serving.scoring.folder import read_folder, write_folder
 from serving.scoring.release import make_current, write_release
@@ -131,7 +132,7 @@ def _noise(names: Sequence[str], monotone: str | None, trees: int, leaves: int) 
 
 
 def lay_plain(home: Path, config: Config, users: Sequence[str], offers: Sequence[Mapping[str, Any]]) -> Path:
-    """The folder of the plain way beside ``home``: its release, its offers, and the users in Feast's scalar views."""
+    """The folder of the plain way beside ``home``: release, offers, an empty log, the users in Feast's scalar views."""
     import pandas as pd
     from feast import Entity, FeatureStore, FeatureView, Field, FileSource, ValueType
     from feast.types import Float64, String
@@ -141,6 +142,12 @@ def lay_plain(home: Path, config: Config, users: Sequence[str], offers: Sequence
     (folder / "release").symlink_to(current(home / "releases"))
     (folder / "features.json").write_text(json.dumps(list(NAMES)), encoding="utf-8")
     (folder / "offers.json").write_text(json.dumps(list(offers)), encoding="utf-8")
+    with contextlib.closing(sqlite3.connect(folder / "decisions.db")) as log:
+        log.execute("PRAGMA journal_mode = WAL")
+        log.execute(
+            "CREATE TABLE decisions "
+            "(decision_id TEXT PRIMARY KEY, user_id TEXT, decided_at TEXT, asked TEXT, answer TEXT)"
+        )
     (folder / "feature_store.yaml").write_text(
         "project: plain\nprovider: local\nregistry: registry.db\nentity_key_serialization_version: 3\n"
         "online_store: {type: sqlite, path: online.db}\noffline_store: {type: file}\n",
@@ -170,9 +177,24 @@ class Service:
     def __init__(self, port: int, process: subprocess.Popen[bytes], ready_seconds: float) -> None:
         self.port, self.process, self.ready_seconds = port, process, ready_seconds
 
+    def workers(self, count: int) -> Workers:
+        """Its ``count`` workers, as a load generator asks who holds which connection."""
+        return Workers(count, self._holding)
+
+    def _holding(self, ports: Sequence[int]) -> list[int | None]:
+        import psutil  # type: ignore[import-untyped]
+
+        holder = {
+            one.raddr.port: worker.pid
+            for worker in psutil.Process(self.process.pid).children(recursive=True)
+            for one in worker.net_connections("tcp")
+            if one.raddr and one.laddr.port == self.port
+        }
+        return [holder.get(port) for port in ports]
+
     def memory_mb(self) -> float:
         """The memory that would be free without it and its workers (Linux: proportional set size)."""
-        import psutil  # type: ignore[import-untyped]
+        import psutil
 
         me = psutil.Process(self.process.pid)
         total = 0
@@ -190,6 +212,7 @@ def served(target: str, folder: Path, path: str, **environment: str) -> Iterator
         port: int = probe.getsockname()[1]
     given = {key: value for key, value in os.environ.items() if not key.startswith("PROMETHEUS")}
     given |= {"BENTOML_DO_NOT_TRACK": "True", "BENTOML_HOME": str(folder / "bentoml"), "OMP_NUM_THREADS": "1"}
+    given["USEROPS_KEYS"] = str(folder / "no-keys.json")  # whoever measures may have closed services of their own
     log = folder / f"{target.rpartition(':')[2]}.log"
     command = [sys.executable, "-m", "bentoml", "serve", target, "--host", "127.0.0.1", "--port", str(port)]
     began = time.monotonic()

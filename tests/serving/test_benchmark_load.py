@@ -10,14 +10,16 @@ import numpy as np
 import pytest
 
 from configs.errors import UseropsError
-from serving.benchmark_load import Load, drive, get, post
+from serving.benchmark_load import Load, Workers, drive, get, post
 
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     asked: ClassVar[list] = []
+    ports: ClassVar[list] = []
 
     def do_GET(self):
+        self.ports.append(self.client_address[1])
         self.answer(200 if self.path == "/good" else 404, b"{}")
 
     def do_POST(self):
@@ -45,7 +47,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def port():
-    Handler.asked = []
+    Handler.asked, Handler.ports = [], []
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, daemon=True)
@@ -68,6 +70,37 @@ def test_connections_ask_at_the_same_time(port):
     assert len(load.taken_ms) == 8
     assert load.taken_ms.min() >= 200
     assert load.seconds < 8 * 0.2
+
+
+def greedy(first):
+    """Two workers of which one takes the first connections, and then the other one all."""
+    taken = {}
+
+    def holding(ports):
+        for port in ports:
+            taken.setdefault(port, 1 if len(taken) < first else 2)
+        return [taken[port] for port in ports]
+
+    return taken, Workers(2, holding)
+
+
+def test_workers_hold_as_many_connections_whoever_is_quicker_to_take_them(port):
+    taken, workers = greedy(9)
+    load = drive(port, [get("/good")], connections=6, seconds=0.0, least=12, warm=0, workers=workers)
+    assert len(load.taken_ms) == 12
+    assert sorted(taken[one] for one in set(Handler.ports)) == [1, 1, 1, 2, 2, 2]
+
+
+def test_one_connection_is_one_whoever_takes_it(port):
+    taken, workers = greedy(9)
+    drive(port, [get("/good")], connections=1, seconds=0.0, least=3, warm=0, workers=workers)
+    assert len(taken) == len(set(Handler.ports)) == 1
+
+
+def test_a_worker_that_takes_none_is_an_error(port, monkeypatch):
+    monkeypatch.setattr("serving.benchmark_load.ROUNDS", 3)
+    with pytest.raises(UseropsError, match="takes no connection"):
+        drive(port, [get("/good")], connections=4, seconds=0.0, warm=0, workers=greedy(1000)[1])
 
 
 def test_stages_are_medians_and_other_answers_have_none(port):
