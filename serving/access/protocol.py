@@ -3,16 +3,20 @@
 A worker works at one request at a time, so requests wait where they cannot see how long the queue is: as tasks of the
 event loop. Whoever arrives when `MOST_WAITING` are there is answered 503 at once, before anything is done for it, so
 those that were let in are answered soon. Requests whose body is still on its way hold nobody up and are not counted.
+A body that nobody reads (its request was refused) ends within as many seconds as a head, or its connection does: else
+whoever has no key could hold every connection open for ever.
 """
 
 from __future__ import annotations
 
 import asyncio
+import resource
+from collections.abc import Callable
 from typing import Any
 
 import uvicorn.config
 from starlette.types import ASGIApp, Receive, Scope, Send
-from uvicorn.protocols.http.auto import AutoHTTPProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from serving.access.arriving import Arriving, arriving
 from serving.access.headers import secured
@@ -22,6 +26,7 @@ from serving.metrics import metrics
 
 __all__ = ["BoundedProtocol", "install"]
 
+_FILES = 1_000  # that are no connections of callers
 _NAME = f"{__name__}:BoundedProtocol"
 _leaving = Arriving()
 
@@ -29,10 +34,15 @@ _leaving = Arriving()
 def install(most_waiting: int) -> None:
     """Let the uvicorn that this process is about to start use `BoundedProtocol`; BentoML asks for its default."""
     BoundedProtocol.most_waiting = most_waiting
+    # Many systems begin with 1,024 open files: they would be gone before our own limit is met, and stores need some.
+    wanted, (soft, hard) = BoundedProtocol.most_connections + _FILES, resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
     uvicorn.config.HTTP_PROTOCOLS["auto"] = _NAME
 
 
-class BoundedProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
+class BoundedProtocol(HttpToolsProtocol):
     """One connection. Sizes in bytes; ``most_arriving`` bodies may be on their way at once."""
 
     most_waiting = 32
@@ -47,8 +57,8 @@ class BoundedProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
         super().__init__(config, server_state, app_state, _loop)
         self.ws_protocol_class = None  # nothing here speaks it, and the gate knows requests alone
         self.app: Any = _Door(config.loaded_app, type(self), server_state.tasks)
-        self._in_head, self._head = True, 0
-        self._head_timer: asyncio.TimerHandle | None = None
+        self._in_head, self._in_body, self._head = True, False, 0
+        self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         """Somebody connects; with too many there already, they are told so and shown out."""
@@ -57,59 +67,68 @@ class BoundedProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
             metrics().shed("connections")
             self._show_out(b"503 Service Unavailable", b"retry-after: 1\r\n")
             return
-        self._head_timer = self.loop.call_later(self.head_seconds, self._too_slow)
+        self._wait(self._too_slow)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """They are gone."""
-        self._head_done()
+        self._waited()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Some bytes: of a head only so many, and only for so long."""
-        super().data_received(data)
-        if not _in_head(self):
-            self._head = 0
-            self._head_done()
-            return
         self._head += len(data)
-        if self._head > self.most_head:
+        super().data_received(data)
+        if self._in_head and self._head > self.most_head:
             self._show_out(b"431 Request Header Fields Too Large")
-        elif self._head_timer is None:
-            self._head_timer = self.loop.call_later(self.head_seconds, self._too_slow)
+        elif self._timer is None and not self._answering:
+            # Once a byte has come, uvicorn waits for the rest, whatever it is of, for ever.
+            self._wait(self._too_slow if self._in_head else self._close)
 
     def on_message_begin(self) -> None:
         """A request begins."""
-        self._in_head = True
+        self._in_head, self._head = True, 0  # what came before it in the same bytes was not its head
+        self._waited()
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """Its head is whole."""
-        self._in_head = False
+        self._in_head, self._in_body = False, True
+        self._waited()
         super().on_headers_complete()
 
+    def on_message_complete(self) -> None:
+        """Its body is whole."""
+        self._in_body = False
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """It is answered; the rest of its body, if there is one, is read by nobody."""
+        super().on_response_complete()
+        if self._timer is None and self._in_body and not self._answering:
+            self._wait(self._close)
+
+    @property
+    def _answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
     def _too_slow(self) -> None:
-        self._head_timer = None
         self._show_out(b"408 Request Timeout")
 
-    def _head_done(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+    def _close(self) -> None:
+        self.transport.close()
+
+    def _wait(self, then: Callable[[], None]) -> None:
+        self._timer = self.loop.call_later(self.head_seconds, then)
+
+    def _waited(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _show_out(self, status: bytes, more: bytes = b"") -> None:
-        if not self.transport.is_closing():
+        if not self._answering and not self.transport.is_closing():  # else it would be taken for that answer
             self.transport.write(b"HTTP/1.1 %s\r\ncontent-length: 0\r\nconnection: close\r\n%s\r\n" % (status, more))
-            self.transport.close()
-
-
-def _in_head(protocol: Any) -> bool:
-    """Whether bytes have come of a head that is not whole yet; h11 knows it itself."""
-    connection = getattr(protocol, "conn", None)
-    if connection is None:
-        return bool(protocol._in_head)
-    import h11
-
-    return bool(connection.their_state is h11.IDLE and connection.trailing_data[0])
+        self.transport.close()
 
 
 class _Door:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import resource
 import select
 import socket
 import threading
@@ -12,8 +13,9 @@ import pytest
 import uvicorn
 
 from serving.access.arriving import arriving
-from serving.access.protocol import BoundedProtocol
+from serving.access.protocol import BoundedProtocol, install
 from serving.errors.middleware import ProblemMiddleware
+from serving.errors.problem import Problem
 
 HEAD = b"GET /x HTTP/1.1\r\nhost: a\r\n"
 
@@ -37,10 +39,14 @@ class Stage:
         self.go = threading.Event()
         self.go.set()
         self.begun = 0
-        border = ProblemMiddleware(self.answer, max_body_bytes=1000, body_timeout_s=0.6)
+        border = ProblemMiddleware(self.answer, max_body_bytes=1000, body_timeout_s=0.6, admit=self.admit)
         config = uvicorn.Config(border, port=0, http=Small, lifespan="off", log_config=None)
         self.server = uvicorn.Server(config)
         self.thread = threading.Thread(target=self.server.run, daemon=True)
+
+    def admit(self, scope):
+        if scope["path"] == "/locked":
+            raise Problem(401, "unauthorized", "no")
 
     async def answer(self, scope, receive, send):
         self.begun += 1
@@ -176,6 +182,46 @@ def test_a_body_that_does_not_come_is_a_408(stage):
     assert json.loads(body)["type"] == "urn:userops:problem:request-timeout"
 
 
+LOCKED = b"POST /locked HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("length", "rest"), [(6, [b"x"]), (50, [b"x"] * 30), (5, [b"hello"]), (5, [b"hello", b"\r\n"])]
+)
+def test_the_body_of_who_was_refused_keeps_no_connection(stage, length, rest):
+    """Else whoever has no key could hold all connections there are, for nothing."""
+    with stage.connect() as connection:
+        connection.sendall(LOCKED % length)
+        assert answer(connection)[0] == 401
+        with contextlib.suppress(ConnectionError):
+            for one in rest:
+                connection.sendall(one)
+                time.sleep(0.02)
+        connection.settimeout(4)
+        assert closed(connection)
+
+
+def test_who_was_refused_may_end_the_body_and_ask_again(stage):
+    with stage.connect() as connection:
+        connection.sendall(LOCKED % 5)
+        assert answer(connection)[0] == 401
+        connection.sendall(b"hello" + HEAD + b"\r\n")
+        assert answer(connection)[0] == 200
+        connection.sendall(LOCKED % 5 + b"hello" + HEAD)
+        assert answer(connection)[0] == 401
+        time.sleep(0.2)
+        connection.sendall(b"\r\n")
+        assert answer(connection)[0] == 200
+
+
+def test_what_comes_before_a_head_in_the_same_bytes_is_not_its_length(stage):
+    with stage.connect() as connection:
+        connection.sendall(b"POST /locked HTTP/1.1\r\nhost: a\r\ncontent-length: 6000\r\n\r\n" + b"a" * 6000 + HEAD)
+        assert answer(connection)[0] == 401
+        connection.sendall(b"\r\n")
+        assert answer(connection)[0] == 200
+
+
 def test_a_body_that_is_too_long_is_a_413(stage):
     assert ask(stage, b"POST /x HTTP/1.1\r\nhost: a\r\ncontent-length: 5000\r\n\r\n")[0] == 413
     chunk = b"1f4\r\n" + b"a" * 500 + b"\r\n"
@@ -242,6 +288,17 @@ def test_bodies_on_their_way_hold_nobody_up(stage):
         assert answer(connection)[0] == 200
         connection.close()
     assert arriving.count == 0
+
+
+def test_there_are_as_many_files_as_connections_and_more(monkeypatch):
+    told = []
+    monkeypatch.setattr(uvicorn.config, "HTTP_PROTOCOLS", {})
+    monkeypatch.setattr(BoundedProtocol, "most_waiting", 32)
+    monkeypatch.setattr(resource, "setrlimit", lambda _, pair: told.append(pair))
+    for limits in ((1024, 4096), (1024, 2048), (1024, resource.RLIM_INFINITY), (65_536, 65_536)):
+        monkeypatch.setattr(resource, "getrlimit", lambda _, limits=limits: limits)
+        install(32)
+    assert told == [(3000, 4096), (2048, 2048), (3000, resource.RLIM_INFINITY)]
 
 
 def test_too_many_connections_are_told_so(stage):
