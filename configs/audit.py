@@ -29,6 +29,7 @@ ACTIONS = (
     *("promoting", "promoted", "rolling_back", "rolled_back", "abandoned"),  # an intent, and what came of it
     "released",
     *("forget", "lift"),  # of a person: the version is a digest of the id
+    *("key_issued", "key_revoked"),  # of a key: the version is its id; never its secret
 )
 FIRST = "sha256:0"
 CONNECT_SECONDS = 10

@@ -16,7 +16,7 @@ import os
 import re
 import secrets
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -143,9 +143,16 @@ class Keys:
         return told[1] if told is not None and told[1] in self._read() else ""
 
     def add(
-        self, name: str, scopes: Sequence[str], days: float | None = None, rate: str | None = None
+        self,
+        name: str,
+        scopes: Sequence[str],
+        days: float | None = None,
+        rate: str | None = None,
+        record: Callable[[Key], object] = lambda key: None,
     ) -> tuple[Key, str]:
         """Issue a key in the name of this account; its text is given back once and kept nowhere.
+
+        ``record`` is called with the key just before it opens anything; when it raises, there is no key.
 
         Raises
         ------
@@ -169,6 +176,7 @@ class Keys:
             since = now.isoformat(timespec="seconds")
             key = Key(number, name, scopes, _sha256(secret), account(), since, ends, rate=each)
             keys[number] = key
+            record(key)
         return key, f"uo_{number}_{secret}"
 
     def revoke(self, number: str) -> Key:
@@ -231,11 +239,21 @@ class Keys:
                         stream.flush()
                         os.fsync(stream.fileno())
                     os.replace(draft, self.file)
+                    _settle(self.file.parent)
                 except BaseException:
                     Path(draft).unlink(missing_ok=True)
                     raise
         except OSError as error:
             raise KeysError(f"the keys {self.file} cannot be written", got=error.strerror) from None
+
+
+def _settle(folder: Path) -> None:
+    """Let a change of names outlast a loss of power: a key that was revoked must not come back."""
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
 
 
 def _sha256(secret: str) -> str:

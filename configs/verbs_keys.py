@@ -11,8 +11,10 @@ from typing import Annotated
 
 import typer
 
-from configs import load
-from configs.keys import SCOPES, Keys, keys_file
+from configs import Config, load
+from configs.account import account
+from configs.audit import Entry, append, append_unless
+from configs.keys import SCOPES, Key, Keys, keys_file
 from configs.terminal import JsonFile, console, errors, print_table, write_json
 
 __all__ = ["add", "app", "list_", "revoke"]
@@ -39,14 +41,16 @@ def add(
     """Issue a key and print it, this once: only the digest of its secret is kept.
 
     It is issued by the account that runs this. Under a policy that asks for somebody other than the trainer, a key
-    issued by the account that trained a version does not approve it.
+    issued by the account that trained a version does not approve it. The audit table gets a row of it, or there is no
+    key.
     """
-    keys = Keys(keys_file(load()))
+    config = load()
+    keys = Keys(keys_file(config))
     first = not keys.any()
-    key, text = keys.add(name, scope or ["sign"], days, rate)
-    ends = f"until {key.expires_at[:16].replace('T', ' ')} UTC" if key.expires_at else "without end"
-    may = f"{', '.join(key.scopes)} ({key.rate or 'as often as it likes'})"
-    told = f"key {key.id} of {key.name}, issued by {key.issued_by}, for {may}, {ends}; shown only now:"
+    key, text = keys.add(
+        name, scope or ["sign"], days, rate, lambda key: append(config.audit_uri, _entry(config, "key_issued", key))
+    )
+    told = f"key {key.id} of {key.name}, issued by {key.issued_by}, for {_terms(key)}; shown only now:"
     if first:
         said = "the first key: from now on the service answers nobody without one (score, decide, feedback, read, ...)"
         errors.print(said, style="yellow", markup=False, highlight=False, soft_wrap=True)
@@ -72,11 +76,29 @@ def list_(json_file: JsonFile = None) -> None:
 
 @app.command()
 def revoke(key_id: Annotated[str, typer.Argument(help="The id of the key, as `userops keys list` shows it.")]) -> None:
-    """Let a key open nothing from now on; a running service notices at once. What was signed with it stays."""
-    key = Keys(keys_file(load())).revoke(key_id)
+    """Let a key open nothing from now on; a running service notices at once. What was signed with it stays.
+
+    The key is revoked also when the audit table cannot be written; this then ends with 1, and once more writes the row.
+    """
+    config = load()
+    key = Keys(keys_file(config)).revoke(key_id)
     console.print(
         f"key {key.id} of {key.name} is revoked since {_day(key.revoked_at)} UTC", markup=False, highlight=False
     )
+    entry = _entry(config, "key_revoked", key)
+    append_unless(config.audit_uri, entry, lambda rows: next((row for row in rows if row.action == entry.action), None))
+
+
+def _entry(config: Config, action: str, key: Key) -> Entry:
+    """The row of the audit table: all that the file holds of the key but the digest of its secret."""
+    told = {name: getattr(key, name) for name in ("name", "scopes", "rate", "expires_at", "issued_by")}
+    evidence = {**told, "account": account()}
+    return Entry(config.user, action, "key", key.id, comment=f"{key.name}: {_terms(key)}", evidence=evidence)
+
+
+def _terms(key: Key) -> str:
+    ends = f"until {_day(key.expires_at)} UTC" if key.expires_at else "without end"
+    return f"{', '.join(key.scopes)} ({key.rate or 'as often as it likes'}), {ends}"
 
 
 def _day(at: str | None) -> str:

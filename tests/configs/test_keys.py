@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 import userops
 from configs import load
 from configs.account import account
-from configs.errors import KeyRefused, KeysError
+from configs.audit import entries, verify
+from configs.errors import AuditError, KeyRefused, KeysError
 from configs.keys import SCOPES, Keys, keys_file
 
 
@@ -162,6 +163,44 @@ def test_the_command_line_shows_a_key_once(run, tmp_path):
     assert "revoked" in run("list").output
     assert isinstance(run("revoke", "nothing").exception, KeysError)
     assert isinstance(run("add", "wu", "--scope", "sing").exception, KeysError)
+
+
+def test_issuing_and_revoking_leave_a_row_each_and_never_the_secret(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("USEROPS_USER", "wu")
+    told = ["--scope", "score", "--scope", "decide", "--rate", "5/s", "--days", "2"]
+    text = run("add", "shop", *told).stdout.strip()
+    number, secret = text.split("_", 2)[1:]
+    uri = load().audit_uri
+    (row,) = entries(uri)
+    assert (row.who, row.action, row.model, row.version) == ("wu", "key_issued", "key", number)
+    assert row.evidence["scopes"] == ["score", "decide"]
+    assert {row.evidence["name"], row.evidence["rate"], row.evidence["account"]} == {"shop", "5/second", account()}
+    assert row.comment.startswith("shop: score, decide (5/second), until 20")
+    for _ in range(2):
+        assert run("revoke", number).exit_code == 0
+    assert [row.action for row in entries(uri)] == ["key_issued", "key_revoked"], "once, however often it is said"
+    assert verify(uri) == 2
+    digest = Keys(tmp_path / "keys.json").get(number).sha256
+    assert not {secret, digest} & set(json.dumps([row.as_json() for row in entries(uri)]).split('"'))
+    assert "key " + number in CliRunner().invoke(userops.app, ["audit"]).output
+
+
+def test_without_its_row_there_is_no_key_but_a_revoked_one_stays_revoked(run, tmp_path, monkeypatch):
+    number = run("add", "shop").stdout.split("_")[1]
+    good = str(load().audit_uri)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("USEROPS_AUDIT", f"sqlite:///{tmp_path / 'file' / 'audit.db'}")
+    refused = run("add", "another")
+    assert isinstance(refused.exception, AuditError)
+    assert "uo_" not in refused.output
+    assert [key.name for key in Keys(tmp_path / "keys.json").all()] == ["shop"]
+    revoked = run("revoke", number)
+    assert isinstance(revoked.exception, AuditError)
+    assert "is revoked" in revoked.output
+    assert Keys(tmp_path / "keys.json").get(number).revoked_at is not None
+    monkeypatch.setenv("USEROPS_AUDIT", good)
+    assert run("revoke", number).exit_code == 0
+    assert [row.action for row in entries(good)] == ["key_issued", "key_revoked"]
 
 
 def test_a_rate_is_issued_kept_and_shown(run, keys, tmp_path):
