@@ -9,14 +9,13 @@ until somebody restarts the service. Ends, and ends the follower, with the proce
 from __future__ import annotations
 
 import logging
-import os
-import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Sequence
 
+from configs.beside import environment, until_told
 from serving import logs
 
 __all__ = ["keep", "main"]
@@ -34,39 +33,37 @@ def keep(stop: threading.Event, command: Sequence[str] = FOLLOWER, first_pause_s
     """Run ``command`` again and again until ``stop`` is set, then end it; pauses double while it dies young."""
     pause = first_pause_s
     while not stop.is_set():
-        began = time.monotonic()
-        process = subprocess.Popen(command)
-        while process.poll() is None and not stop.wait(LOOK_SECONDS):
-            pass
+        began, ended = time.monotonic(), _run(stop, command)
         if stop.is_set():
-            process.terminate()
-            try:
-                process.wait(END_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
             return
         pause = first_pause_s if time.monotonic() - began > WELL_SECONDS else pause
-        _log.warning("the follower ended with %s; it is started again in %.1f s", process.returncode, pause)
+        _log.warning("the follower ended with %s; it is started again in %.1f s", ended, pause)
         stop.wait(pause)
         pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+
+def _run(stop: threading.Event, command: Sequence[str]) -> int | OSError:
+    """Run ``command`` until it ends, or ``stop`` is set; how it ended, or why it did not even begin."""
+    try:
+        process = subprocess.Popen(command, env=environment())
+    except OSError as error:  # short of memory, which is what this one is here for
+        return error
+    while process.poll() is None and not stop.wait(LOOK_SECONDS):
+        pass
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+    return process.wait()
 
 
 def main() -> None:
     """Keep the follower of the home of the environment."""
     logging.basicConfig(format="%(asctime)s %(name)s: %(message)s")
     logs.set_up()
-    stop, parent = threading.Event(), os.getppid()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-
-    def watch() -> None:
-        while os.getppid() == parent and not stop.wait(1.0):
-            pass
-        stop.set()
-
-    threading.Thread(target=watch, daemon=True).start()
-    keep(stop)
+    keep(until_told())
 
 
 if __name__ == "__main__":

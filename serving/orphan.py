@@ -11,6 +11,8 @@ import logging
 import os
 import signal
 
+from configs.beside import starter
+
 __all__ = ["end_with_parent"]
 
 LOOK_SECONDS = 1.0
@@ -20,7 +22,7 @@ _log = logging.getLogger("bentoml.userops")
 
 async def end_with_parent(look_s: float = LOOK_SECONDS) -> None:
     """Look at the parent as long as it lives; then end: what is being answered is answered before."""
-    parent = os.getppid()
+    parent = starter()
     while os.getppid() == parent:
         await asyncio.sleep(look_s)
     _log.error("the parent of this worker is gone: it answers what it has begun, and ends")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -18,6 +19,7 @@ from starlette.types import Scope
 
 import configs
 from configs.access import who_may_ask
+from configs.beside import STARTER
 from serving import lean, logs, schemas, traces
 from serving.access.gate import Gate
 from serving.console.app import PREFIX, problem_response, warm
@@ -85,6 +87,7 @@ class UserOps:
         from serving.access.drain import refuse_while_stopping
 
         refuse_while_stopping()
+        os.environ[STARTER] = str(os.getpid())  # a worker takes long to start: by then we may be gone
         logging.getLogger("bentoml.userops").info("asked by %s", who_may_ask(CONFIG))
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]

@@ -48,12 +48,13 @@ def serve(
     configs/project.yaml says anywhere.
     """
     from configs.access import check_host
+    from configs.beside import environment
     from serving.local import command, follower, prepare
 
     config = load()
     check_host(config, host or config.serving.host)
     prepare(config)
-    subprocess.Popen(follower())  # ends with this process, which becomes the service
+    subprocess.Popen(follower(), env=environment())  # ends with this process, which becomes the service
     os.execvp(sys.executable, command(config, host, port))
 
 

@@ -1,5 +1,6 @@
 """The follower that dies is started again, and ends with its keeper."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -49,6 +50,27 @@ def test_what_dies_is_started_again_and_ends_with_its_keeper(tmp_path, caplog):
     assert not thread.is_alive()
     assert not any(map(alive, pids(file)))
     assert "ended with -9; it is started again" in caplog.text
+
+
+def test_a_machine_too_short_of_memory_to_start_it_is_asked_again(tmp_path, caplog, monkeypatch):
+    file, stop, start = tmp_path / "pids", threading.Event(), subprocess.Popen
+    refusals = iter([OSError(errno.ENOMEM, "Cannot allocate memory"), BlockingIOError(errno.EAGAIN, "not now")])
+
+    def short(*arguments, **named):
+        if (refusal := next(refusals, None)) is not None:
+            raise refusal
+        return start(*arguments, **named)
+
+    monkeypatch.setattr(subprocess, "Popen", short)
+    thread = threading.Thread(target=keeper.keep, args=(stop, (sys.executable, "-c", CHILD, str(file)), 0.01))
+    thread.start()
+    try:
+        wait(lambda: len(pids(file)) == 1)
+    finally:
+        stop.set()
+        thread.join(LIMIT)
+    assert not alive(pids(file)[0])
+    assert "Cannot allocate memory" in caplog.text
 
 
 @pytest.mark.parametrize("how", ["told", "orphaned"])

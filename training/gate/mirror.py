@@ -11,14 +11,13 @@ when there is something to write.
 from __future__ import annotations
 
 import logging
-import os
-import signal
 import sys
 import threading
 from collections.abc import Iterable, Sequence
 
 from configs import Config, load
 from configs.audit import Row, entries
+from configs.beside import until_told
 from configs.reviews import WORDS, counted
 from training.version_tags import set_tags, tags_of
 
@@ -93,17 +92,7 @@ def watch(config: Config, stop: threading.Event, every: float = POLL_SECONDS) ->
 def main() -> None:
     """Mirror the home of the environment until told to stop, or until the process that started this one is gone."""
     logging.basicConfig(format="%(asctime)s %(name)s: %(message)s")
-    stop, parent = threading.Event(), os.getppid()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-
-    def orphaned() -> None:
-        while os.getppid() == parent and not stop.wait(1.0):
-            pass
-        stop.set()
-
-    threading.Thread(target=orphaned, daemon=True).start()
-    watch(load(), stop)
+    watch(load(), until_told())
 
 
 if __name__ == "__main__":
