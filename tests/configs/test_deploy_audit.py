@@ -15,7 +15,11 @@ from configs.errors import ConfigError
 RULES = read_yaml(Path(audit.__file__).parent / "licences.yaml")
 
 
-def test_the_bill_names_everything_in_the_lock(tmp_path):
+def test_the_bill_names_everything_in_the_lock(tmp_path, monkeypatch):
+    # Every eighth package: validating all of them takes eight seconds.
+    blocks = [block for _, block in pinned(audit.LOCK.read_text("utf-8"))][::8]
+    monkeypatch.setattr(audit, "LOCK", tmp_path / "lock")
+    audit.LOCK.write_text("\n".join(blocks) + "\n")
     file = tmp_path / "sbom.json"
     components = audit.bill(file)  # cyclonedx validates it against the schema of its version
     bill = json.loads(file.read_text(encoding="utf-8"))
@@ -24,7 +28,7 @@ def test_the_bill_names_everything_in_the_lock(tmp_path):
     locked = {(name, block.split("==")[1].split()[0]) for name, block in pinned(audit.LOCK.read_text("utf-8"))}
     listed = {(one["name"].lower().replace("_", "-").replace(".", "-"), one["version"]) for one in bill["components"]}
     assert listed == locked
-    assert components == len(bill["components"])
+    assert components == len(bill["components"]) > 30
     assert all(one["purl"].startswith("pkg:pypi/") for one in bill["components"])
 
 

@@ -1,12 +1,15 @@
 """How costs grow: the fitted power, and a whole run at sizes that take seconds."""
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from configs import load
-from features.benchmark_growth import ASKED, benchmark_growth, fitted
+from features import benchmark_features, benchmark_growth
+from features.benchmark_growth import ASKED, fitted
 
 
 @given(st.floats(1e-6, 1e3), st.floats(0.2, 2.5), st.lists(st.integers(1, 10**8), min_size=2, max_size=6, unique=True))
@@ -23,8 +26,15 @@ def test_what_lies_off_the_power_is_told():
     assert fitted([1, 10, 100], [1.0, 20.0, 100.0]).worst > 0.3
 
 
-def test_builds_and_publications_of_two_sizes_are_extrapolated(tmp_path):
-    found = benchmark_growth(load(home=tmp_path), events=(20_000, 40_000), users=(500, 1000))
+def test_builds_and_publications_of_two_sizes_are_extrapolated(tmp_path, monkeypatch):
+    # In this process: test_benchmark_frames begins real ones, and four of them are a dozen seconds of imports.
+    measures = {
+        "features.benchmark_features": benchmark_features._build_once,
+        "features.benchmark_growth": benchmark_growth._publish,
+    }
+    for module in (benchmark_features, benchmark_growth):
+        monkeypatch.setattr(module, "alone", lambda name, asked: measures[name](json.loads(json.dumps(asked))))
+    found = benchmark_growth.benchmark_growth(load(home=tmp_path), events=(20_000, 40_000), users=(500, 1000))
     powers = found["settings"]["powers"]
     assert {"build_seconds", "build_events_mb", "publish_sqlite_seconds", "publish_sqlite_mb"} <= set(powers)
     assert powers["build_events_mb"]["exponent"] == pytest.approx(1, abs=0.2)
