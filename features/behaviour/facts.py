@@ -16,7 +16,7 @@ from collections.abc import Collection
 import ibis
 import ibis.expr.types as ir
 
-from features.behaviour.feature import CHANNELS
+from features.behaviour.feature import CHANNELS, NATS
 from features.tiles import DAY_US, HALF_LIFE_DAYS, INTEREST_WINDOW_DAYS, PARTS, Tiles
 
 __all__ = ["WINDOWS", "aged", "facts", "interest_at", "shop_facts"]
@@ -122,10 +122,12 @@ def _affinity(tiles: Tiles, snapshots: ir.Table) -> ir.Table:
     days = aged(tiles.categories, snapshots)
     days = days.filter(days.age < INTEREST_WINDOW_DAYS)
     each = days.group_by("user_no", "tile", "category_id").aggregate(interest=interest_at(days), age=days.age.min())
+    own = [each.user_no, each.tile]
+    part = each.interest / each.interest.sum().over(group_by=own)
     ranked = each.mutate(
-        place=ibis.row_number().over(group_by=[each.user_no, each.tile], order_by=each.interest.desc()),
-        # x ln x in whole 10^-3, so that this sum too is one of integers
-        surprise=(each.interest * each.interest.ln() * 1000).round().cast("int64"),
+        place=ibis.row_number().over(group_by=own, order_by=each.interest.desc()),
+        # A category's part of the entropy, never below 0: nothing cancels; whole, so that this sum too is exact.
+        surprise=(-part * part.ln() * NATS).round().cast("int64"),
     )
     return ranked.group_by("user_no", "tile").aggregate(
         **{f"categories_{w}d": ibis.ifelse(ranked.age < w, 1, 0).sum() for w in (90,)},

@@ -7,10 +7,23 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-__all__ = ["CHANNELS", "MONEY", "PIECES", "Facts", "Feature", "Value", "days_since", "share", "trend", "windowed"]
+__all__ = [
+    "CHANNELS",
+    "MONEY",
+    "NATS",
+    "PIECES",
+    "Facts",
+    "Feature",
+    "Value",
+    "days_since",
+    "share",
+    "trend",
+    "windowed",
+]
 
 MONEY = 10_000  # units in which money is summed, per unit of currency
 PIECES = 1_000  # units in which pieces are summed, per piece
+NATS = float(1 << 56)  # units in which entropy is summed, per nat: sums of 64 bits reach 128 nats
 
 #: The channels that have a share of their own; any other counts as "other".
 CHANNELS = ("app", "web", "store", "wecom")

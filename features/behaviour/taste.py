@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from features.behaviour.feature import Feature, share, windowed
+from features.behaviour.feature import NATS, Feature, share, windowed
 
 __all__ = ["FEATURES"]
 
@@ -50,7 +50,6 @@ FEATURES: tuple[Feature, ...] = (
         "affinity_entropy", "taste", 180, "nats",
         {"en": "how evenly recent interest is spread over categories", "zh": "近期兴趣的品类分散程度"},
         _NO_INTEREST, 0.0, None, _CATEGORIES,
-        # -sum(p ln p) = ln S - sum(x ln x) / S; the rounding of x ln x may leave a hair below 0.
-        lambda t: (t.affinity_sum.nullif(0).ln() - t.affinity_surprise / 1000 / t.affinity_sum.nullif(0)).clip(lower=0),
+        lambda t: t.affinity_surprise / NATS,
     ),
 )  # fmt: skip

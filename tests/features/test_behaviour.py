@@ -327,6 +327,19 @@ def _event(as_of: datetime, kind: str, days: float = 1.0, **columns: Any) -> dic
     return {"user_id": "u", "event_type": kind, "event_at": at, "ingested_at": at, "event_id": "x", **columns}
 
 
+def test_an_entropy_near_0_keeps_its_digits(engine: Any) -> None:
+    """Of one category it is 0, not a hair beside it; of next to one it is right to ten digits."""
+    as_of, run = engine
+    one = [_event(as_of, "view", k + 0.5, category_id="c") | {"user_id": f"one{k:02}"} for k in range(60)]
+    next_to_one = [_event(as_of, "purchase", 0.5, category_id="c")] * 900
+    got = run([*one, *next_to_one, _event(as_of, "view", 179.5, category_id="d")], as_of)
+    assert {got[f"one{k:02}", as_of]["affinity_entropy"] for k in range(60)} == {0.0}
+    p = round(2 ** (20 - 179 / 30)) / (900 * 5 * 2**20 + round(2 ** (20 - 179 / 30)))
+    expected = -p * math.log(p) - (1 - p) * math.log1p(-p)
+    assert expected < 1e-4
+    assert got["u", as_of]["affinity_entropy"] == pytest.approx(expected, rel=1e-10, abs=0)
+
+
 def test_a_user_with_one_event_has_counts_and_no_rhythm(engine: Any) -> None:
     as_of, run = engine
     vector = run([_event(as_of, "purchase", 0, amount=5.0, order_id="o")], as_of)["u", as_of]
