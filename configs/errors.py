@@ -104,7 +104,12 @@ class EventsError(UseropsError):
 
 
 class FeatureError(UseropsError):
-    """A feature table, the catalogue or the store cannot give what was asked."""
+    """A feature table, the catalogue or the store cannot give what was asked.
+
+    Where it is only some of what was asked, ``rows`` are their places in it; the others can be asked for again.
+    """
+
+    rows: tuple[int, ...] = ()
 
 
 class CatalogueMismatch(FeatureError):
