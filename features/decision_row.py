@@ -44,6 +44,6 @@ def read_decision_row(store: online.OnlineStore, user_id: str, features: int, di
         vectors.unpack_one(vector[0], features, digest),
         True,
         vector[1] * _SECOND,
-        _EMPTY if history is None else vectors.unpack_list(history[0]),
+        _EMPTY if history is None else vectors.unpack_history(history[0]),
         None if profile is None else vectors.unpack_json(profile[0]),
     )

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from configs.errors import CatalogueMismatch, FeatureError
+from configs.history import WIDTH
 
 __all__ = [
     "catalogue_number",
@@ -27,6 +28,7 @@ __all__ = [
     "packed_sql",
     "prefix",
     "unpack",
+    "unpack_history",
     "unpack_json",
     "unpack_list",
     "unpack_one",
@@ -122,15 +124,21 @@ def pack(values: Matrix, digest: str) -> list[bytes]:
 
 
 def unpack(values: Sequence[bytes], features: int, digest: str) -> Matrix:
-    """The matrix ``[len(values), features]`` that ``pack`` laid out; refuses vectors of any other catalogue."""
+    """The matrix ``[len(values), features]`` that ``pack`` laid out; refuses vectors of any other catalogue.
+
+    Raises
+    ------
+    FeatureError
+        Whose `rows` are those that are none of this catalogue's, or, when all are, those that hold an infinite number.
+    """
     first = prefix(features, digest)
     width = len(first) + 8 * features
-    for value in values:
-        if len(value) != width or not value.startswith(first):
-            raise mismatch("vectors that begin otherwise", digest)
+    if strange := [row for row, one in enumerate(values) if len(one) != width or not one.startswith(first)]:
+        raise _about(mismatch("vectors that begin otherwise", digest), strange)
     doubles = np.frombuffer(b"".join([value[len(first) :] for value in values]), "<f8").reshape(len(values), features)
     if np.isinf(doubles).any():
-        raise _no_value(values[int(np.isinf(doubles).any(axis=1).argmax())], "it holds an infinite number")
+        rows: list[int] = np.flatnonzero(np.isinf(doubles).any(axis=1)).tolist()
+        raise _about(_no_value(values[rows[0]], "it holds an infinite number"), rows)
     return doubles
 
 
@@ -151,6 +159,14 @@ def unpack_list(value: bytes) -> npt.NDArray[np.float64]:
     if start == len(value):
         return np.empty(0)
     return np.frombuffer(value, "<f8", offset=_content(value, DOUBLES, start))
+
+
+def unpack_history(value: bytes) -> npt.NDArray[np.float64]:
+    """The lines of one user's history, flat, as `configs.history` lays them; refuses doubles that are no such lines."""
+    doubles = unpack_list(value)
+    if len(doubles) % WIDTH or not np.isfinite(doubles).all():
+        raise _no_value(value, "it holds no whole lines of finite numbers")
+    return doubles
 
 
 def unpack_one(value: bytes, features: int, digest: str) -> npt.NDArray[np.float64]:
@@ -234,6 +250,11 @@ def _content(value: bytes, tag: bytes, start: int = 0) -> int:
 
 def _infinite(values: Matrix) -> int:
     return int(np.isinf(values).any(axis=1).sum())
+
+
+def _about(error: FeatureError, rows: Sequence[int]) -> FeatureError:
+    error.rows = tuple(rows)
+    return error
 
 
 def _no_value(value: bytes, because: str = "it was cut off, or another program writes there") -> FeatureError:

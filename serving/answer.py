@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.batch import Batch, iso
+from serving.batch import UNREADABLE, Batch, iso
 from serving.reasons import Reasons
 from serving.schemas import Explain
 from serving.scoring import Bundle, Model
@@ -144,7 +144,8 @@ def _scores(
 def _cold_start(model: Model, head: str, reason: str) -> dict[str, Any]:
     return {
         "head": head,
-        "p": model.cold_start[head],
+        # Somebody whom we know, but cannot read, is no stranger: no number is made up.
+        "p": None if reason == UNREADABLE else model.cold_start[head],
         "p_calibrated": True,
         "percentile": None,
         "status_reason": reason,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -11,11 +12,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from configs.errors import FeatureError
 from serving.errors.problem import Problem, shown
-from serving.reader import Reader
+from serving.reader import Reader, Vectors
 
-__all__ = ["Batch", "check_known", "iso", "microseconds", "moment_of", "read_batch", "too_new", "vector_hash"]
+__all__ = [
+    "UNREADABLE",
+    "Batch",
+    "check_known",
+    "iso",
+    "microseconds",
+    "moment_of",
+    "read_batch",
+    "too_new",
+    "vector_hash",
+]
 
+#: Why nothing is known of somebody whose published features are damaged, or of another catalogue.
+UNREADABLE = "FEATURES_UNAVAILABLE"
+_log = logging.getLogger("bentoml.userops")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _US = timedelta(microseconds=1)
 
@@ -25,7 +40,8 @@ class Batch:
     """n users; row i of everything is ``user_ids[i]``.
 
     ``as_of`` holds microseconds since 1970 (UTC) and means nothing where ``found`` is False. Users in ``withheld`` want
-    no personalisation: they are answered like strangers.
+    no personalisation: they are answered like strangers. Of those in ``unreadable`` something is published that nobody
+    can read: they are not known, and no score is made up for them.
     """
 
     user_ids: Sequence[str]
@@ -35,6 +51,7 @@ class Batch:
     now: datetime
     max_age_s: float
     withheld: frozenset[str] = frozenset()
+    unreadable: frozenset[str] = frozenset()
 
     def without(self, user_ids: frozenset[str]) -> Batch:
         """The same, but that nothing is known of these users: they want no personalisation."""
@@ -44,7 +61,10 @@ class Batch:
 
     def unknown(self, row: int) -> str:
         """Why nothing is known of a user."""
-        return "PERSONALIZATION_OFF" if self.user_ids[row] in self.withheld else "UNKNOWN_USER"
+        user_id = self.user_ids[row]
+        if user_id in self.withheld:
+            return "PERSONALIZATION_OFF"
+        return UNREADABLE if user_id in self.unreadable else "UNKNOWN_USER"
 
     def age_s(self, row: int) -> int:
         """Whole seconds since the features of a known user; 0 for features of the very future that clocks allow."""
@@ -79,16 +99,54 @@ def read_batch(
 
     Refused: an ``as_of`` in the future, or before the features (they would know what was not known then); with
     ``strict`` an unknown user.
+
+    Raises
+    ------
+    FeatureError
+        When nobody can be read; with ``strict``, when somebody cannot.
     """
     moment_of(as_of, now)
-    vectors = reader.online(user_ids)
+    rows, vectors = _readable(reader, user_ids, strict)
+    if len(rows) < len(user_ids):
+        vectors = _spread(vectors, rows, len(user_ids))
     published = np.asarray(vectors.as_of).astype("datetime64[us]").astype(np.int64)
     found = np.asarray(vectors.found, dtype=np.bool_)
     if as_of is not None and found.any() and (last := int(published[found].max())) > microseconds(as_of):
         raise too_new(last, microseconds(as_of))
     if strict:
         check_known(user_ids, found)
-    return Batch(user_ids, np.asarray(vectors.values), found, published, as_of or now, max_age_s)
+    unreadable = frozenset(user_ids[row] for row in set(range(len(user_ids))).difference(rows))
+    batch = Batch(user_ids, np.asarray(vectors.values), found, published, as_of or now, max_age_s)
+    return replace(batch, unreadable=unreadable) if unreadable else batch
+
+
+def _readable(reader: Reader, user_ids: Sequence[str], strict: bool) -> tuple[Sequence[int], Vectors]:
+    """The rows that can be read, and what they hold."""
+    rows: Sequence[int] = range(len(user_ids))
+    while True:
+        try:
+            return rows, reader.online(user_ids if len(rows) == len(user_ids) else [user_ids[row] for row in rows])
+        except FeatureError as error:
+            broken = set(error.rows)
+            if strict or not 0 < len(broken) < len(rows):
+                raise
+            _log.error("features of %d of %d users cannot be read: %s", len(broken), len(rows), error)
+            rows = [row for place, row in enumerate(rows) if place not in broken]
+
+
+@dataclass(frozen=True)
+class _Spread:
+    values: NDArray[np.float64]
+    found: NDArray[np.bool_]
+    as_of: NDArray[np.datetime64]
+
+
+def _spread(vectors: Vectors, rows: Sequence[int], users: int) -> Vectors:
+    """The same for all ``users``: nothing is found of those who are not among ``rows``."""
+    values = np.full((users, vectors.values.shape[1]), np.nan)
+    found, as_of = np.zeros(users, np.bool_), np.full(users, np.datetime64("NaT", "us"))
+    values[rows], found[rows], as_of[rows] = vectors.values, vectors.found, vectors.as_of
+    return _Spread(values, found, as_of)
 
 
 def moment_of(as_of: datetime | None, now: datetime) -> int:

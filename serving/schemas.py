@@ -84,7 +84,7 @@ class Score(BaseModel):
     p: float | None = Field(ge=0, le=1)
     p_calibrated: bool
     percentile: float | None = Field(ge=0, le=100)
-    status_reason: Literal["OUT_OF_COHORT", "PERSONALIZATION_OFF", "UNKNOWN_USER"] | None
+    status_reason: Literal["FEATURES_UNAVAILABLE", "OUT_OF_COHORT", "PERSONALIZATION_OFF", "UNKNOWN_USER"] | None
     cohort: CohortBlock | None
     reason_codes: list[Reason]
     explanation: Explanation | None
@@ -97,7 +97,9 @@ class NextOrder(BaseModel):
     low_at: str | None
     high_at: str | None
     horizon_days: float
-    status_reason: Literal["BEYOND_HORIZON", "OUT_OF_COHORT", "PERSONALIZATION_OFF", "UNKNOWN_USER"] | None
+    status_reason: (
+        Literal["BEYOND_HORIZON", "FEATURES_UNAVAILABLE", "OUT_OF_COHORT", "PERSONALIZATION_OFF", "UNKNOWN_USER"] | None
+    )
     text: str | None
 
 
@@ -106,7 +108,7 @@ class ScoredUser(BaseModel):
 
     user_id: str
     known: bool
-    status_reason: Literal["PERSONALIZATION_OFF", "UNKNOWN_USER"] | None
+    status_reason: Literal["FEATURES_UNAVAILABLE", "PERSONALIZATION_OFF", "UNKNOWN_USER"] | None
     as_of: str | None
     age_s: int | None
     stale: bool

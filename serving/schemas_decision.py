@@ -142,6 +142,7 @@ class AudienceResponse(BaseModel):
     target: dict[str, str | None]
     release_id: str
     users_scored: int
+    users_unreadable: int = Field(description="published, but damaged or of another catalogue: in no audience")
     users_found: int
     rows: list[AudienceRow]
     timing_ms: dict[str, float]

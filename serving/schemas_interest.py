@@ -82,7 +82,7 @@ class InterestUser(BaseModel):
 
     user_id: str
     known: bool
-    status_reason: Literal["UNKNOWN_USER", "PERSONALIZATION_OFF"] | None
+    status_reason: Literal["FEATURES_UNAVAILABLE", "PERSONALIZATION_OFF", "UNKNOWN_USER"] | None
     as_of: str | None
     age_s: int | None
     stale: bool

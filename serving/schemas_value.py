@@ -57,7 +57,7 @@ class ValueScore(BaseModel):
     amount: float | None = Field(ge=0, description="the mean spend of those who buy")
     percentile: float | None = Field(ge=0, le=100)
     judged: bool = Field(description="whether this horizon was judged on what really followed; see the model's card")
-    status_reason: Literal["OUT_OF_COHORT", "PERSONALIZATION_OFF", "UNKNOWN_USER"] | None
+    status_reason: Literal["FEATURES_UNAVAILABLE", "OUT_OF_COHORT", "PERSONALIZATION_OFF", "UNKNOWN_USER"] | None
     cohort: CohortBlock | None
     reason_codes: list[ValueReason]
     explanation: ValueExplanation | None
@@ -68,7 +68,7 @@ class ValuedUser(BaseModel):
 
     user_id: str
     known: bool
-    status_reason: Literal["PERSONALIZATION_OFF", "UNKNOWN_USER"] | None
+    status_reason: Literal["FEATURES_UNAVAILABLE", "PERSONALIZATION_OFF", "UNKNOWN_USER"] | None
     as_of: str | None
     age_s: int | None
     stale: bool

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.answer import ServedModel, Telling, asked_together, plain_user
-from serving.batch import Batch
+from serving.batch import UNREADABLE, Batch
 from serving.schemas import Explain
 from serving.scoring.value.model import ValueModel
 from serving.scoring.value.tiers import TIER_NAMES
@@ -64,18 +64,19 @@ def _score(
 ) -> None:
     """Write one head's score into every user; ``raw`` and ``amount_raw`` are those of ``rows``, inside its cohort."""
     one, judged = model.heads[head], head in model.meta.get("metrics", {})
-    for row, user in enumerate(users):
+    for user in users:
+        reason = user["status_reason"]
         user["scores"][head] = {
             "head": head,
             "horizon_days": one.horizon_days,
-            "expected": model.cold_start[head],
+            "expected": None if reason == UNREADABLE else model.cold_start[head],
             "typical": None,
             "interval": None,
             "p": None,
             "amount": None,
             "percentile": None,
             "judged": judged,
-            "status_reason": None if user["known"] else batch.unknown(row),
+            "status_reason": reason,
             "cohort": None,
             "reason_codes": [],
             "explanation": None,

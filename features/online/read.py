@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from configs.errors import FeatureError
 from features import vectors
 from features.online.contract import VECTOR, OnlineStore, Writer
 
@@ -27,10 +28,15 @@ class OnlineVectors:
 
 
 def read_vectors(store: OnlineStore, user_ids: Sequence[str], features: int, digest: str) -> OnlineVectors:
-    """The vectors of ``user_ids``, in their order."""
+    """The vectors of ``user_ids``, in their order; `FeatureError.rows` says whose alone cannot be read."""
     cells = [row[0] for row in store.read(vectors.entity_keys(user_ids), (VECTOR,))]
     there = [cell for cell in cells if cell is not None]
-    values = vectors.unpack([cell[0] for cell in there], features, digest)
+    try:
+        values = vectors.unpack([cell[0] for cell in there], features, digest)
+    except FeatureError as error:
+        places = [place for place, cell in enumerate(cells) if cell is not None]
+        error.rows = tuple(places[row] for row in error.rows)
+        raise
     as_of = np.array([cell[1] for cell in there], dtype="datetime64[s]").astype("datetime64[us]")
     found = np.ones(len(cells), dtype=np.bool_)
     if len(there) == len(cells):

@@ -59,6 +59,7 @@ def _built(live: Any, asked: AudienceRequest, request_id: str) -> Response:
             "target": found.target,
             "release_id": found.release_id,
             "users_scored": found.scored,
+            "users_unreadable": found.unreadable,
             "users_found": len(found.rows),
             "rows": found.rows,
             "timing_ms": {"total": round(1e3 * (perf_counter() - began), 3)},

@@ -47,11 +47,15 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Audience:
-    """The rows, the likeliest first, and how many users were scored and would do without their wishes."""
+    """The rows, the likeliest first, and how many users were scored and would do without their wishes.
+
+    ``unreadable`` users are published in a way that nobody can read, so they are in no audience.
+    """
 
     target: dict[str, Any]
     release_id: str
     scored: int
+    unreadable: int
     rows: list[dict[str, Any]]
 
 
@@ -63,11 +67,13 @@ def build(live: Live, asked: AudienceRequest) -> Audience:
     ids: list[str] = []
     p: list[Floats] = []
     percentile: list[Floats] = []
+    unreadable = 0
     for part in everybody(open_store(live.config.online_uri), len(NAMES), digest(), _PART):
         scores, percentiles = goal.score(part)
         ids += part.user_ids
         p.append(scores)
         percentile.append(percentiles)
+        unreadable += part.unreadable
         time.sleep(0)  # let answers through
     scored, place = _sorted(p)
     within = goal.within(ids)
@@ -87,7 +93,7 @@ def build(live: Live, asked: AudienceRequest) -> Audience:
             rows.append({**row, "percentile": round(float(percentiles[index]), 2), "reasons": []})
     goal.explain(rows[:EXPLAINED])
     known = int(np.isfinite(scored).sum())
-    return Audience(goal.target, release.bundle.release_id, known, rows)
+    return Audience(goal.target, release.bundle.release_id, known, unreadable, rows)
 
 
 def _sorted(p: list[Floats]) -> tuple[Floats, Iterator[int]]:

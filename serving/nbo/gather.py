@@ -29,7 +29,8 @@ class Known:
     """What was read of one user, from one state of the online store and one of the log.
 
     ``history`` is up to the moment and without forgotten categories, ``remembered`` with them: whoever deletes a tag
-    does not want to be sold again what was bought yesterday.
+    does not want to be sold again what was bought yesterday. Of whoever is ``unreadable`` something is published that
+    nobody can read.
     """
 
     user_id: str
@@ -43,6 +44,7 @@ class Known:
     state: UserState
     age_s: int
     stale: bool
+    unreadable: bool = False
 
 
 def inputs_of(

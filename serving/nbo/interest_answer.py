@@ -37,7 +37,7 @@ def score_interest(live: Live, asked: InterestRequest, request_id: str) -> dict[
     try:
         with live.logging():
             shop = live.offers.memory.shop()
-            known = known_users(live, release, log, shop, asked.user_ids, at_us)
+            known = known_users(live, release, log, shop, asked.user_ids, at_us, asked.strict)
     except (FeatureError, sqlite3.Error) as error:
         raise live.unreadable(error) from None
     if asked.as_of is not None and (latest := max((one.as_of_us for one in known if one.found), default=0)) > at_us:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from configs.errors import FeatureError
 from configs.history import code
-from serving.batch import iso, microseconds
+from serving.batch import UNREADABLE, iso, microseconds
 from serving.log import DecisionLog, UserState
 from serving.nbo import reading
 from serving.nbo.gather import Known
@@ -44,18 +44,43 @@ class Wanted:
 
 
 def known_users(
-    live: Live, release: Release, log: DecisionLog, shop: Shop | None, user_ids: Sequence[str], at_us: int
+    live: Live,
+    release: Release,
+    log: DecisionLog,
+    shop: Shop | None,
+    user_ids: Sequence[str],
+    at_us: int,
+    strict: bool = False,
 ) -> list[Known]:
-    """What is known of each user, wishes respected; row i is ``user_ids[i]``."""
+    """What is known of each user, wishes respected; row i is ``user_ids[i]``.
+
+    Raises
+    ------
+    FeatureError
+        When nobody can be read; with ``strict``, when somebody cannot.
+    """
     reader = live.reader()
-    told = []
+    told: list[Known] = []
+    broken: FeatureError | None = None
     for user_id in user_ids:
-        row = reader.decision_row(user_id)
+        try:
+            row = reader.decision_row(user_id)
+        except FeatureError as error:
+            if strict:
+                raise
+            state, broken = log.state(user_id, at_us, after_us=0), error
+            told.append(replace(reading.nobody(state, personal=state.personalization), unreadable=True))
+            continue
         state = log.state(user_id, at_us, after_us=row.as_of_us if row.found else 0)
         if state.personalization:
             told.append(reading.known(row, state, release, shop, at_us, live.max_age_s))
         else:
             told.append(reading.nobody(state, personal=False))
+    if broken is not None:
+        unreadable = sum(one.unreadable for one in told)
+        if unreadable == len(told):
+            raise broken
+        _log.error("features of %d of %d users cannot be read: %s", unreadable, len(told), broken)
     return told
 
 
@@ -69,8 +94,8 @@ def interests(
 ) -> dict[str, Any]:
     """One user's answer; ``allowed`` are the codes, rising, of the items that can be had."""
     history = known.history
-    reason = None if known.found or len(history) else "UNKNOWN_USER"
-    scored = own_categories(model, history, at_us) if known.personal else None
+    reason = None if known.found or len(history) else UNREADABLE if known.unreadable else "UNKNOWN_USER"
+    scored = own_categories(model, history, at_us) if known.personal and not known.unreadable else None
     categories: list[dict[str, Any]] = []
     items: list[dict[str, Any]] = []
     if scored is not None:

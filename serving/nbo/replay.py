@@ -22,6 +22,7 @@ from serving.batch import iso
 from serving.decision.inputs import Inputs
 from serving.errors.problem import Problem, shown
 from serving.log import DecisionRow
+from serving.log.values import storable
 from serving.nbo.clock import Expectation, Stopwatch
 from serving.nbo.deciding import FORCED, REASONS_OMITTED, choose, told
 from serving.nbo.fresh import lines_of
@@ -152,7 +153,7 @@ class Records:
         """The decision as the log holds it; one that it does not hold is a 404."""
         log = self.live.log()
         with self.live.logging():
-            row = log.decision(decision_id)
+            row = log.decision(decision_id) if storable(decision_id) else None
         if row is None:
             raise Problem(
                 404,

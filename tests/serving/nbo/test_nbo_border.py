@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from serving.schemas import ProblemBody
+from features import online, vectors
+from features.catalog import NAMES
+from serving.log import DecisionLog
+from serving.schemas import ProblemBody, ScoreResponse
+from serving.schemas_decision import AudienceResponse
+from serving.schemas_interest import InterestResponse
 from serving.schemas_nbo import NextBestOfferResponse
+from serving.schemas_value import ValueResponse
 
 JSON = {"content-type": "application/json"}
 URL = "/v1/next-best-offer"
@@ -179,3 +189,112 @@ def test_any_other_question_is_answered_or_refused(decider, body, url):
     assert answer.status_code in (200, 400, 404, 413, 422), answer.text
     if answer.status_code != 200:
         problem(answer)
+
+
+def test_an_id_that_no_database_can_hold_is_of_no_decision(decider, monkeypatch):
+    monkeypatch.setattr(DecisionLog, "decision", lambda *_: 1 / 0)  # what PostgreSQL makes of it is no answer of ours
+    for path in ("/v1/decisions/d_%00", "/v1/decisions/%00:replay", "/v1/decisions/%00:explain"):
+        answer = decider.client.request("POST" if ":" in path else "GET", path, headers=JSON)
+        assert (answer.status_code, problem(answer)["field"]) == (404, "decision_id"), answer.text
+
+
+# Somebody whose published features nobody can read.
+
+WIDTH = 8 * len(NAMES)
+DAMAGE = {
+    "cut off": lambda value: value[: len(value) // 2],
+    "infinite": lambda value: value[:-8] + struct.pack("<d", float("-inf")),
+    "of another catalogue": lambda value: value[: -WIDTH - 8] + struct.pack("<d", 1.5) + value[-WIDTH:],
+}
+
+
+@contextmanager
+def damaged(home, users, damage: Callable[[bytes], bytes], cell=online.VECTOR) -> Iterator[None]:
+    """The vectors of some users as no publication writes them, until the end of the block."""
+    table = f'"{online.PROJECT}_{cell.view}"'
+    with closing(sqlite3.connect(online.path_of(home), timeout=30)) as connection:
+        keys = vectors.entity_keys(users)
+        was = [
+            connection.execute(f"SELECT value FROM {table} WHERE entity_key = ?", (key,)).fetchone()[0] for key in keys
+        ]
+        write = f"UPDATE {table} SET value = ? WHERE entity_key = ?"
+        with connection:
+            connection.executemany(write, [(damage(one), key) for one, key in zip(was, keys, strict=True)])
+        try:
+            yield
+        finally:
+            with connection:
+                connection.executemany(write, list(zip(was, keys, strict=True)))
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize(
+    ("model", "schema"),
+    [("churn", ScoreResponse), ("repurchase", ScoreResponse), ("value", ValueResponse), ("interest", InterestResponse)],
+)
+def test_who_cannot_be_read_is_told_and_the_others_are_as_ever(decider, model, schema, damage):
+    def ask(*users, **more):
+        return decider.client.post(f"/v1/score/{model}", json={"user_ids": users, **more})
+
+    users = ["u5", "u6", "nobody", "u7", "u6"]
+    before = ask(*users).json()["users"]
+    with damaged(decider.home, ["u6"], DAMAGE[damage]):
+        answer = ask(*users)
+        assert answer.status_code == 200, answer.text
+        schema.model_validate(answer.json())
+        after = answer.json()["users"]
+        assert [after[place] for place in (0, 2, 3)] == [before[place] for place in (0, 2, 3)]
+        for place in (1, 4):
+            told = after[place]
+            assert (told["user_id"], told["known"], told["as_of"]) == ("u6", False, None)
+            assert told["status_reason"] == "FEATURES_UNAVAILABLE"
+            for score in told.get("scores", {}).values():
+                assert (score["status_reason"], score["reason_codes"]) == ("FEATURES_UNAVAILABLE", [])
+                assert {score.get("p"), score.get("expected"), score["percentile"]} == {None}, "a number was made up"
+            assert not any(told.get(name) for name in ("categories", "items", "tags", "expected_next_order_at"))
+        # With nobody else there is nothing to answer, and strict refuses to leave anybody out.
+        for refused in (ask("u6"), ask("u6", "u6"), ask("u5", "u6", strict=True)):
+            assert refused.status_code == 503
+            assert refused.headers["retry-after"]
+    assert ask(*users).json()["users"] == before
+
+
+def test_an_audience_goes_without_whom_nobody_can_read(decider):
+    def build(**asked):
+        answer = decider.client.post("/v1/audiences:build", json={"top_k": 500, **asked})
+        assert answer.status_code == 200, answer.text
+        AudienceResponse.model_validate(answer.json())
+        return answer.json()
+
+    for asked in ({"goal": "churn"}, {"category": "tea"}):
+        before = build(**asked)
+        lost = before["rows"][3]["user_id"]
+        with damaged(decider.home, [lost], DAMAGE["cut off"]):
+            after = build(**asked)
+        assert (before["users_unreadable"], after["users_unreadable"]) == (0, 1)
+        assert [row["user_id"] for row in after["rows"]] == [
+            row["user_id"] for row in before["rows"] if row["user_id"] != lost
+        ]
+
+
+@pytest.mark.parametrize("doubles", [[1.0] * 7, [float("nan")] * 6, [float("inf")] * 12])
+def test_a_history_that_is_none_is_told_as_an_unreadable_vector_is(decider, doubles):
+    broken = vectors.pack_list(struct.pack(f"<{len(doubles)}d", *doubles))
+    with damaged(decider.home, ["u6"], lambda value: broken, online.HISTORY):
+        answer = decider.client.post("/v1/score/interest", json={"user_ids": ["u5", "u6"]})
+        assert [user["status_reason"] for user in answer.json()["users"]] == [None, "FEATURES_UNAVAILABLE"]
+        offer = decider.ask("u6")
+        assert (offer["status"], offer["status_reason"], offer["offers"]) == ("fallback", "FEATURES_UNAVAILABLE", [])
+        audience = decider.client.post("/v1/audiences:build", json={"category": "tea", "top_k": 500}).json()
+        assert (audience["users_unreadable"], "u6" in {row["user_id"] for row in audience["rows"]}) == (1, False)
+
+
+def test_when_nobody_can_be_read_nothing_is_answered(decider, shop):
+    with damaged(decider.home, list(shop.users), DAMAGE["of another catalogue"]):
+        for path, asked in (
+            ("/v1/score/churn", {"user_ids": ["u1", "u2"]}),
+            ("/v1/audiences:build", {"goal": "churn", "top_k": 5}),
+        ):
+            answer = decider.client.post(path, json=asked)
+            assert answer.status_code == 503, answer.text
+            assert "catalogue" in problem(answer)["detail"]
