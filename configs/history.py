@@ -42,7 +42,10 @@ def code(text: str | None) -> int:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """One user's lines, oldest first; lines of one instant keep their order. All arrays have the same length n."""
+    """One user's lines, oldest first; lines of one instant keep their order. All arrays have the same length n.
+
+    Nobody can write them: code is compiled for arrays of one kind, and for seconds again for the other kind.
+    """
 
     item: NDArray[np.int64]
     category: NDArray[np.int64]
@@ -50,6 +53,10 @@ class History:
     kind: NDArray[np.int8]
     quantity: NDArray[np.float64]
     order: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        for name in COLUMNS:
+            getattr(self, name).setflags(write=False)
 
     def __len__(self) -> int:
         return len(self.at_us)

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from configs import load
 from configs.errors import BundleError, SourceError
-from configs.history import CART, PURCHASE, VIEW, History, code
+from configs.history import CART, PURCHASE, VIEW, History, code, pack, unpack
+from serving.scoring.interest import candidates as module
+from serving.scoring.interest import pairs, reach
 from serving.scoring.interest.candidates import candidates
 from serving.scoring.interest.features import NAMES, featurise
 from serving.scoring.interest.lines import DAY_US
@@ -199,6 +201,23 @@ def test_statistics_survive_the_disk_bit_for_bit(tmp_path):
     (tmp_path / names[0]).write_bytes(b"")
     with pytest.raises(BundleError, match=names[0]):
         ItemStatistics.load(tmp_path)
+
+
+def test_what_was_learned_and_what_was_loaded_run_the_same_compiled_code(tmp_path):
+    """For arrays that can be written, and for a history of one line, seconds of compiling came back in a worker."""
+    found = item_statistics([sets("ab", "ac"), sets("b", "a")], 2**52)
+    found.save(tmp_path)
+    compiled = None
+    for statistics in (found, ItemStatistics.load(tmp_path)):
+        for whole in (
+            sets("ab", "a"),
+            *(unpack(np.frombuffer(pack(one).tobytes())) for one in (sets("ab", "a"), sets("a"))),
+        ):
+            featurise(statistics, whole, 2 * DAY_US, found.items)
+            candidates(statistics, whole, 2 * DAY_US, 3)
+            kinds = {each: len(each.signatures) for each in (pairs.fill, module._gather, module._linked, reach.reach)}
+            compiled = compiled or kinds
+            assert kinds == compiled
 
 
 def test_many_users_at_once_are_each_user_alone():

@@ -103,7 +103,7 @@ def _gather(user, as_of_us, lines, links, lists, mask, unknown, most, half_life,
         for line in range(begin, stop):
             orders = max(orders, order[line] + 1)
         own = np.empty(stop - begin, np.int32)
-        n_own, n_group = 0, 0
+        n_own, n_group = np.int64(0), 0  # not the constant 0, for which `_linked` would be compiled apart
         own_groups = np.empty(stop - begin, np.int32)
         for line in range(begin, stop):
             i, c = item[line], category[line]

@@ -25,7 +25,7 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """Many users' lines, one user after the other, each oldest first; n lines, u users."""
+    """Many users' lines, one user after the other, each oldest first; n lines, u users; nobody can write them."""
 
     start: Ints  # [u + 1]: user k's lines are start[k] : start[k + 1]
     item: NDArray[np.int32]  # row in the statistics; unknown items I, I + 1, ..; -1 for null
@@ -35,6 +35,10 @@ class Lines:
     quantity: NDArray[np.float64]
     order: NDArray[np.int32]  # the user's how manieth order from 0; -1 for views and carts
     unknown: Ints  # codes of the items I, I + 1, ..
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            getattr(self, name).setflags(write=False)
 
     def __len__(self) -> int:
         return len(self.start) - 1

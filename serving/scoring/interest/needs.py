@@ -53,6 +53,10 @@ class Needs:
     window: Floats
     prior_gaps: float
 
+    def __post_init__(self) -> None:
+        for name in ("categories", "gap_days", "window"):
+            getattr(self, name).setflags(write=False)
+
     def of(self, history: History, as_of_us: int) -> dict[int, Need]:
         """The need of every category that this user bought at or before ``as_of_us``, by the category's code."""
         bought = (history.kind == PURCHASE) & (history.category != 0) & (history.at_us <= as_of_us)
@@ -76,10 +80,12 @@ class Needs:
     def _rhythm(self, history: History, as_of_us: int, categories: Ints) -> tuple[Floats, Floats, Floats]:
         """Days since, usual days and window of each category, NaN where it is unknown or was never bought."""
         out = np.full((3, len(categories)), np.nan)
+        asked = np.ascontiguousarray(categories)[:]
+        asked.setflags(write=False)
         _fill(
             out,
             places(self.categories, categories),
-            np.ascontiguousarray(categories),
+            asked,
             (history.category, history.kind, history.at_us, as_of_us),
             (self.gap_days, self.window, self.prior_gaps),
         )
@@ -126,7 +132,8 @@ def _fill(out, row, categories, lines, learned):  # type: ignore[no-untyped-def]
         while before >= 0 and categories[before] != categories[k]:
             before -= 1
         if before >= 0:  # neighbours in a list of items often share their category
-            out[:, k] = out[:, before]
+            for value in range(len(out)):  # as slices, numba would compile an error message for two seconds
+                out[value, k] = out[value, before]
             continue
         days, total, at, end_of_day = 0, 0.0, 0, 0
         for line in range(len(at_us)):

@@ -86,11 +86,12 @@ def fill(out, pairs, lines, tables, links, together, linear, width, half_life): 
         as_of = as_of_of[e]
         while stop > start and at_us[stop - 1] > as_of:
             stop -= 1
-        orders = 0
+        # np.int64: what begins as the constant 0 has its callees compiled for that 0 first, and once more for numbers.
+        orders = np.int64(0)
         for line in range(start, stop):
             orders = max(orders, order[line] + 1)
         first_us, last_us = 0, 0
-        n_own, n_group, marks, again, basket_last = 0, 0, 0, 0, 0
+        n_own, n_group, marks, again, basket_last = np.int64(0), 0, 0, 0, 0
         for line in range(start, stop):
             days = (as_of - at_us[line]) / _DAY
             i, c, number = item[line], category[line], order[line]
@@ -156,8 +157,8 @@ def fill(out, pairs, lines, tables, links, together, linear, width, half_life): 
         for k in range(n_own):
             bought_items += own[k, 0] > 0
             first_basket += own[k, 0] > 0 and own[k, 2] == 0.0
-        n_next = reach(links[0], own, own_item, n_own, n_items, orders, True, score[0], touched[0])
-        n_later = reach(links[1], own, own_item, n_own, n_items, orders, False, score[1], touched[1])
+        n_next = reach(links[0], own, own_item, n_own, n_items, orders, np.bool_(True), score[0], touched[0])
+        n_later = reach(links[1], own, own_item, n_own, n_items, orders, np.bool_(False), score[1], touched[1])
         n_near = reach_together(together, own, own_item, n_own, n_items, score[2], score[3], touched[2])
         reach_linear(linear, own, own_item, n_own, n_items, expected)
         most_later, most_linear = 1e-12, 1e-12

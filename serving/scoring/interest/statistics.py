@@ -54,7 +54,8 @@ class ItemStatistics:
     Links `next` (bought in the following order), `later` (in any following order, decayed) and `together` (in one
     order, cosine) are rows `<name>_start[i] : <name>_start[i + 1]` of `<name>_item` (targets) and `<name>_value`
     (strength in [0, 1]). `linear[a, b]` is what a decayed purchase of the item at place a adds to the expected
-    purchases of the item at place b, where `linear_place[item]` is the place, or -1 for rare items.
+    purchases of the item at place b, where `linear_place[item]` is the place, or -1 for rare items. Nobody can write
+    the arrays: what was just learned and what was loaded run the same compiled code.
     """
 
     items: Ints  # [I] codes, rising
@@ -79,6 +80,10 @@ class ItemStatistics:
     linear_place: NDArray[np.int32]  # [I]
     linear: NDArray[np.float32]  # [M, M]
     scalars: NDArray[np.float64]  # until_us, half life of the links in orders, users, orders
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            getattr(self, name).setflags(write=False)
 
     @property
     def until_us(self) -> int:
@@ -131,7 +136,11 @@ def places(known: Ints, codes: Ints) -> Ints:
     >>> places(np.array([3, 7]), np.array([7, 5, 3])).tolist()
     [1, -1, 0]
     """
-    found: Ints = _places(known, np.ascontiguousarray(codes, dtype=np.int64))
+    # Views that nobody can write: one kind of argument, compiled once.
+    asked = [np.ascontiguousarray(one, dtype=np.int64)[:] for one in (known, codes)]
+    for one in asked:
+        one.setflags(write=False)
+    found: Ints = _places(*asked)
     return found
 
 
