@@ -16,6 +16,7 @@ from features.catalog import NAMES, digest
 from serving.chaos.asking import decide, unreadable
 from serving.chaos.fault import Fault, require
 from serving.chaos.stage import Stage
+from serving.chaos.witness import scores_of
 
 __all__ = ["FAULTS"]
 
@@ -28,7 +29,7 @@ def half_written(stage: Stage) -> str:
     """The vector of one user is cut off."""
     user = stage.witness.users[0]
     with _instead(stage, user, lambda value: value[: len(value) // 2]):
-        seen = unreadable(stage.service, user)
+        seen = f"{unreadable(stage.service, user)}; {_the_others(stage, user)}"
     return _healed(stage, seen)
 
 
@@ -37,7 +38,7 @@ def feature_missing(stage: Stage) -> str:
     user = stage.witness.users[0]
     shorter = vectors.pack(np.ones((1, len(NAMES) - 1)), digest())[0]
     with _instead(stage, user, lambda value: shorter):
-        seen = unreadable(stage.service, user)
+        seen = f"{unreadable(stage.service, user)}; {_the_others(stage, user)}"
     return _healed(stage, seen)
 
 
@@ -46,7 +47,7 @@ def infinite_features(stage: Stage) -> str:
     user, seen = stage.witness.users[0], []
     for number in (np.inf, -np.inf):
         with _instead(stage, user, lambda value, number=number: _with(value, number)):
-            seen.append(f"{number}: {unreadable(stage.service, user)}")
+            seen.append(f"{number}: {unreadable(stage.service, user)}; {_the_others(stage, user)}")
     nothing = vectors.pack(np.full((1, len(NAMES)), np.nan), digest())[0]
     with _instead(stage, user, lambda value: nothing):
         reply = stage.service.post("/v1/score/churn", {"user_ids": [user], "explain": {"level": "none"}})
@@ -73,7 +74,7 @@ def no_numbers(stage: Stage) -> str:
             require(reply.status == 400, f"{path} with {number.decode()}: {reply.status}")
         reply = service.post("/v1/events", event % (user, at, number))
         fields = [one.get("field") for one in reply.told.get("rejected", [])]
-        require(fields == ["amount"], f"/v1/events with {number.decode()}: {reply.status} {reply.told}")
+        require(fields == ["events[0].amount"], f"/v1/events with {number.decode()}: {reply.status} {reply.told}")
     return _healed(stage, f"{len(bodies) * len(NO_NUMBERS)} questions 400, {len(NO_NUMBERS)} events rejected by name")
 
 
@@ -124,6 +125,17 @@ def _instead(stage: Stage, user: str, change: object) -> Iterator[None]:
         finally:
             with connection:
                 connection.execute(sql, (found[0], key))
+
+
+def _the_others(stage: Stage, user: str) -> str:
+    """Require that of a batch with somebody who cannot be read everybody else is scored as ever."""
+    reply = stage.witness.ask_scores(stage.service)
+    require(reply.status == 200, f"a batch with them: {reply.refusal}")
+    now, was = scores_of(reply), dict(stage.witness.scores)
+    alone, before = now.pop(user), was.pop(user)
+    require(alone == {**dict.fromkeys(before), "known": False}, f"somebody who cannot be read: {alone}")
+    require(now == was, "others of the batch are scored otherwise")
+    return "others of the batch as before"
 
 
 def _healed(stage: Stage, seen: str) -> str:
