@@ -20,15 +20,15 @@ BEFORE = vectors.entity_keys([""])[0][:-4]  # of every key; then come the length
 EVERYBODY = BEFORE + b"*" + SUFFIX  # a pattern; no byte of it means anything else
 LOCK, VIEWS, ASSORTMENT = "userops:lock", "userops:views", "userops:assortment"
 OWNER = "installation"  # beside the views
-LOCK_MS = 30_000  # from one write of its holder to the next; who outlives it writes on unless another one began
+LOCK_SECONDS = 30  # from one write of its holder to the next; who outlives it writes on unless another one began
 
 LOST = "LOST the lock"
 
-# All scripts: KEYS[1] the lock, ARGV[1] its token, ARGV[2] LOCK_MS. Who lost the lock to another one writes nothing.
+# All scripts: KEYS[1] the lock, ARGV[1] its token, ARGV[2] LOCK_SECONDS. The lock names its last holder for ever: who
+# outlived it learns that another one began, also when that one has ended; and a Redis that came back empty holds none.
 _HOLD = """
-local holder = redis.call('GET', KEYS[1])
-if holder and holder ~= ARGV[1] then return redis.error_reply('LOST the lock') end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+if redis.call('HGET', KEYS[1], 'token') ~= ARGV[1] then return redis.error_reply('LOST the lock') end
+redis.call('HSET', KEYS[1], 'until', redis.call('TIME')[1] + ARGV[2])
 local read = {}
 local function seconds(stamp)  -- of a protobuf Timestamp: field 1, a varint; absent is 0
   if not stamp then return -1 end
@@ -121,7 +121,14 @@ return 1
 # KEYS[2] a hash, ARGV[3] a field, ARGV[4] its value, ARGV[5] '1': only where there is none.
 NOTE = _HOLD + "return redis.call(ARGV[5] == '1' and 'HSETNX' or 'HSET', KEYS[2], ARGV[3], ARGV[4])"
 
-UNLOCK = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
+# Returns 1 when the lock is ours now, also where the answer to the first try was lost on the way.
+TAKE = """
+local now, held = tonumber(redis.call('TIME')[1]), redis.call('HMGET', KEYS[1], 'token', 'until')
+if held[1] ~= ARGV[1] and tonumber(held[2] or '0') > now then return 0 end
+redis.call('HSET', KEYS[1], 'token', ARGV[1], 'until', now + ARGV[2])
+return 1
+"""
+LET_GO = "if redis.call('HGET', KEYS[1], 'token') == ARGV[1] then redis.call('HSET', KEYS[1], 'until', 0) end return 0"
 
 
 @lru_cache(maxsize=64)

@@ -24,7 +24,7 @@ from redis.retry import Retry
 from configs.errors import FeatureError
 from features.online import contract, redis_scripts
 from features.online.contract import Assorted, Cell, Found, being_written, nothing
-from features.online.redis_scripts import ASSORTMENT, BEFORE, LOCK, LOCK_MS, SUFFIX, VIEWS
+from features.online.redis_scripts import ASSORTMENT, BEFORE, LOCK, LOCK_SECONDS, SUFFIX, VIEWS
 from features.online.redis_writer import RedisWriter
 
 __all__ = ["RedisStore"]
@@ -176,8 +176,8 @@ class RedisStore:
             try:
                 yield RedisWriter(self._writing, token, self.address)
             finally:
-                with suppress(redis.RedisError):  # it expires
-                    self._writing.eval(redis_scripts.UNLOCK, 1, LOCK, token)
+                with suppress(redis.RedisError):  # it runs out
+                    self._writing.eval(redis_scripts.LET_GO, 1, LOCK, token)
         except redis.RedisError as error:
             if redis_scripts.LOST in str(error):
                 raise being_written(self.address, str(error)) from None
@@ -187,7 +187,7 @@ class RedisStore:
 
     def _lock(self, token: str) -> None:
         until = time.monotonic() + contract.WAIT_SECONDS
-        while not self._writing.set(LOCK, token, nx=True, px=LOCK_MS):
+        while not self._writing.eval(redis_scripts.TAKE, 1, LOCK, token, LOCK_SECONDS):
             if time.monotonic() >= until:
                 raise being_written(self.address, "its lock is held")
             time.sleep(0.02)

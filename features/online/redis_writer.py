@@ -13,7 +13,17 @@ from typing import Any
 from configs.errors import FeatureError
 from features.online import redis_scripts
 from features.online.contract import Assorted, Cell, Row
-from features.online.redis_scripts import ASSORTMENT, EVERYBODY, LOCK, LOCK_MS, OWNER, SUFFIX, VIEWS, field_of, stamp_of
+from features.online.redis_scripts import (
+    ASSORTMENT,
+    EVERYBODY,
+    LOCK,
+    LOCK_SECONDS,
+    OWNER,
+    SUFFIX,
+    VIEWS,
+    field_of,
+    stamp_of,
+)
 
 __all__ = ["RedisWriter"]
 
@@ -32,7 +42,7 @@ class RedisWriter:
     def claim(self, home: Path) -> None:
         """Whoever publishes first owns the database."""
         ours = _installation(home)
-        self._client.eval(redis_scripts.NOTE, 2, LOCK, VIEWS, self._token, LOCK_MS, OWNER, ours, "1")
+        self._client.eval(redis_scripts.NOTE, 2, LOCK, VIEWS, self._token, LOCK_SECONDS, OWNER, ours, "1")
         owner = self._client.hget(VIEWS, OWNER).decode()
         if owner != ours:
             raise FeatureError(
@@ -45,7 +55,7 @@ class RedisWriter:
 
     def create(self, view: str) -> None:
         """The view is known from now on."""
-        self._client.eval(redis_scripts.NOTE, 2, LOCK, VIEWS, self._token, LOCK_MS, view, "", "1")
+        self._client.eval(redis_scripts.NOTE, 2, LOCK, VIEWS, self._token, LOCK_SECONDS, view, "", "1")
 
     def drop(self, view: str, features: Sequence[str]) -> None:
         """Its fields go from everybody."""
@@ -56,14 +66,15 @@ class RedisWriter:
         """They stay until they are replaced; whoever misses somebody meanwhile is told why."""
         self._only[cell] = prefix
         told = {**(self.last_publication(cell.view) or {}), "digest": "another one, which is being published"}
-        self._client.eval(redis_scripts.NOTE, 2, LOCK, VIEWS, self._token, LOCK_MS, cell.view, json.dumps(told), "")
+        text = json.dumps(told)
+        self._client.eval(redis_scripts.NOTE, 2, LOCK, VIEWS, self._token, LOCK_SECONDS, cell.view, text, "")
 
     def write(self, rows: Mapping[Cell, Sequence[Row]]) -> dict[Cell, int]:
         """In scripts of `USERS` users, each with all that comes of him."""
         cells = list(rows)
         if not any(rows.values()):
             return dict.fromkeys(cells, 0)
-        spec: list[Any] = [self._token, LOCK_MS, len(cells)]
+        spec: list[Any] = [self._token, LOCK_SECONDS, len(cells)]
         for cell in cells:
             spec += [*field_of(cell), self._only.get(cell, b"")]
         written, pipe, waiting = [0] * len(cells), self._client.pipeline(transaction=False), 0
@@ -80,7 +91,7 @@ class RedisWriter:
         """Delete their hashes, one by one."""
         gone = 0
         for key in keys:
-            gone += int(self._client.eval(redis_scripts.FORGET, 2, LOCK, key + SUFFIX, self._token, LOCK_MS))
+            gone += int(self._client.eval(redis_scripts.FORGET, 2, LOCK, key + SUFFIX, self._token, LOCK_SECONDS))
         return gone
 
     def drop_older(self, than: Mapping[Cell, int]) -> None:
@@ -88,7 +99,7 @@ class RedisWriter:
         self._sweep([(cell, self._only.get(cell, b""), str(event_ts)) for cell, event_ts in than.items()])
 
     def _sweep(self, cells: Sequence[tuple[Cell, bytes, str]]) -> None:
-        spec: list[Any] = [self._token, LOCK_MS, len(cells)]
+        spec: list[Any] = [self._token, LOCK_SECONDS, len(cells)]
         for cell, prefix, oldest in cells:
             spec += [*field_of(cell), prefix, oldest]
         cursor = -1
@@ -104,7 +115,7 @@ class RedisWriter:
         """Note which catalogue's rows this publication wrote."""
         names = ("view", "digest", "as_of", "published_at", "rows_written")
         told = json.dumps(dict(zip(names, (view, digest, as_of, published_at, rows), strict=True)))
-        self._client.eval(redis_scripts.NOTE, 2, LOCK, VIEWS, self._token, LOCK_MS, view, told, "")
+        self._client.eval(redis_scripts.NOTE, 2, LOCK, VIEWS, self._token, LOCK_SECONDS, view, told, "")
 
     def last_publication(self, view: str) -> dict[str, Any] | None:
         """What was recorded last about a view."""
@@ -116,7 +127,7 @@ class RedisWriter:
         if before is not None and int(before) > assorted[1]:
             return False
         fields = [part for field in redis_scripts.packed(assorted).items() for part in field]
-        self._client.eval(redis_scripts.REPLACE, 2, LOCK, ASSORTMENT, self._token, LOCK_MS, *fields)
+        self._client.eval(redis_scripts.REPLACE, 2, LOCK, ASSORTMENT, self._token, LOCK_SECONDS, *fields)
         return True
 
 

@@ -300,7 +300,7 @@ HELPERS = f"""
 import sys, time, numpy as np
 from features import online, vectors
 from features.online import redis_store, redis_writer
-redis_store.LOCK_MS = redis_writer.LOCK_MS = 1000
+redis_store.LOCK_SECONDS = redis_writer.LOCK_SECONDS = 1
 store = online.open_store(sys.argv[1])
 USERS = {USERS!r}
 CELLS = (online.VECTOR, online.PROFILE, online.HISTORY)

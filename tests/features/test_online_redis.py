@@ -161,13 +161,13 @@ def test_who_lost_the_lock_to_another_one_writes_nothing_any_more(server, store)
 
     def late():
         with store.publication() as writer:
-            client(server).set(redis_scripts.LOCK, "another one's")
+            client(server).hset(redis_scripts.LOCK, "token", "another one's")
             writer.write({online.VECTOR: [(USER, vectors.pack(np.full((1, 2), 9.0), DIGEST)[0], 900, None)]})
 
     with pytest.raises(FeatureError, match="being written by another publication"):
         late()
     assert read(store) == 1
-    assert client(server).get(redis_scripts.LOCK) == b"another one's"
+    assert client(server).hget(redis_scripts.LOCK, "token") == b"another one's"
 
 
 def test_a_database_belongs_to_one_home_wherever_it_is_moved(store, tmp_path):
@@ -181,13 +181,43 @@ def test_a_database_belongs_to_one_home_wherever_it_is_moved(store, tmp_path):
         writer.claim(tmp_path / "theirs")
 
 
-def test_a_lock_that_nobody_took_is_taken_again(server, store):
+def test_a_lock_that_ran_out_and_nobody_took_is_still_held(server, store):
     with store.publication() as writer:
-        client(server).delete(redis_scripts.LOCK)
+        client(server).hset(redis_scripts.LOCK, "until", 0)
         writer.create(online.VECTOR.view)
         writer.write({online.VECTOR: [(USER, GOOD, 5, None)]})
-    assert client(server).get(redis_scripts.LOCK) is None
+    assert client(server).hget(redis_scripts.LOCK, "until") == b"0"
     assert read(store) == 1
+
+
+def test_who_outlived_the_lock_puts_nobody_back_whom_another_one_forgot_meanwhile(server, store):
+    publish(store)
+
+    def late():
+        with store.publication() as writer:
+            client(server).hset(redis_scripts.LOCK, "until", 0)  # it sorted for longer than that
+            with store.publication() as other:
+                assert other.forget([USER]) == 1
+            writer.write({online.VECTOR: [(USER, GOOD, 900, None)]})
+
+    with pytest.raises(FeatureError, match="being written by another publication"):
+        late()
+    assert not online.read_vectors(store, ["a"], 2, DIGEST).found[0]
+
+
+def test_a_redis_that_came_back_empty_ends_the_publication_instead_of_keeping_half_of_it(server, store):
+    def half():
+        with store.publication() as writer:
+            writer.create(online.VECTOR.view)
+            writer.write({online.VECTOR: [(USER, GOOD, 5, None)]})
+            server.stop()
+            server.start()
+            writer.write({online.VECTOR: [(vectors.entity_keys(["b"])[0], GOOD, 5, None)]})
+
+    with pytest.raises(FeatureError, match="LOST the lock"):
+        half()
+    with pytest.raises(FeatureError, match="nothing is published"):
+        read(store)
 
 
 def test_everybody_is_there_once_while_redis_grows(server, store):
