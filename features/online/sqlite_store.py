@@ -62,6 +62,7 @@ class SqliteStore:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")  # a crash loses nothing, one of power the last
+            connection.execute("PRAGMA secure_delete = ON")  # whoever is gone is on no page, also where SQLite would not
             try:
                 connection.execute("BEGIN IMMEDIATE")
             except sqlite3.OperationalError as error:

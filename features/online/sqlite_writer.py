@@ -75,8 +75,7 @@ class SqliteWriter:
         return written
 
     def forget(self, keys: Sequence[bytes]) -> int:
-        """Delete their rows; what they were is overwritten with zeros."""
-        self.connection.execute("PRAGMA secure_delete = ON")
+        """Delete their rows."""
         named = "SELECT name FROM sqlite_master WHERE type = 'table' AND name GLOB ?"
         tables = [_quoted(row[0]) for row in self.connection.execute(named, (f"{PROJECT}_*",)).fetchall()]
         found = set[bytes]()

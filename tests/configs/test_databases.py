@@ -6,7 +6,7 @@ import pytest
 
 import configs
 from configs import load
-from configs.databases import DATABASES, database_uri, is_postgres, shown
+from configs.databases import DATABASES, begun, database_uri, is_postgres, shown
 from configs.errors import ConfigError
 
 ADDRESS = "postgresql+psycopg://userops@db:5433/userops"
@@ -78,3 +78,11 @@ def test_only_mlflow_may_be_a_server(tmp_path, monkeypatch):
     monkeypatch.setenv("USEROPS_DECISIONS", "http://tracking:5000")
     with pytest.raises(ConfigError, match="USEROPS_DECISIONS"):
         load(tmp_path)
+
+
+def test_a_file_has_begun_whatever_its_address_sets_besides(tmp_path):
+    file = tmp_path / "decisions.db"
+    addresses = [f"sqlite:///{file}{more}" for more in ("", "?synchronous=FULL")]
+    assert not any(map(begun, addresses))
+    file.touch()
+    assert all(map(begun, addresses))

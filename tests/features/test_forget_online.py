@@ -58,6 +58,25 @@ def test_all_of_them_goes_and_nothing_of_others(config):
         assert b"ada-0042" not in content.replace(b"ada-00421", b"")
 
 
+def test_nothing_is_left_of_somebody_whom_an_earlier_publication_took_away(config):
+    if not config.online_uri.startswith("sqlite"):
+        pytest.skip("Redis keeps no file of pages here")
+    publish(config)
+    history = vectors.pack_list(b"ada-0042" * 2000)  # more than a page
+    with online.open_store(config.online_uri).publication() as writer:
+        writer.write({online.HISTORY: [(vectors.entity_keys(["ada-0042"])[0], history, 150, 1)]})
+    with online.open_store(config.online_uri).publication() as writer:
+        packed = vectors.pack(np.ones((2, len(NAMES))), digest())
+        keys = vectors.entity_keys(USERS[1:])
+        writer.write({online.VECTOR: [(key, one, 200, 1) for key, one in zip(keys, packed, strict=True)]})
+        writer.drop_older(dict.fromkeys(CELLS, 200))
+    assert forget_online(config, ["ada-0042"]) == 0
+    files = [str(path) for path in config.home.glob("online.db*")]
+    content = subprocess.run(["cat", *files], check=True, capture_output=True).stdout
+    assert b"ada-00421" in content
+    assert b"ada-0042" not in content.replace(b"ada-00421", b"")
+
+
 def test_a_refresh_that_was_under_way_writes_nothing_of_them(config):
     publish(config)
     forgotten.add(config, ["ada-0042"])
