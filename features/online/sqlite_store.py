@@ -62,7 +62,7 @@ class SqliteStore:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")  # a crash loses nothing, one of power the last
-            connection.execute("PRAGMA secure_delete = ON")  # whoever is gone is on no page, also where SQLite would not
+            connection.execute("PRAGMA secure_delete = ON")  # of who is gone no page tells
             try:
                 connection.execute("BEGIN IMMEDIATE")
             except sqlite3.OperationalError as error:
