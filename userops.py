@@ -265,7 +265,8 @@ for verb in (
     app.command()(verb)
 for verb in (after_live_events(features.verbs.build), features.verbs.publish, features.verbs.inspect):
     features_app.command()(verb)
-for verb in (serving.verbs_decisions.export, serving.verbs_decisions.replay, serving.verbs_decisions.migrate):
+log = serving.verbs_decisions
+for verb in (log.export, log.replay, log.migrate, log.prune):
     decisions_app.command()(verb)
 benchmarks: dict[str, Callable[..., None]] = {
     "repurchase": training.verbs_benchmark.benchmark_repurchase,

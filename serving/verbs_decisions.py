@@ -1,4 +1,4 @@
-"""The verbs about the decision log: identify, decisions export | replay | migrate."""
+"""The verbs about the decision log: identify, decisions export | replay | migrate | prune."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import typer
 from configs import Config, load
 from configs.databases import shown
 from configs.errors import UseropsError
-from configs.terminal import JsonFile, console, print_table, showing, writable, write_json
+from configs.terminal import JsonFile, Lang, console, print_table, showing, writable, write_json
 
-__all__ = ["export", "identify", "migrate", "replay"]
+__all__ = ["export", "identify", "migrate", "prune", "replay"]
 
 Since = Annotated[str | None, typer.Option(help="The first instant, in UTC.", show_default="the first decision")]
 Until = Annotated[str | None, typer.Option(help="The first instant that does not count, in UTC.", show_default="now")]
@@ -133,3 +133,78 @@ def migrate(
     moved = "was there already" if before == now else f"moved from {before} to {now}"
     console.print(moved + "".join(f"; {count:,} of {name} dropped" for name, count in dropped.items()))
     write_json(json_file, {"before": before, "now": now, "dropped": dropped})
+
+
+_PRUNED = {
+    "title": {"en": "the decision log before {before}", "zh": "{before} 之前的决策日志"},
+    "decisions": {"en": "decisions", "zh": "决策"},
+    "offers": {"en": "offers shown", "zh": "已展示的优惠"},
+    "feedback": {"en": "feedback", "zh": "反馈"},
+    "actions": {"en": "actions for caps", "zh": "频控动作"},
+    "contents": {"en": "vectors, histories", "zh": "特征向量与历史"},
+    "would": {"en": "nothing was removed: this is what would be", "zh": "未删除任何数据：以上为将要删除的内容"},
+    "ask": {
+        "en": "remove them? It cannot be taken back: userops decisions export FILE --until {before} keeps what uplift "
+        "and evaluation learn from",
+        "zh": "删除以上数据？此操作不可撤销：userops decisions export FILE --until {before} 可保留增益与评估所需的数据",
+    },
+    "kept": {"en": "nothing was changed", "zh": "未作任何更改"},
+    "done": {
+        "en": "removed; counts per offer, placement, channel and day stay, and a file of SQLite keeps its size and is "
+        "filled again",
+        "zh": "已删除；按优惠、位置、渠道、日期的计数保留；SQLite 文件大小不变，空间将被重复使用",
+    },
+}
+
+
+def prune(
+    before: Annotated[
+        str | None, typer.Option(help="The first instant that stays, in UTC.", show_default="none")
+    ] = None,
+    keep: Annotated[
+        int | None, typer.Option(help="How many days stay, counted back from now; at least 93.", show_default="none")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how much it is.", show_default="off")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.", show_default="ask")] = False,
+    lang: Lang = "en",
+    json_file: JsonFile = None,
+) -> None:
+    """Remove old decisions with their feedback, vectors and histories; counts over everybody stay. Not to be undone.
+
+    Give --before or --keep. The service goes on meanwhile; interrupted, the same command goes on.
+    """
+    from features.periods import as_utc, now
+    from serving.log import DecisionLog
+
+    if (before is None) == (keep is None):
+        raise typer.BadParameter("give either --before or --keep")
+    config = load()
+    at = now(config)
+    first = as_utc(before) if before is not None else at - timedelta(days=keep or 0)
+    before_us, now_us = (int(one.timestamp() * 1e6) for one in (first, at))
+    told = f"{first:%Y-%m-%d %H:%M} UTC"
+
+    def table(rows: dict[str, int]) -> None:
+        title = _PRUNED["title"][lang].format(before=told)
+        print_table(title, ["", ""], [[_PRUNED[kind][lang], f"{count:,}"] for kind, count in rows.items()])
+
+    log = DecisionLog.open(config.decisions_uri)
+    try:
+        found, removed = dict[str, int](), dict[str, int]()
+        if dry_run or not yes:
+            found = log.prunable(before_us, now_us)
+            table(found)
+        if dry_run:
+            console.print(_PRUNED["would"][lang])
+        else:
+            asked = _PRUNED["ask"][lang].format(before=f"{first:%Y-%m-%dT%H:%M:%SZ}")
+            if not yes and not typer.confirm(asked, err=True):
+                console.print(_PRUNED["kept"][lang])
+                raise typer.Exit(1)
+            with showing("pruning") as show:
+                removed = log.prune(before_us, now_us, show)
+            table(removed)
+            console.print(_PRUNED["done"][lang], soft_wrap=True)
+    finally:
+        log.close()
+    write_json(json_file, {"before": first.isoformat(), "would_remove": found, "removed": removed})

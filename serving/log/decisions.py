@@ -17,6 +17,7 @@ from serving.log import postgres_decision
 from serving.log.counts import add_offer_counts, add_shown, day_of
 from serving.log.database import Database, Row, marks
 from serving.log.erasure import digest
+from serving.log.packed import pack, unpack
 from serving.log.rows import DecisionRow, Logged, ScoredCandidate, ShownOffer
 
 __all__ = ["decision", "decisions", "pack_candidates", "record", "request", "unpack_candidates"]
@@ -30,13 +31,14 @@ _REQUEST = (
     "decided_at_us = excluded.decided_at_us WHERE requests.decided_at_us < ?"
 )
 _LOGGED = (
-    "SELECT r.decision_id, r.body_digest, d.response FROM requests r JOIN decisions d ON d.decision_id = r.decision_id "
-    "WHERE r.request_id = ? AND r.decided_at_us >= ?"
+    "SELECT r.decision_id, r.body_digest, d.response, d.packed FROM requests r "
+    "JOIN decisions d ON d.decision_id = r.decision_id WHERE r.request_id = ? AND r.decided_at_us >= ?"
 )
+# What lies in ``packed`` is empty in its own columns, which hold it of decisions from before there was that one.
 _DECISION = (
     "INSERT INTO decisions (decision_id, request_id, user_id, decided_at_us, status, status_reason, body_digest, "
-    "release_id, policy_digest, vector_hash, history_hash, candidates, inputs, response) "
-    f"VALUES ({marks(range(14))})"
+    "release_id, policy_digest, vector_hash, history_hash, packed, candidates, inputs, response) "
+    f"VALUES ({marks(range(12))}, ?, '', '')"
 )
 _CONTENT = "INSERT INTO contents (user_id, hash, content) VALUES (?, ?, ?) ON CONFLICT (user_id, hash) DO NOTHING"
 _OFFER = (
@@ -46,7 +48,7 @@ _OFFER = (
 _ACTION = "INSERT INTO actions (user_id, at_us, source, event, offer_id, placement) VALUES (?, ?, ?, ?, ?, ?)"
 _SELECT = (
     "SELECT d.decision_id, d.request_id, d.user_id, d.decided_at_us, d.status, d.status_reason, d.body_digest, "
-    "d.release_id, d.policy_digest, d.vector_hash, d.inputs, d.response, d.candidates, v.content, h.content "
+    "d.release_id, d.policy_digest, d.vector_hash, d.inputs, d.response, d.candidates, d.packed, v.content, h.content "
     "FROM decisions d LEFT JOIN contents v ON v.user_id = d.user_id AND v.hash = d.vector_hash "
     "LEFT JOIN contents h ON h.user_id = d.user_id AND h.hash = d.history_hash "
 )
@@ -67,15 +69,14 @@ def record(database: Database, row: DecisionRow, idempotent_us: int) -> Logged |
     """
     at_us, since_us = row.decided_at_us, row.decided_at_us - idempotent_us
     history_hash = hashlib.blake2b(row.history, digest_size=16).hexdigest() if row.history else ""
-    candidates, day = pack_candidates(row.candidates), day_of(at_us)
+    packed, day = pack(row.inputs, row.response, pack_candidates(row.candidates)), day_of(at_us)
     who = digest(database, row.user_id)
     if is_postgres(database.uri):
-        made = postgres_decision.Made(who, day, history_hash, candidates)
+        made = postgres_decision.Made(who, day, history_hash, packed)
         if postgres_decision.record(cast(Any, database), row, since_us, made):
             return None
         before = _before(database.read(_LOGGED, (row.request_id, since_us)))
         return None if before.decision_id == row.decision_id else before
-    inputs, response = row.inputs.decode(), row.response.decode()
     with database.write() as inside:
         # Whoever inserts the request first wins; the other one waits here for the end of that transaction.
         if not inside.run(_REQUEST, (row.request_id, row.decision_id, row.body_digest, at_us, who, since_us)):
@@ -85,7 +86,7 @@ def record(database: Database, row: DecisionRow, idempotent_us: int) -> Logged |
             (
                 *(row.decision_id, row.request_id, row.user_id, at_us, row.status, row.status_reason),
                 *(row.body_digest, row.release_id, row.policy_digest, row.vector_hash, history_hash),
-                *(candidates, inputs, response),
+                *(packed, b""),
             ),
         )
         if row.vector:
@@ -165,7 +166,10 @@ def _before(rows: list[Row]) -> Logged:
 
 
 def _logged(rows: list[Row]) -> Logged | None:
-    return Logged(rows[0][0], rows[0][1], rows[0][2].encode()) if rows else None
+    if not rows:
+        return None
+    decision_id, body_digest, response, packed = rows[0]
+    return Logged(decision_id, body_digest, response.encode() if packed is None else unpack(packed)[1])
 
 
 def _rows(database: Database, found: list[Row]) -> list[DecisionRow]:
@@ -180,8 +184,9 @@ def _rows(database: Database, found: list[Row]) -> list[DecisionRow]:
         for decision_id, *offer in shown:
             offers[decision_id].append(ShownOffer(*offer))
     rows = []
-    for decision_id, *about, inputs, response, candidates, vector, history in found:
-        content = (vector or b"", history or b"", inputs.encode(), response.encode())
-        parts: list[Any] = [decision_id, *about, *content, tuple(offers[decision_id]), unpack_candidates(candidates)]
+    for decision_id, *about, inputs, response, candidates, packed, vector, history in found:
+        texts = (inputs.encode(), response.encode(), candidates) if packed is None else unpack(packed)
+        content = (vector or b"", history or b"", *texts[:2])
+        parts: list[Any] = [decision_id, *about, *content, tuple(offers[decision_id]), unpack_candidates(texts[2])]
         rows.append(DecisionRow(*parts))
     return rows

@@ -93,7 +93,9 @@ def export(
         with pq.ParquetWriter(partial, schema, compression="zstd") as writer:
             for page in _pages(database, since_us, until_us):
                 rewards = _rewards(database, page, frozenset(reward_types), attribution_us)
-                lines = [_line(row, place, rewards) for row in page if row[3] is not None]
+                # What was decided while this went on may show an offer that has no place: it is in the next export.
+                later = {row[0] for row in page if row[3] is not None and row[3] not in place}
+                lines = [_line(row, place, rewards) for row in page if row[3] is not None and row[0] not in later]
                 if lines:
                     writer.write_table(pa.Table.from_pylist(lines, schema=schema))
                 written += len(lines)

@@ -10,6 +10,7 @@ from configs.errors import IdempotencyConflict
 from serving.log.counts import add_offer_counts, add_responded, day_of
 from serving.log.database import Database, Transaction, again, marks
 from serving.log.judging import RESPONSES, WINDOWS_US, Shown, Taken, digest_of, judge
+from serving.log.packed import unpack
 from serving.log.people import NOT_INTERESTED, OPTED_OUT, note
 from serving.log.rows import ALL_CHANNELS, DAY_US, Feedback, FeedbackAnswer, Rejected, ShownOffer
 from serving.log.values import storable
@@ -117,13 +118,13 @@ def _decisions(inside: Transaction, events: Sequence[Feedback]) -> dict[str, Sho
             if kind in RESPONSES:
                 found[decision_id].responded.add(rank)
     for part in _parts(event.decision_id for event in events if event.type == "not_interested"):
-        sql = f"SELECT decision_id, inputs FROM decisions WHERE decision_id IN ({marks(part)})"
-        for decision_id, inputs in inside.rows(sql, part):
-            found[decision_id].about = _about(inputs)
+        sql = f"SELECT decision_id, inputs, packed FROM decisions WHERE decision_id IN ({marks(part)})"
+        for decision_id, inputs, packed in inside.rows(sql, part):
+            found[decision_id].about = _about(inputs if packed is None else unpack(packed)[0])
     return found
 
 
-def _about(inputs: str) -> dict[str, str]:
+def _about(inputs: str | bytes) -> dict[str, str]:
     """What the offers that came with the request are about: no catalogue knows them when they are refused."""
     content = json.loads(inputs) if inputs else None
     found: dict[str, str] = {}
@@ -151,7 +152,7 @@ def _write(inside: Transaction, taken: Sequence[Taken], at_us: int) -> None:
         ],
     )
     inside.many(_RESPONDED, [(_acts_at(one, at_us), one.event.decision_id, offer.rank) for one, offer in first])
-    note(inside, [wish for one in taken for wish in _wishes(one, at_us)])
+    note(inside, [wish for one in taken for wish in _wishes(one, at_us)], at_us)
     add_offer_counts(
         inside,
         [(offer.offer_id, day_of(_acts_at(one, at_us)), one.event.type, offer.placement) for one, offer in about],

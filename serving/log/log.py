@@ -5,10 +5,10 @@ SQLite in WAL mode or PostgreSQL behind the same methods. What a method has retu
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from serving.log import counts, decisions, erasure, feedback, live, people, reading
+from serving.log import counts, decisions, erasure, feedback, live, people, pruning, reading
 from serving.log.database import PATIENT_SECONDS, Database, connect
 from serving.log.migrate import ensure
 from serving.log.reading import Listed, Place, Received
@@ -164,7 +164,7 @@ class DecisionLog:
     # people
 
     def set_personalization(self, user_id: str, on: bool, at_us: int) -> None:
-        """Rank with or without knowledge of the person from now on; the newest ``at_us`` wins."""
+        """Rank with or without knowledge of the person from now on, which is ``at_us``; the last word stands."""
         people.set_value(self._database, user_id, people.PERSONALIZATION, "", on, at_us)
 
     def unpersonalised(self, user_ids: Sequence[str]) -> frozenset[str]:
@@ -195,13 +195,6 @@ class DecisionLog:
         """Write ``(namespace, id, user_id)`` rows, each replacing what was said of that identity; how many."""
         return people.identify(self._database, rows)
 
-    def erase(self, user_id: str) -> int:
-        """Remove a person: decisions, feedback, actions, live events, settings, identities; how many decisions.
-
-        Counts over all users stay. Feedback on what is gone is then `UNKNOWN_DECISION`.
-        """
-        return people.erase(self._database, user_id)
-
     def identities(self, user_id: str) -> list[tuple[str, str]]:
         """``(namespace, id)`` of every identity of a user."""
         return erasure.identities(self._database, user_id)
@@ -226,6 +219,17 @@ class DecisionLog:
         return erasure.drop_identities(self._database, user_id)
 
     # upkeep
+
+    def prunable(self, before_us: int, now_us: int) -> dict[str, int]:
+        """How many rows `prune` would remove, by kind; those of vectors and histories are not told."""
+        return pruning.prunable(self._database, before_us, now_us)
+
+    def prune(self, before_us: int, now_us: int, show: Callable[[str, float], None]) -> dict[str, int]:
+        """Remove decisions from before ``before_us`` with all that hangs on them; rows removed, by kind.
+
+        Counts over all users stay. Raises LogError where what may still count would go: the last 93 days.
+        """
+        return pruning.prune(self._database, before_us, now_us, show)
 
     def maintain(self, at_us: int) -> None:
         """Move the write-ahead log into the database and forget what has expired; some process calls it every second.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BASE", "HEAD", "Step", "ensure", "migrate", "steps", "version"]
 
-HEAD = "0005"
+HEAD = "0006"
 BASE = "base"  # no log at all
 VERSIONS = "alembic_version"
 
@@ -136,7 +136,7 @@ def _content(connection: Connection) -> dict[str, int]:
 
     found: dict[str, int] = {}
     there = sqlalchemy.inspect(connection)
-    for name in there.get_table_names():
+    for name in sorted(there.get_table_names()):
         if name in (VERSIONS, "salts"):  # a salt without a list of digests is nothing
             continue
         table = sqlalchemy.Table(name, sqlalchemy.MetaData(), autoload_with=connection)

@@ -1,4 +1,4 @@
-"""What the log knows of one person: their state for the next decision, their wishes, their other names, and erasure."""
+"""What the log knows of one person: their state for the next decision, their wishes, their other names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ __all__ = [
     "NOT_INTERESTED",
     "OPTED_OUT",
     "PERSONALIZATION",
-    "erase",
     "identify",
     "note",
     "resolve",
@@ -53,7 +52,7 @@ UNION ALL SELECT 5, at_us, {_NOTHING} FROM progress WHERE name = 'refreshed'
 _SET = (
     "INSERT INTO user_settings (user_id, kind, name, value, at_us) VALUES (?, ?, ?, ?, ?) "
     "ON CONFLICT (user_id, kind, name) DO UPDATE SET value = excluded.value, at_us = excluded.at_us "
-    "WHERE user_settings.at_us <= excluded.at_us"
+    "WHERE user_settings.at_us <= excluded.at_us OR user_settings.at_us > ?"
 )
 
 
@@ -91,16 +90,20 @@ def state(database: Database, user_id: str, at_us: int, after_us: int) -> UserSt
 
 
 def set_value(database: Database, user_id: str, kind: str, name: str, on: bool, at_us: int) -> None:
-    """Note a wish of a person; an older one than what is there changes nothing."""
+    """Note a wish that a person tells us now; it takes the place of any that was there."""
     with database.write("people") as inside:
         if among(database, inside, [user_id]):
             raise Forgotten
-        note(inside, [(user_id, kind, name, on, at_us)])
+        note(inside, [(user_id, kind, name, on, at_us)], at_us)
 
 
-def note(inside: Transaction, wishes: Iterable[tuple[str, str, str, bool, int]]) -> None:
-    """Write ``(user_id, kind, name, on, at_us)`` rows; the newest per name stands, of two equally new the last."""
-    inside.many(_SET, sorted((who, kind, name, ON if on else OFF, at_us) for who, kind, name, on, at_us in wishes))
+def note(inside: Transaction, wishes: Iterable[tuple[str, str, str, bool, int]], now_us: int) -> None:
+    """Write ``(user_id, kind, name, on, at_us)`` rows; the newest per name stands, of two equally new the last.
+
+    What was noted at an instant that is still to come was noted by a clock that has been set back: it gives way.
+    """
+    rows = sorted((who, kind, name, ON if on else OFF, at_us) for who, kind, name, on, at_us in wishes)
+    inside.many(_SET, [(*row, now_us) for row in rows])
 
 
 def unpersonalised(database: Database, user_ids: Sequence[str]) -> frozenset[str]:
@@ -143,20 +146,3 @@ def identify(database: Database, rows: Iterable[tuple[str, str, str]]) -> int:
             [(*key, user_id) for key, user_id in sorted(latest.items())],
         )
     return len(latest)
-
-
-def erase(database: Database, user_id: str) -> int:
-    """Remove a person; how many of their decisions there were. Counts over all users stay."""
-    mine = "(SELECT decision_id FROM decisions WHERE user_id = ?)"
-    with database.write() as inside:
-        inside.run(
-            "DELETE FROM requests WHERE request_id IN (SELECT request_id FROM decisions WHERE user_id = ?) "
-            f"AND decision_id IN {mine}",
-            (user_id, user_id),
-        )
-        inside.run(f"DELETE FROM decision_offers WHERE decision_id IN {mine}", (user_id,))
-        erased = inside.run("DELETE FROM decisions WHERE user_id = ?", (user_id,))
-        for table in ("feedback", "contents", "actions", "live_events", "user_settings", "identities"):
-            inside.run(f"DELETE FROM {table} WHERE user_id = ?", (user_id,))
-    database.scrub()
-    return erased

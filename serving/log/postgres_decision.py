@@ -30,9 +30,9 @@ WITH claimed AS (
   RETURNING decision_id, decided_at_us
 ), decided AS (
   INSERT INTO decisions (decision_id, request_id, user_id, decided_at_us, status, status_reason, body_digest,
-    release_id, policy_digest, vector_hash, history_hash, candidates, inputs, response)
+    release_id, policy_digest, vector_hash, history_hash, packed, candidates, inputs, response)
   SELECT ?::text, ?::text, ?::text, ?::bigint, ?::text, ?::text, ?::text, ?::text, ?::text, ?::text, ?::text,
-    ?::bytea, ?::text, ?::text FROM claimed
+    ?::bytea, ''::bytea, '', '' FROM claimed
 ), kept AS (
   INSERT INTO contents (user_id, hash, content)
   SELECT ?::text, given.hash, given.content
@@ -79,7 +79,7 @@ class Made(NamedTuple):
     who: str
     day: str
     history_hash: str
-    candidates: bytes
+    packed: bytes
 
 
 def record(database: PostgresDatabase, row: DecisionRow, since_us: int, made: Made) -> bool:
@@ -93,8 +93,7 @@ def record(database: PostgresDatabase, row: DecisionRow, since_us: int, made: Ma
         *(row.request_id, row.decision_id, row.body_digest, row.decided_at_us, made.who, since_us),
         *(row.decision_id, row.request_id, row.user_id, row.decided_at_us, row.status, row.status_reason),
         *(row.body_digest, row.release_id, row.policy_digest, row.vector_hash, made.history_hash),
-        *(made.candidates, row.inputs.decode(), row.response.decode()),
-        *(row.user_id, row.vector_hash, row.vector or None, made.history_hash, row.history or None),
+        *(made.packed, row.user_id, row.vector_hash, row.vector or None, made.history_hash, row.history or None),
         *(value for offer in offers for value in offer),
         *(row.user_id, made.day, part, made.day, part),
     )

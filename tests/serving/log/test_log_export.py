@@ -83,6 +83,21 @@ def test_only_what_a_policy_drew_in_the_range_is_in_it(log, row, tmp_path, monke
     assert pq.read_table(tmp_path / "none").num_rows == 0
 
 
+def test_a_decision_that_comes_while_it_is_written_does_not_end_it(log, row, tmp_path, monkeypatch):
+    log.record(row())
+    read_before = log._database.read
+
+    def read_and_decide(sql, values=()):
+        found = read_before(sql, values)
+        if sql == serving.log.export._OFFERS:
+            log.record(row(2, offers=(ShownOffer("a", 1, 0.1, 1.0), ShownOffer("brand new", 2, 0.1, 1.0))))
+        return found
+
+    monkeypatch.setattr(log._database, "read", read_and_decide)
+    assert log.export(tmp_path / "f", 0, 2 * NOW) == 2
+    assert log.export(tmp_path / "f", 0, 2 * NOW) == 4
+
+
 @pytest.mark.parametrize("pscore", [0.0, -0.1, 1.1, math.inf])
 def test_a_probability_that_is_none_is_refused_and_leaves_the_old_file(log, row, tmp_path, pscore):
     log.record(row())

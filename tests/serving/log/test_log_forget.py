@@ -1,5 +1,6 @@
 """Who is forgotten leaves counts behind and nothing else, and nothing is written of them again."""
 
+import subprocess
 import threading
 
 import pytest
@@ -20,7 +21,7 @@ def fill(log, row, who, first):
     log.identify([("phone", str(first), who)])
 
 
-def test_rows_go_counts_stay_and_the_identity_goes_last(log, row):
+def test_rows_go_counts_stay_and_the_identity_goes_last(log, row, uri):
     fill(log, row, "ada", 1)
     fill(log, row, "bo", 11)
     counts, responses, bo = log.global_counts(["a", "b"], 0), log.response_counts(), log.state("bo", NOW, after_us=0)
@@ -40,6 +41,16 @@ def test_rows_go_counts_stay_and_the_identity_goes_last(log, row):
     for table in [*tables, "user_settings", "identities", "forgotten", "salts"]:
         for found in log._database.read(f"SELECT * FROM {table}"):
             assert not any("ada" in str(value) for value in found), table
+    assert log.decision("d_000011").history == b"bo" * 10
+    assert log.request("q_1", 0) is None
+    assert log.request("q_11", 0) is not None
+    if uri.startswith("sqlite"):
+        path = log._database.path
+        files = [file for file in path.parent.iterdir() if file.name.startswith(path.name)]
+        # Read by another process: closing a file that SQLite has open here would drop its locks.
+        content = subprocess.run(["cat", *files], check=True, capture_output=True).stdout
+        assert b"d_000011" in content
+        assert b"ada" not in content
 
 
 def test_nothing_is_written_of_them_again(log, row, uri):

@@ -85,8 +85,8 @@ def test_drained_events_are_the_event_store_s(log):
 def test_a_place_in_the_queue_is_never_given_twice(log):
     log.events([view(1), view(2)], at_us=NOW)
     last = log.pending_events()[-1].seq
-    log.erase("u")
-    assert log.events([view(3)], at_us=NOW).last_seq > last
+    log.forget(["u"], NOW)
+    assert log.events([view(3, user="v")], at_us=NOW).last_seq > last
 
 
 def test_upkeep_forgets_only_what_the_event_store_has_had_for_long(log):

@@ -171,6 +171,22 @@ def test_a_database_of_another_program_is_left_alone(server):
         assert connection.execute("SELECT * FROM alembic_version").fetchall() == [("1b5f0d9ad7c1",)]
 
 
+def test_decisions_from_before_and_after_they_were_packed_are_read_and_go_back_as_they_were(fresh, row):
+    packed = DecisionLog.open(fresh)
+    packed.record(row())
+    assert packed._database.read("SELECT inputs, response FROM decisions") == [("", "")]
+    assert migrate(packed._database, "0005") == {}
+    (plain,) = packed._database.read("SELECT inputs, response FROM decisions")
+    assert plain == (row().inputs.decode(), row().response.decode())
+    assert migrate(packed._database, HEAD) == {}
+    packed.record(row(2))
+    assert [packed._database.read("SELECT count(*) FROM decisions WHERE packed IS NULL")] == [[(1,)]]
+    assert list(packed.decisions(0, 2 * row().decided_at_us)) == [row(), row(2)]
+    for number in (1, 2):
+        assert packed.request(f"q_{number}", 0).response == row().response
+    packed.close()
+
+
 def test_counters_in_parts_are_one_number_before_and_after(fresh, row):
     log = DecisionLog.open(fresh)
     for number in range(12):

@@ -1,11 +1,5 @@
 """A person: what the next decision sees of them, what they asked of us, and that nothing is left when they go."""
 
-import subprocess
-
-import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from serving.log import ALL_CHANNELS, DAY_US, Action, DecisionLog, Feedback, Health, LiveEvent, ShownOffer, UserState
 
 NOW = 1_780_000_000_000_000
@@ -34,14 +28,14 @@ def test_of_many_fresh_events_the_newest_256_come(log):
     assert [line.event_id for line in log.state("u", NOW, after_us=0).fresh] == [f"e{i}" for i in range(255, -1, -1)]
 
 
-def test_wishes_are_remembered_and_the_newest_stands(log, uri):
+def test_wishes_are_remembered_and_the_last_word_stands(log, uri):
+    log.set_personalization("u", True, NOW - 1)
     log.set_personalization("u", False, NOW)
-    log.set_personalization("u", True, NOW - 1)  # arrived late
     log.set_consent("u", "marketing", True, NOW)
     log.set_consent("u", "profiling", False, NOW)
     log.set_opted_out("u", "sms", True, NOW)
     log.set_opted_out("u", "email", True, NOW)
-    log.set_opted_out("u", "email", False, NOW)  # of two equally new the last
+    log.set_opted_out("u", "email", False, NOW)
     log.delete_tag("u", "gourmet", NOW)
     other = DecisionLog.open(uri)
     state = other.state("u", NOW - DAY_US, after_us=0)  # a wish holds whatever instant is asked
@@ -58,6 +52,26 @@ def test_wishes_are_remembered_and_the_newest_stands(log, uri):
     assert state.is_opted_out("wecom")
 
 
+def test_a_wish_replaces_one_that_was_noted_by_a_clock_ahead(log, row):
+    ahead = NOW + 5 * DAY_US
+    log.set_personalization("u", False, ahead)
+    log.set_personalization("u", True, NOW)
+    assert log.state("u", NOW, after_us=0).personalization
+    log.record(row())
+    log.set_opted_out("u", "wecom", False, ahead)
+    leave = Feedback("e1", "d_000001", None, "unsubscribe", NOW, channel="wecom")
+    assert log.feedback([leave], at_us=NOW).accepted == 1
+    assert log.state("u", NOW, after_us=0).opted_out == {"wecom"}
+
+
+def test_feedback_that_comes_late_does_not_undo_what_was_said_since(log, row):
+    log.record(row())
+    log.set_opted_out("u", "wecom", False, NOW + 10)
+    leave = Feedback("e1", "d_000001", None, "unsubscribe", NOW, channel="wecom")
+    assert log.feedback([leave], at_us=NOW + 20).accepted == 1
+    assert log.state("u", NOW + 20, after_us=0).opted_out == frozenset()
+
+
 def test_an_identity_leads_to_its_user(log):
     rows = [("wechat", "1", "u"), ("phone", "1", "v"), ("wechat", "1", "w")]
     assert log.identify(rows) == 2
@@ -66,63 +80,3 @@ def test_an_identity_leads_to_its_user(log):
     assert log.resolve("phone", "2") is None
     log.identify([("phone", "1", "u")])
     assert log.resolve("phone", "1") == "u"
-
-
-def test_nothing_of_an_erased_person_is_left_and_counts_stay(log, row, uri):
-    def fill(who, first):
-        for number in range(first, first + 3):
-            log.record(row(number, user_id=who, history=who.encode() * 10, inputs=f'"{who}"'.encode()))
-        said = Feedback(f"e{first}", f"d_{first:06d}", "a", "not_interested", NOW, attributes={"of": who})
-        log.feedback([said, Feedback(f"f{first}", f"d_{first:06d}", "a", "click", NOW)], at_us=NOW)
-        log.events([LiveEvent(f"l{first}", who, "view", NOW)], at_us=NOW)
-        log.set_consent(who, "marketing", True, NOW)
-        log.identify([("phone", str(first), who)])
-
-    fill("forget-me", 1)
-    fill("keep-me", 11)
-    before = log.state("keep-me", NOW, after_us=0)
-    counts, responses = log.global_counts(["a", "b"], 0), log.response_counts()
-    assert log.erase("forget-me") == 3
-    assert log.erase("forget-me") == 0
-    state = log.state("forget-me", NOW, after_us=0)
-    assert (state.actions, state.fresh, state.consent, state.not_interested) == ((), (), {}, {})
-    assert [kept.user_id for kept in log.decisions(0, 2 * NOW)] == ["keep-me"] * 3
-    assert log.decision("d_000011").history == b"keep-me" * 10
-    assert log.resolve("phone", "1") is None
-    assert log.request("q_1", 0) is None
-    assert log.request("q_11", 0) is not None
-    assert log.state("keep-me", NOW, after_us=0) == before
-    assert (log.global_counts(["a", "b"], 0), log.response_counts()) == (counts, responses)
-    gone = log.feedback([Feedback("new", "d_000001", "a", "click", NOW)], at_us=NOW)
-    assert [one.error for one in gone.rejected] == ["UNKNOWN_DECISION"]
-    tables = ["decisions", "requests", "decision_offers", "contents", "actions", "feedback", "live_events"]
-    for table in [*tables, "user_settings", "identities"]:
-        for found in log._database.read(f"SELECT * FROM {table}"):
-            assert not any("forget-me" in str(value) or value == "d_000001" for value in found), table
-    if uri.startswith("sqlite"):
-        path = log._database.path
-        files = [file for file in path.parent.iterdir() if file.name.startswith(path.name)]
-        # Read by another process: closing a file that SQLite has open here would drop its locks.
-        content = subprocess.run(["cat", *files], check=True, capture_output=True).stdout
-        assert b"keep-me" in content
-        assert b"forget-me" not in content
-
-
-WISHES = st.lists(st.tuples(st.sampled_from("ab"), st.booleans(), st.integers(0, 5)), max_size=12)
-
-
-@pytest.mark.parametrize("kind", ["one by one"])
-@given(WISHES)
-@settings(max_examples=25, deadline=None)
-def test_wishes_agree_with_a_plain_dictionary(template, kind, wishes):
-    log = DecisionLog.open(f"sqlite:///{template}")
-    log.erase("u")
-    newest: dict[str, tuple[int, bool]] = {}
-    for channel, on, at_us in wishes:
-        log.set_opted_out("u", channel, on, at_us)
-        if at_us >= newest.get(channel, (0, False))[0]:
-            newest[channel] = (at_us, on)
-    state = log.state("u", 10, after_us=0)
-    log.erase("u")
-    log.close()
-    assert state.opted_out == {channel for channel, (_, on) in newest.items() if on}

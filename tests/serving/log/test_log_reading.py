@@ -51,8 +51,8 @@ MADE = st.lists(st.tuples(st.integers(0, 4), st.sampled_from("uvw")), max_size=2
 @settings(max_examples=25, deadline=None)
 def test_pages_hold_every_decision_once_newest_first(template, kind, made, user_id, most):
     log = DecisionLog.open(f"sqlite:///{template}")
-    for name in "uvw":
-        log.erase(name)
+    log.forget("uvw", NOW)
+    log.lift("uvw")
     for number, (later, name) in enumerate(made):
         row = DecisionRow(
             *(f"d_{number:06d}", f"q_{number}", name, NOW + later, "decided", None, "b", "r", "p", ""),
@@ -64,8 +64,8 @@ def test_pages_hold_every_decision_once_newest_first(template, kind, made, user_
         reverse=True,
     )
     found = pages(log, user_id, most)
-    for name in "uvw":
-        log.erase(name)
+    log.forget("uvw", NOW)
+    log.lift("uvw")
     log.close()
     assert [one.place for page in found for one in page] == expected
     assert all(len(page) == most for page in found[:-1])
