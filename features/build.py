@@ -245,7 +245,7 @@ def _write(
             query = engine.backend.compile(rows.order_by("user_id") if table == "user" else rows)
         path = snapshot_path(config, table, as_of)
         path.parent.mkdir(parents=True, exist_ok=True)
-        whole = path.with_name(f".{path.name}.{os.getpid()}")
+        whole = scratch / f"{table}-{path.name}"  # what a killed build leaves lies where `userops forget` sweeps
         try:
             count = engine.write(query, whole, table == "user", origin)
             if not count and table == "user":  # a source may well have no categories and no items
