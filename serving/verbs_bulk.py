@@ -51,6 +51,14 @@ def score_all(
     snapshot = found["snapshot"]
     title = f"{snapshot['users']:,} users as of {snapshot['as_of'][:10]}, release {found['release_id']}: {out}"
     print_table(title, ["model", "rows", "parts", "MB", "seconds", "users/s"], rows)
+    for name, one in found["models"].items():
+        if one["unavailable"]:
+            console.print(
+                f"{name}: {one['unavailable']:,} users without scores, FEATURES_UNAVAILABLE: what is stored of them is "
+                "damaged or infinite (userops features build)",
+                markup=False,
+                highlight=False,
+            )
     return found
 
 

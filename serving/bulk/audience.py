@@ -2,8 +2,9 @@
 
 The rules are those of ``POST /v1/audiences:build``: nobody without personalisation, opted out of everything, or who
 refused just this. With a channel also nobody who is opted out of it, or who has not agreed where the policy in force
-asks for consent. Wishes are those of now, not of when the scores were made. The order is that of the score, of equal
-ones that of the user id, so that the same scores and wishes give the same file, byte for byte.
+asks for consent. Wishes are those of now, not of when the scores were made; who was forgotten since is in none. The
+order is that of the score, of equal ones that of the user id, so that the same scores and wishes give the same file,
+byte for byte.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import pyarrow.parquet as pq
 from configs import Config
 from configs.errors import UseropsError
 from features.catalog import digest
+from features.forgotten import listed
 from serving.bulk.folder import Folder
 from serving.bulk.wishes import Wishes, log_of, wishes_of
 from serving.decision.policy import Policy
@@ -85,7 +87,7 @@ def audience(config: Config, scores: Path, aim: Aim) -> tuple[pa.Table, dict[str
         known = sorted(policy.channels) if policy else "a release with a policy"
         raise UseropsError("the policy in force has no such channel", got=aim.channel, expected=known)
     best: list[tuple[float, _Reversed, dict[str, Any]]] = []
-    log, found = log_of(config), 0
+    log, gone, found = log_of(config), listed(config), 0
     for number in range(len(parts)):
         for batch in _scored(folder.part(aim.model, number), aim, head):
             found += batch.num_rows
@@ -95,7 +97,7 @@ def audience(config: Config, scores: Path, aim: Aim) -> tuple[pa.Table, dict[str
             rows = table.to_pylist()
             asked = wishes_of(log, [row["user_id"] for row in rows])
             for row in rows:
-                if not _willing(row["user_id"], asked, aim, policy):
+                if row["user_id"] in gone or not _willing(row["user_id"], asked, aim, policy):
                     continue
                 item = (row["score"], _Reversed(row["user_id"]), row)
                 if len(best) < aim.top:

@@ -9,9 +9,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-__all__ = ["instants", "listed", "numbers", "struct", "words"]
+__all__ = ["INSTANT", "UNAVAILABLE", "instants", "listed", "numbers", "struct", "words"]
 
 INSTANT = pa.timestamp("us", "UTC")
+#: The `status_reason` of a user of whom something is stored that nobody can read.
+UNAVAILABLE = "FEATURES_UNAVAILABLE"
 
 
 def numbers(values: NDArray[np.float64], rows: NDArray[np.intp], many: int, fill: float | None = None) -> pa.Array[Any]:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,9 +24,11 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from configs.errors import UseropsError
+from serving.bulk.columns import UNAVAILABLE
 
 __all__ = ["FORMAT", "Folder"]
 
@@ -88,7 +91,7 @@ class Folder:
             _compare(self.path, there, {"format": FORMAT, **made_from}, kept=("scored_at", "models"))
             for name, one in models.items():
                 if name in there["models"]:
-                    _compare(self.path / name, there["models"][name], one, kept=("finished_at", "parts"))
+                    _compare(self.path / name, there["models"][name], one, kept=("finished_at", "parts", "staged"))
         manifest = there or {"format": FORMAT, **made_from, "models": {}}
         manifest["models"] = {**models, **manifest["models"]}
         self.write(manifest)
@@ -97,6 +100,14 @@ class Folder:
             for left in (self.path / name).glob(".part-*"):
                 left.unlink()
         return manifest
+
+    def same(self, manifest: dict[str, Any], model: str, name: str, value: str) -> None:
+        """Note of what the parts of a model are made, found only now; refused when parts of another are there."""
+        there = manifest["models"][model]
+        if any((self.path / model).glob("part-*.parquet")):
+            _compare(self.path / model, {name: there.get(name, value)}, {name: value}, kept=())
+        there[name] = value
+        self.write(manifest)
 
     def write(self, manifest: Mapping[str, Any]) -> None:
         """Replace the manifest."""
@@ -118,6 +129,11 @@ class Folder:
         except (OSError, pa.ArrowInvalid):
             return None
 
+    def unavailable(self, model: str, number: int) -> int:
+        """How many users of a part have no scores because nobody can read what is stored of them."""
+        told = pq.read_table(self.part(model, number), columns=["status_reason"])["status_reason"]
+        return len(told.filter(pc.equal(told, pa.scalar(UNAVAILABLE))))
+
     def finished(self, manifest: Mapping[str, Any], model: str) -> list[int] | None:
         """The rows of every part of a model that an earlier run finished; None when it did not, or parts are gone."""
         parts = manifest["models"].get(model, {}).get("parts", 0)
@@ -128,7 +144,8 @@ class Folder:
     def writing(self, model: str, number: int, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
         """A part that appears when the block ends, and never when it raises."""
         path = self.part(model, number)
-        beside = path.with_name(f".{path.name}")
+        # A name of its own: a cluster may try a part again while the first try still writes.
+        beside = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
         try:
             with pq.ParquetWriter(beside, schema, compression="zstd", compression_level=1) as writer:
                 yield writer
@@ -139,6 +156,8 @@ class Folder:
             beside.unlink(missing_ok=True)
 
     def _strangers(self) -> list[str]:
+        if not self.path.is_dir():
+            return [f"the file {self.path.name}"]
         return sorted(one.name for one in self.path.iterdir() if one.name not in (".lock", ".work", ".manifest.json"))
 
     def manifest(self) -> dict[str, Any] | None:
@@ -154,12 +173,13 @@ class Folder:
         return content
 
     def _clear(self, manifest: Mapping[str, Any]) -> None:
-        """Remove what earlier runs wrote, and nothing else."""
-        self._file.unlink()
+        """Remove what earlier runs wrote, and nothing else; the manifest last, or a killed run leaves strangers."""
         shutil.rmtree(self.work, ignore_errors=True)
         for name in manifest["models"]:
-            for part in (self.path / Path(name).name).glob("*part-*.parquet"):
-                part.unlink()
+            for pattern in ("part-*.parquet", ".part-*"):
+                for part in (self.path / Path(name).name).glob(pattern):
+                    part.unlink()
+        self._file.unlink()
 
 
 def _compare(path: Path, there: Mapping[str, Any], wanted: Mapping[str, Any], kept: tuple[str, ...]) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from features.catalog import NAMES
 from serving.answer import asked_together
 from serving.bulk.strongest import strongest
 from serving.scoring import Model
@@ -24,7 +25,11 @@ ROWS = 256  # scored at a time: they stay in the processor's cache while tree af
 
 
 class Asked:
-    """A batch as its model sees it; ``off`` marks who wants no personalisation."""
+    """A batch as its model sees it.
+
+    ``off`` marks who wants no personalisation, ``unreadable`` whose vector holds an infinite number: no model has seen
+    such a user, and a forest answers all the same. The service refuses such vectors too. ``known`` are all others.
+    """
 
     def __init__(self, model: Model, batch: pa.RecordBatch, withheld: Collection[str]) -> None:
         self.batch, self.many = batch, batch.num_rows
@@ -34,6 +39,10 @@ class Asked:
             self.x[:, place] = self.column(name)
         ids = batch.column("user_id").to_pylist() if withheld else []
         self.off = np.array([one in withheld for one in ids] or np.zeros(self.many), np.bool_)
+        self.unreadable = np.zeros(self.many, np.bool_)
+        for name in NAMES:  # also what this model does not read: the vector is no vector
+            self.unreadable |= np.isinf(self.column(name))
+        self.known = ~(self.off | self.unreadable)
         self.as_of_us = batch.column("as_of").cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy()
 
     def column(self, name: str) -> Floats:
@@ -65,7 +74,7 @@ class Said:
 def said(model: Model, asked: Asked, reasons: int) -> Iterator[Said]:
     """Every head of the model; those of one booster and one cohort are asked together."""
     for heads in asked_together(model):
-        rows = np.flatnonzero(~asked.off & model.in_cohort(asked.x, heads[0]))
+        rows = np.flatnonzero(asked.known & model.in_cohort(asked.x, heads[0]))
         found = {"": _part(asked.x, rows, heads, reasons, model.raws, model.explained)}
         if isinstance(model, ValueModel):
             found = {"purchase": found[""]}

@@ -4,7 +4,8 @@ One row per user and category, of each user the most wanted first. A shop of mor
 service does: those that the user had to do with. The moment that counts as now is the snapshot's ``as_of``::
 
     user_id, as_of, model, version, stale     as `serving.bulk.score` says
-    status_reason  string: PERSONALIZATION_OFF; such a user has one row, without category and numbers
+    status_reason  string: PERSONALIZATION_OFF, or FEATURES_UNAVAILABLE of whose stored history is not in the layout of
+                   `configs.history`; such a user has one row, without category and numbers
     head           string: category
     category_id    string
     rank           int32: 1 is the most wanted of the user
@@ -35,8 +36,8 @@ from configs import configs_folder
 from configs.errors import BundleError
 from configs.history import WIDTH, History, code, unpack
 from features.catalog import digest
-from serving.bulk.columns import INSTANT, listed, numbers, struct, words
-from serving.bulk.many import Lines, cut, need_of
+from serving.bulk.columns import INSTANT, UNAVAILABLE, listed, numbers, struct, words
+from serving.bulk.many import Lines, cut, need_of, readable
 from serving.bulk.occasions import Occasions
 from serving.bulk.sentences import Sentences
 from serving.bulk.strongest import strongest
@@ -53,6 +54,8 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 HEAD = "category"
+_STATUS = ("PERSONALIZATION_OFF", UNAVAILABLE)
+_OFF, _UNAVAILABLE = range(2)
 _ROWS = 256  # of them, while tree after tree reads them
 
 
@@ -123,15 +126,16 @@ class InterestScorer:
     ) -> pa.RecordBatch:
         ids = batch.column("user_id").to_pylist()
         off = np.array([one in withheld for one in ids] if withheld else np.zeros(len(ids)), np.bool_)
-        lines = self._remembered(batch, ids, refused)
-        codes, pairs = self._asked(lines, off)
+        lines, unreadable = self._remembered(batch, ids, refused)
+        status = np.select([off, unreadable], [_OFF, _UNAVAILABLE], -1)
+        codes, pairs = self._asked(lines, status >= 0)
         parts = []
         for begin, end in cut(pairs):
             here = slice(int(pairs[begin]), int(pairs[end]))
             parts.append(
                 self._part(
                     batch.slice(begin, end - begin),
-                    off[begin:end],
+                    status[begin:end],
                     lines.part(begin, end),
                     codes[here],
                     pairs[begin : end + 1] - here.start,
@@ -139,11 +143,12 @@ class InterestScorer:
             )
         return pa.Table.from_batches(parts).combine_chunks().to_batches()[0] if len(parts) > 1 else parts[0]
 
-    def _remembered(self, batch: pa.RecordBatch, ids: list[Any], refused: Mapping[str, frozenset[str]]) -> Lines:
-        """Every user's lines, without those of categories whose tag was deleted."""
-        lists: Any = batch.column("history")
-        counts = lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64) // WIDTH
-        whole = unpack(lists.flatten().to_numpy(zero_copy_only=False))
+    def _remembered(
+        self, batch: pa.RecordBatch, ids: list[Any], refused: Mapping[str, frozenset[str]]
+    ) -> tuple[Lines, NDArray[np.bool_]]:
+        """Every user's lines, without those of categories whose tag was deleted; and whose history is none."""
+        flat, lengths, unreadable = readable(batch.column("history"))
+        counts, whole = lengths // WIDTH, unpack(flat)
         as_of_us = batch.column("as_of").cast(INSTANT).cast(pa.int64()).to_numpy()
         start = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
         deleted = {
@@ -160,7 +165,7 @@ class InterestScorer:
                 kept[own] = ~np.isin(group, categories)
             whole = History(*(getattr(whole, name)[kept] for name in History.__slots__))
             start = np.concatenate([np.zeros(1, np.int64), np.cumsum(kept)])[start]
-        return Lines(whole, start, as_of_us)
+        return Lines(whole, start, as_of_us), unreadable
 
     def _asked(self, lines: Lines, off: NDArray[np.bool_]) -> tuple[Ints, Ints]:
         """The categories of every user, one user after the other, and where those of each begin."""
@@ -175,31 +180,29 @@ class InterestScorer:
             counts, codes = np.bincount(both[:, 0], minlength=many), np.ascontiguousarray(both[:, 1])
         return codes, np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
 
-    def _part(
-        self, batch: pa.RecordBatch, off: NDArray[np.bool_], lines: Lines, codes: Ints, pairs: Ints
-    ) -> pa.RecordBatch:
+    def _part(self, batch: pa.RecordBatch, status: Ints, lines: Lines, codes: Ints, pairs: Ints) -> pa.RecordBatch:
         x, raw, need = self._margins(lines, codes, pairs)
-        user = np.repeat(np.arange(len(off)), np.diff(pairs))
+        user = np.repeat(np.arange(len(status)), np.diff(pairs))
         order = np.lexsort((-raw, user))  # stable: of equal ones the first code, as the service orders them
         x, raw, need, codes = x[order], raw[order], need[:, order], codes[order]
         rank = np.arange(len(codes)) - np.repeat(pairs[:-1], np.diff(pairs)) + 1
-        # Who wants no personalisation has one row, of nothing.
-        owner = np.repeat(np.arange(len(off)), np.where(off, 1, np.diff(pairs)))
-        rows, many = np.flatnonzero(~off[owner]), len(owner)
+        # Of whom nothing can be said has one row, of nothing.
+        owner = np.repeat(np.arange(len(status)), np.where(status >= 0, 1, np.diff(pairs)))
+        rows, many = np.flatnonzero(status[owner] < 0), len(owner)
         own = self.model.heads[HEAD]
         p, low, high = own.probability(raw)
         told = {"p": p, "p_low": low, "p_high": high, "percentile": own.percentile(raw).round(2), "raw": raw}
         head = np.full(many, -1)
         head[rows] = 0
         taken = pa.array(owner, pa.int64())
-        stale = ~off & (lines.as_of_us < self._stale_before_us)
+        stale = (status != _OFF) & (lines.as_of_us < self._stale_before_us)
         columns: dict[str, pa.Array[Any]] = {
             "user_id": batch.column("user_id").cast(pa.string()).take(taken),
             "as_of": batch.column("as_of").cast(INSTANT).take(taken),
             "model": pa.repeat(pa.scalar(self.model.name), many),
             "version": pa.repeat(pa.scalar(self.model.version), many),
             "stale": pa.array(stale[owner], pa.bool_()),
-            "status_reason": words(np.where(off[owner], 0, -1), ["PERSONALIZATION_OFF"]),
+            "status_reason": words(status[owner], _STATUS),
             "head": words(head, [HEAD]),
             "category_id": self._named(codes, rows, many),
             "rank": numbers(rank.astype(np.float64), rows, many).cast(pa.int32()),

@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from configs.history import History
+from configs.history import WIDTH, History
 from serving.bulk.columns import numbers
 
-__all__ = ["Lines", "cut", "need_of"]
+__all__ = ["Lines", "cut", "need_of", "readable"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -33,6 +33,21 @@ class Lines:
         inside = slice(int(self.start[begin]), int(self.start[end]))
         whole = History(*(getattr(self.whole, name)[inside] for name in History.__slots__))
         return Lines(whole, self.start[begin : end + 1] - inside.start, self.as_of_us[begin:end])
+
+
+def readable(histories: Any) -> tuple[Floats, Ints, NDArray[np.bool_]]:
+    """The numbers of all histories, how many are each user's, and whose are no history: those have none here.
+
+    One of another length would move the lines of everybody after it.
+    """
+    lengths = histories.value_lengths().fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+    flat = histories.flatten().to_numpy(zero_copy_only=False).astype(np.float64, copy=False)
+    unreadable, finite = lengths % WIDTH != 0, np.isfinite(flat)
+    if unreadable.any() or not finite.all():
+        user = np.repeat(np.arange(len(lengths)), lengths)
+        unreadable[user[~finite]] = True
+        flat, lengths = flat[~unreadable[user]], np.where(unreadable, 0, lengths)
+    return flat, lengths, unreadable
 
 
 def need_of(need: Floats, rows: NDArray[np.intp], many: int) -> pa.Array[Any]:

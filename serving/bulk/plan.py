@@ -33,12 +33,19 @@ class Part:
 
 @dataclass(frozen=True)
 class Source:
-    """A Parquet file that is scored, in parts; ``sha256`` is that of its bytes."""
+    """A Parquet file that is scored, in parts; ``sha256`` is that of its bytes, ``stamp`` their number and time."""
 
     file: Path
     as_of: datetime
     sha256: str
+    stamp: tuple[int, int]
     parts: tuple[Part, ...]
+
+    @classmethod
+    def of(cls, file: Path, as_of: datetime, most: int) -> Source:
+        """A file in parts of at most so many rows, as far as its groups allow."""
+        stamp = _stamp(file)  # first: what replaces the file from now on is seen
+        return cls(file, as_of, sha256_of(file), stamp, parts_of(file, most))
 
     @property
     def rows(self) -> int:
@@ -46,20 +53,38 @@ class Source:
         return sum(part.rows for part in self.parts)
 
     def batches(self, part: Part, columns: Sequence[str], size: int = BATCH) -> Iterator[pa.RecordBatch]:
-        """The rows of a part, ``size`` at a time."""
-        with pq.ParquetFile(self.file) as file:
-            for batch in file.iter_batches(
-                size, row_groups=list(part.groups), columns=list(columns), use_threads=False
-            ):
-                if batch.num_rows:
-                    yield batch
+        """The rows of a part, ``size`` at a time; FeatureError when the file is not the one of `of` any more."""
+        try:
+            with pq.ParquetFile(self.file) as file:
+                self._check()
+                for batch in file.iter_batches(
+                    size, row_groups=list(part.groups), columns=list(columns), use_threads=False
+                ):
+                    if batch.num_rows:
+                        yield batch
+        except (OSError, pa.ArrowException) as error:
+            self._check()
+            raise _unreadable(self.file, error) from None
+
+    def _check(self) -> None:
+        """Parts of two files would have users twice, or never, and of somebody who was forgotten."""
+        try:
+            stamp = _stamp(self.file)
+        except FileNotFoundError:
+            stamp = None
+        if stamp != self.stamp:
+            raise FeatureError(
+                f"{self.file} is not what it was when the scoring began",
+                because="features were built anew, or somebody was forgotten, meanwhile",
+                run="the same command with --fresh",
+            )
 
 
 def user_snapshot(config: Config, as_of: datetime) -> Source:
     """The newest snapshot of user features at or before ``as_of``; refused when it is of another catalogue."""
     at, path = snapshots.newest(config, "user", as_of)
     snapshots.check_catalogue(path, NAMES, digest())
-    return Source(path, at, sha256_of(path), parts_of(path, ROWS))
+    return Source.of(path, at, ROWS)
 
 
 def parts_of(path: Path, most: int) -> tuple[Part, ...]:
@@ -67,7 +92,7 @@ def parts_of(path: Path, most: int) -> tuple[Part, ...]:
     try:
         about = pq.read_metadata(path)
     except (OSError, pa.ArrowInvalid) as error:
-        raise FeatureError(f"{path} cannot be read", got=str(error), run="userops features build") from None
+        raise _unreadable(path, error) from None
     rows = min(most, max(most // 4, about.num_rows // 16))
     parts: list[Part] = []
     groups: list[int] = []
@@ -85,3 +110,12 @@ def sha256_of(path: Path) -> str:
     """``sha256:`` and the digest of a file."""
     with path.open("rb") as stream:
         return "sha256:" + hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    about = path.stat()
+    return about.st_size, about.st_mtime_ns
+
+
+def _unreadable(path: Path, error: Exception) -> FeatureError:
+    return FeatureError(f"{path} cannot be read", got=str(error), run="userops features build")

@@ -116,8 +116,7 @@ def score_everybody(
         }
         asked: dict[str, Any] = {name: {"version": str(bundle.meta["models"][name]["version"])} for name in models}
         if INTEREST in models:
-            _, histories = history_snapshot(config, source.as_of)
-            asked[INTEREST] |= {"histories": sha256_of(histories)}
+            asked[INTEREST] |= {"histories": sha256_of(history_snapshot(config, source.as_of))}
         manifest = folder.begin(made_from, asked, fresh)
         # Also in a run that goes on tomorrow, the features are as old as they were when it began.
         then = datetime.fromisoformat(manifest["scored_at"])
@@ -128,6 +127,8 @@ def score_everybody(
             if folder.finished(manifest, name) is None:
                 run.show(f"{name} · reading the model")
                 job = _job(name, config, source, folder, str(release), (reasons, lang, stale_before))
+                if name == INTEREST:
+                    folder.same(manifest, name, "staged", job.source.sha256)
                 seconds, before = run.all(job)
                 manifest["models"][name] |= {
                     "parts": len(job.source.parts),
@@ -165,7 +166,7 @@ def _check(models: Sequence[str], bundle: Bundle) -> None:
 
 def _job(name: str, config: Config, source: Source, folder: Folder, release: str, how: How) -> Job:
     if name == INTEREST:
-        source = staged(config, source, history_snapshot(config, source.as_of)[1], folder.work)
+        source = staged(config, source, history_snapshot(config, source.as_of), folder.work)
     return job_of(name, source, release, how)
 
 
@@ -204,6 +205,7 @@ def _told(
         raise UseropsError(f"{folder.path / name} lost parts while it was written", run="the same command again")
     return {
         "users": source.rows,
+        "unavailable": sum(folder.unavailable(name, number) for number in range(len(rows))),
         "rows": sum(rows),
         "parts": len(rows),
         "parts_done_before": before,

@@ -7,13 +7,15 @@ One row per user, in the order of the batch. Every model gives::
     model          string
     version        string
     stale          bool: the features are older than the configuration allowed when the scoring began
-    status_reason  string: PERSONALIZATION_OFF, of whoever wants no personalisation; else null
+    status_reason  string: PERSONALIZATION_OFF, of whoever wants no personalisation; FEATURES_UNAVAILABLE, of whose
+                   stored features hold an infinite number; else null
     <head>         struct, one per head of the model, by the head's name
 
 A head of churn, repurchase and their like is ``struct<p, percentile, raw: double, status_reason: string, reasons>``.
-Outside the head's cohort (``OUT_OF_COHORT``) all numbers are null; with ``PERSONALIZATION_OFF`` ``p`` is that of
-everybody. ``raw`` is the booster's margin in log-odds. A model that knows when the next order comes adds
-``expected_next_order: struct<at, low_at, high_at: timestamp, status_reason: string>`` (80 % between the ends).
+Outside the head's cohort (``OUT_OF_COHORT``) and with ``FEATURES_UNAVAILABLE`` all numbers are null; with
+``PERSONALIZATION_OFF`` ``p`` is that of everybody. ``raw`` is the booster's margin in log-odds. A model that knows
+when the next order comes adds ``expected_next_order: struct<at, low_at, high_at: timestamp, status_reason: string>``
+(80 % between the ends).
 
 A head of value is ``struct<expected, typical, low, high, p, amount, percentile, raw, amount_raw: double,
 status_reason: string, reasons>`` beside ``value_tier: string``: spend in the currency of the source, 80 % between
@@ -35,11 +37,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from configs import configs_folder
 from configs.errors import BundleError
 from features.catalog import NAMES, USER_FEATURES, digest
-from serving.bulk.columns import INSTANT, instants, listed, numbers, struct, words
+from serving.bulk.columns import INSTANT, UNAVAILABLE, instants, listed, numbers, struct, words
 from serving.bulk.heads import ROWS, Asked, Said, said
 from serving.bulk.sentences import Sentences
 from serving.reasons import Reasons
@@ -51,8 +54,8 @@ from serving.value import HIGH, LOW
 __all__ = ["Scorer"]
 
 _DAY_S = 86_400
-_STATUS = ("OUT_OF_COHORT", "PERSONALIZATION_OFF", "BEYOND_HORIZON")
-_OUT, _OFF, _BEYOND = range(3)
+_STATUS = ("OUT_OF_COHORT", "PERSONALIZATION_OFF", UNAVAILABLE, "BEYOND_HORIZON")
+_OUT, _OFF, _UNAVAILABLE, _BEYOND = range(4)
 
 
 class Scorer:
@@ -125,7 +128,7 @@ class Scorer:
             "model": pa.repeat(pa.scalar(model.name), asked.many),
             "version": pa.repeat(pa.scalar(model.version), asked.many),
             "stale": pa.array(~asked.off & (asked.as_of_us < self._stale_before_us), pa.bool_()),
-            "status_reason": words(np.where(asked.off, _OFF, -1), _STATUS),
+            "status_reason": words(_unscored(asked, -1), _STATUS),
         }
         found = {one.head: one for one in said(model, asked, self.reasons)}
         heads = [found[name] for name in model.heads]
@@ -207,20 +210,25 @@ class Scorer:
 
 
 def _status(asked: Asked, one: Said) -> pa.Array[Any]:
-    status = np.where(asked.off, _OFF, _OUT)
+    status = _unscored(asked, _OUT)
     status[one.rows] = -1
     return words(status, _STATUS)
 
 
+def _unscored(asked: Asked, others: int) -> NDArray[np.int64]:
+    """Why nobody can say anything of a user; ``others`` where that is not so."""
+    return np.select([asked.off, asked.unreadable], [_OFF, _UNAVAILABLE], others)
+
+
 def _next_order(model: Model, asked: Asked) -> dict[str, pa.Array[Any]]:
     """When the next order is expected, of a model that knows."""
-    rows = np.flatnonzero(~asked.off & model.in_timing_cohort(asked.x))
+    rows = np.flatnonzero(asked.known & model.in_timing_cohort(asked.x))
     if model.next_order(asked.x[:0]) is None:
         return {}
     days = np.empty((len(rows), 3))
     for start in range(0, len(rows), ROWS):
         days[start : start + ROWS] = model.next_order(asked.x[rows[start : start + ROWS]])
-    status = np.where(asked.off, _OFF, _OUT)
+    status = _unscored(asked, _OUT)
     status[rows] = np.where(np.isnan(days[:, 1]), _BEYOND, -1)
     at = asked.as_of_us[rows, None] + np.rint(days * _DAY_S) * 1_000_000  # whole seconds, as the service says it
     ends = {

@@ -11,9 +11,10 @@ from datetime import datetime
 from pathlib import Path
 
 from configs import Config
+from configs.errors import FeatureError
 from features import asof, snapshots
 from features.inputs import literal
-from serving.bulk.plan import Source, parts_of, sha256_of
+from serving.bulk.plan import Source
 
 __all__ = ["history_snapshot", "staged"]
 
@@ -22,9 +23,26 @@ USERS = 8_192  # of a part at most: some 300,000 rows of 38 categories
 GROUP = 2_048  # users read, scored and written at a time
 
 
-def history_snapshot(config: Config, as_of: datetime) -> tuple[datetime, Path]:
-    """The newest stored histories at or before the users' own snapshot."""
-    return snapshots.newest(config, "history", as_of)
+def history_snapshot(config: Config, as_of: datetime) -> Path:
+    """The stored histories of the very instant of the users' snapshot.
+
+    Training stores users alone, also of later instants: older histories beside them would say that nobody did anything
+    since.
+
+    Raises
+    ------
+    FeatureError
+        When there are none of that instant.
+    """
+    at, path = snapshots.newest(config, "history", as_of)
+    if at != as_of:
+        raise FeatureError(
+            "no histories are stored of the instant of the users' snapshot",
+            got=f"the newest are of {at.isoformat()}",
+            expected=as_of.isoformat(),
+            run=f"userops features build --as-of {as_of.isoformat()}",
+        )
+    return path
 
 
 def staged(config: Config, source: Source, histories: Path, work: Path) -> Source:
@@ -45,4 +63,4 @@ def staged(config: Config, source: Source, histories: Path, work: Path) -> Sourc
         with beside.open("rb") as stream:
             os.fsync(stream.fileno())
         beside.replace(path)
-    return Source(path, source.as_of, sha256_of(path), parts_of(path, USERS))
+    return Source.of(path, source.as_of, USERS)

@@ -13,6 +13,7 @@ import pytest
 import configs
 from configs.errors import UseropsError
 from features.catalog import NAMES, digest
+from features.forgotten import add, lift
 from serving.bulk.audience import Aim, audience, write_audience
 from serving.bulk.run import score_everybody
 from serving.decision.source import compile_policy
@@ -100,6 +101,15 @@ def test_wishes_of_now_are_kept(config, scores, log):
     assert chosen(config, scores, top=3) == everybody[2:5]
     assert chosen(config, scores, channel="app") == everybody[4:]
     assert chosen(config, scores, channel="sms") == [everybody[9]]  # the policy asks for consent there
+
+
+def test_who_was_forgotten_since_is_in_no_audience(config, scores):
+    everybody = chosen(config, scores)
+    add(config, everybody[:1])
+    try:
+        assert chosen(config, scores) == everybody[1:]
+    finally:
+        lift(config, everybody[:1])
 
 
 def test_the_same_again_is_the_same_file(config, scores, tmp_path):

@@ -21,6 +21,7 @@ import configs
 from configs.errors import FeatureError, UseropsError
 from features.catalog import NAMES, digest
 from serving.bulk import plan
+from serving.bulk.folder import Folder
 from serving.bulk.run import score_everybody
 from serving.bulk.score import Scorer
 from serving.bulk.wishes import log_of, wishes_of
@@ -158,7 +159,7 @@ def test_kill_9_loses_the_parts_that_were_being_written(config, tmp_path):
     assert killed.returncode == -signal.SIGKILL
     there = parts_of(out / "churn")
     assert sorted(there) == [f"part-{number:05}.parquet" for number in range(3)]
-    assert [path.name for path in (out / "churn").glob(".part-*")] == [".part-00003.parquet"]
+    assert [path.name[:19] for path in (out / "churn").glob(".part-*")] == [".part-00003.parquet"]
     told = score_everybody(config, out, ("churn",))
     assert told["models"]["churn"]["parts_done_before"] == 3
     assert there.items() <= parts_of(out / "churn").items()
@@ -203,6 +204,8 @@ def test_a_folder_of_something_else_is_left_alone(config, tmp_path):
     (tmp_path / "letter.txt").write_text("dear")
     with pytest.raises(UseropsError, match="is not a folder of scores"):
         score_everybody(config, tmp_path, ("churn",), fresh=True)
+    with pytest.raises(UseropsError, match="is not a folder of scores"):
+        score_everybody(config, tmp_path / "letter.txt", ("churn",))
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
 
 
@@ -236,6 +239,60 @@ def test_wishes_are_asked_for_when_a_part_is_scored(config, tmp_path):
         "status_reason": "PERSONALIZATION_OFF",
         "reasons": [],
     }
+
+
+def test_a_snapshot_replaced_meanwhile_is_not_mixed_with_itself(home, config, tmp_path, monkeypatch, vectors_of):
+    own = dataclasses.replace(config, home=tmp_path / "home", threads=1)
+    path = snapshot(own.home, vectors_of(NAMES, USERS, 5))
+    (own.home / "releases").symlink_to(home / "releases")
+    with monkeypatch.context() as patch:
+        Stopping(patch, 3, lambda: snapshot(own.home, vectors_of(NAMES, USERS, 9)))
+        with pytest.raises(FeatureError, match="is not what it was when the scoring began"):
+            score_everybody(own, tmp_path / "out", ("churn",))
+    assert len(parts_of(tmp_path / "out" / "churn")) == 3
+    with monkeypatch.context() as patch:
+        Stopping(patch, 3, path.unlink)
+        with pytest.raises(FeatureError, match="is not what it was when the scoring began"):
+            score_everybody(own, tmp_path / "out", ("churn",), fresh=True)
+
+
+def test_how_many_have_no_score_is_told(home, config, tmp_path, vectors_of):
+    own = dataclasses.replace(config, home=tmp_path / "home")
+    values = vectors_of(NAMES, USERS, 5)
+    values[[7, 11], 3] = np.inf
+    snapshot(own.home, values)
+    (own.home / "releases").symlink_to(home / "releases")
+    told = score_everybody(own, tmp_path / "out", ("churn",))["models"]["churn"]
+    assert (told["users"], told["rows"], told["unavailable"]) == (USERS, USERS, 2)
+
+
+def test_two_tries_at_one_part_do_not_write_into_one_file(tmp_path):
+    folder, batch = Folder(tmp_path), pa.record_batch({"a": [1, 2]})
+    (tmp_path / "churn").mkdir()
+    with folder.writing("churn", 0, batch.schema) as one:
+        with folder.writing("churn", 0, batch.schema) as other:
+            other.write_batch(batch)
+        assert folder.rows("churn", 0) == 2
+        one.write_batch(batch)
+    assert folder.rows("churn", 0) == 2
+    assert [path.name for path in (tmp_path / "churn").iterdir()] == ["part-00000.parquet"]
+
+
+def test_beginning_anew_can_be_killed_and_begun_again(config, tmp_path, monkeypatch):
+    out, unlink, seen = tmp_path / "out", Path.unlink, []
+
+    def dying(path, missing_ok=False):
+        seen.append(path)
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+        unlink(path, missing_ok)
+
+    score_everybody(config, out, ("churn",), reasons=0)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", dying)
+        with pytest.raises(KeyboardInterrupt):
+            score_everybody(config, out, ("churn",), reasons=1, fresh=True)
+    assert score_everybody(config, out, ("churn",), reasons=1, fresh=True)["models"]["churn"]["rows"] == USERS
 
 
 def test_what_cannot_be_scored_is_said_before_anything_is_written(config, tmp_path):

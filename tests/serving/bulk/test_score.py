@@ -111,6 +111,26 @@ def test_without_reasons_nothing_else_changes(release, batch):
     assert silent == told
 
 
+@pytest.mark.parametrize("model", ["churn", "repurchase", "value"])
+def test_who_has_an_infinite_number_has_no_score_and_it_is_said(release, batch, model):
+    """Also where this model does not read it; nobody else's scores change."""
+    columns = {name: batch.column(name).to_numpy(zero_copy_only=False).copy() for name in NAMES}
+    columns[NAMES[0]][3], columns[NAMES[-1]][4] = np.inf, -np.inf
+    values = [pa.array(column, from_pandas=True) for column in columns.values()]
+    broken = pa.RecordBatch.from_arrays([batch.column("user_id"), batch.column("as_of"), *values], batch.schema.names)
+    scorer = Scorer(release, model)
+    before, after = (scorer.scored(one, {OFF}).to_pylist() for one in (batch, broken))
+    assert [row for k, row in enumerate(after) if k not in (3, 4)] == [
+        row for k, row in enumerate(before) if k not in (3, 4)
+    ]
+    for row in (after[3], after[4]):
+        assert row.pop("status_reason") == "FEATURES_UNAVAILABLE"
+        assert row.pop("value_tier", None) is None
+        for told in (one for one in row.values() if isinstance(one, dict)):
+            assert told.pop("status_reason") == "FEATURES_UNAVAILABLE"
+            assert {str(one) for one in told.values()} <= {"None", "[]"}
+
+
 def test_a_model_that_is_not_in_the_release_is_named_beside_those_that_are(release):
     with pytest.raises(BundleError, match=r"got: weather\s+expected: \['churn', 'repurchase', 'value'\]"):
         Scorer(release, "weather")

@@ -12,7 +12,7 @@ import pytest
 
 import configs
 from configs import configs_folder
-from configs.errors import UseropsError
+from configs.errors import FeatureError, UseropsError
 from configs.history import History, code, pack
 from features.catalog import NAMES, digest
 from serving.bulk import staged
@@ -84,6 +84,12 @@ def test_everybody_is_written_beside_their_history_and_a_lost_part_comes_again(s
     lost.unlink()
     score_everybody(stored, tmp_path / "out", ("interest",), reasons=1)
     assert lost.read_bytes() == there
+    # Users beside their histories, laid out otherwise than before, would not be those of the lost part.
+    lost.rename(lost.with_name("part-00001.parquet"))
+    manifest = tmp_path / "out" / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"staged": "sha256:', '"staged": "sha256:0'))
+    with pytest.raises(UseropsError, match="made from something else"):
+        score_everybody(stored, tmp_path / "out", ("interest",), reasons=1)
     path = next((stored.home / "features" / "history").iterdir())
     pq.write_table(pq.read_table(path).slice(0, 100), path)
     with pytest.raises(UseropsError, match="made from something else"):
@@ -141,6 +147,36 @@ def test_who_never_did_anything_is_scored_by_what_everybody_does(release, intere
     scored = interest.score_categories(nothing, AT_US)
     assert [row["raw"] for row in rows] == sorted(scored.raw.tolist(), reverse=True)
     assert {row["need"] is row["because"] is None for row in rows} == {True}
+
+
+def test_what_is_no_history_is_said_and_moves_nobody_elses_lines(release, histories):
+    """Two of nine numbers each are three lines together: of whom?"""
+    users = list(histories)[:8]
+    whole = batch_of(users, [histories[user] for user in users])
+    lists = whole.column("history").to_pylist()
+    assert all(lists)
+    lists[1] = lists[3] = [1.0] * 9
+    lists[5][4] = np.inf
+    lists[6][0] = None
+    broken = whole.set_column(2, "history", pa.array(lists, pa.list_(pa.float64())))
+    scorer = InterestScorer(release, 2)
+    before, after = (scorer.scored(one, frozenset({users[7]})).to_pylist() for one in (whole, broken))
+    unreadable = {users[1], users[3], users[5], users[6]}
+    rows = [row for row in after if row["user_id"] in unreadable]
+    assert [row["user_id"] for row in rows] == [users[1], users[3], users[5], users[6]]
+    assert {(row["status_reason"], row["category_id"], row["p"]) for row in rows} == {
+        ("FEATURES_UNAVAILABLE", None, None)
+    }
+    others = [[row for row in told if row["user_id"] not in unreadable] for told in (before, after)]
+    assert others[0] == others[1]
+
+
+def test_histories_of_another_instant_than_the_users_are_refused(stored, tmp_path):
+    path = next((stored.home / "features" / "history").iterdir())
+    path.rename(path.with_name("2026-11-20T000000Z.parquet"))
+    with pytest.raises(FeatureError, match="no histories are stored of the instant"):
+        score_everybody(stored, tmp_path / "out", ("interest",))
+    assert not list((tmp_path / "out").glob("*/*"))
 
 
 def test_scores_do_not_depend_on_how_users_are_cut_into_batches(release, histories, monkeypatch):
