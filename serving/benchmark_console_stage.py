@@ -170,11 +170,11 @@ def _more_decisions(config: Config, everybody: Sequence[str], real: Sequence[str
         for first, last, whole in ((0, count - WHOLE, False), (max(0, count - WHOLE), count - len(made), True)):
             if first >= last:
                 continue
-            large = "t.candidates, t.inputs, t.response" if whole else "x'', '{}', '{}'"
+            large = "t.candidates, t.inputs, t.response, t.packed" if whole else "x'', '{}', '{}', NULL"
             for table, columns, values, more in (
                 ("decisions",
                  "decision_id, request_id, user_id, decided_at_us, status, status_reason, body_digest, release_id, "
-                 "policy_digest, vector_hash, history_hash, candidates, inputs, response",
+                 "policy_digest, vector_hash, history_hash, candidates, inputs, response, packed",
                  f"{new_id}, printf('q_%x', n), p.user_id, {at}, t.status, t.status_reason, t.body_digest, "
                  f"t.release_id, t.policy_digest, t.vector_hash, t.history_hash, {large}", ""),
                 ("decision_offers",
