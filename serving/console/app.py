@@ -7,7 +7,7 @@ import gzip
 import sys
 from collections.abc import Callable, Mapping
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from starlette.applications import Starlette
@@ -98,6 +98,9 @@ def console_app(live_of: Callable[[], Live], gate_of: Callable[[], Gate]) -> Sta
         problem = from_status(status, getattr(error, "headers", None))
         return await aside(problem_page, live_of(), request, problem)
 
+    async def overloaded(request: Request, error: Exception) -> Any:
+        return problem_page(live_of(), request, cast("Problem", error))  # by whoever is here: the thread has enough
+
     return Starlette(
         routes=[
             Route("/", lambda request: RedirectResponse(f"{PREFIX}/models")),
@@ -108,7 +111,7 @@ def console_app(live_of: Callable[[], Live], gate_of: Callable[[], Gate]) -> Sta
             Route(LEAVE.removeprefix(PREFIX), leaving, methods=["POST"]),
             Route("/static/{name}", static, methods=["GET"]),
         ],
-        exception_handlers={HTTPException: not_here},
+        exception_handlers={HTTPException: not_here, Problem: overloaded},
         middleware=[Middleware(_Headers)],
     )
 

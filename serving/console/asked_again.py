@@ -28,9 +28,12 @@ HINTED = 4  # names of related features that are spelled out
 
 @dataclass(frozen=True)
 class WhatIf:
-    """One what-if: the score ``before`` and ``after``, its waterfalls, and the curve along ``along``."""
+    """One what-if: the score ``before`` and ``after``, its waterfalls, and the curve along ``along``.
 
-    new: Mapping[str, float]
+    ``new`` holds None for a value that is taken away.
+    """
+
+    new: Mapping[str, float | None]
     before: Mapping[str, Any]
     after: Mapping[str, Any]
     said: Mapping[str, str]
@@ -83,14 +86,17 @@ def ask_again(asked: Asked, served: ServedModel, head: str, batch: Batch) -> Wha
     here, there = present.value(along), new.get(along)
     also = [value for value in (here, there) if value is not None]
     points, scores = whatif.curve(served, head, again, along, span, also)
-    place = dict(zip(points, scores, strict=True))
+    place: dict[float | None, float | None] = dict(zip(points, scores, strict=True))
+    if whatif.can_be_absent(along):
+        place[None] = whatif.score_of(served, head, whatif.changed(again, served, {along: None}))
     figures["whatif-curve"] = charts_user.whole_range(
         asked.t,
         present.meaning(along),
         points,
         scores,
-        (here, None if here is None else place[here]),
-        None if there is None else (there, place[there]),
+        (here, place.get(here)),
+        (there, place[there]) if along in new else None,
+        place.get(None),
         money,
     )
     return WhatIf(new, before, after, _said(asked, served, before, after, new, present), figures, along, falls)
@@ -105,8 +111,13 @@ def spans_of(
     return {name: whatif.range_of(name, present.value(name), card, everybody) for name in features}
 
 
-def check(asked: Asked, feature: str, value: float, span: whatif.Range) -> None:
-    """Refuse a value out of range, with the range, and a part of what is counted."""
+def check(asked: Asked, feature: str, value: float | None, span: whatif.Range) -> None:
+    """Refuse a value out of range, with the range, a part of what is counted, and none of what everybody has."""
+    if value is None:
+        if not whatif.can_be_absent(feature):
+            detail = asked.t("user.never_absent", feature=feature)
+            raise Problem(422, "never-absent", detail, field=feature, expected=written(span), got=whatif.ABSENT)
+        return
     if not span.holds(value):
         raise Problem(
             422,
@@ -145,7 +156,7 @@ def _said(
     served: ServedModel,
     before: Mapping[str, Any],
     after: Mapping[str, Any],
-    new: Mapping[str, float],
+    new: Mapping[str, float | None],
     present: Speaker,
 ) -> dict[str, str]:
     t, key = asked.t, "expected" if "expected" in before else "p"

@@ -39,12 +39,14 @@ def files() -> dict[str, Path]:
     return found
 
 
-@lru_cache(maxsize=16)
 def asset(name: str) -> Asset | None:
     """A file ready to be sent, packed once; None where there is none of that name."""
-    path = files().get(name)
-    if path is None:
-        return None
+    # Names that nobody has do not drive out what was packed.
+    return _packed(name) if name in files() else None
+
+
+@lru_cache(maxsize=16)
+def _packed(name: str) -> Asset:
     kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
     return Asset(gzip.compress(text_of(name).encode(), 6, mtime=0), f'"{_digest(name)}"', kind)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from configs.questions import QUESTIONS
 from serving.console import sign
 from serving.console.asked import Asked
 from serving.console.card_head import head_values
@@ -16,6 +17,8 @@ __all__ = ["page"]
 
 #: What is read first: what keeps the version back, what is worth a look, what nobody could ask.
 STATUSES = ("issue", "tip", "skipped", "ignored", "not_applicable", "passed")
+#: Of these the title, which names what a check looks for, is what was found.
+FIRED = ("issue", "tip", "ignored")
 TINTS = {"issue": "warn", "tip": "mute", "passed": "good"}
 DIGITS = 4
 MANY = 40
@@ -92,7 +95,11 @@ def _checks(asked: Asked, version: Version) -> list[dict[str, Any]]:
         tint = "bad" if blocks else TINTS.get(one["status"], "mute")
         word = asked.t("card.status_blocks") if blocks else asked.t.or_code("card.status", one["status"])
         place = -1 if blocks else STATUSES.index(one["status"]) if one["status"] in STATUSES else len(STATUSES)
-        found.append({**one, "tint": tint, "word": word, "place": place, "evidence": tidied(one["evidence"])})
+        own = {"question": QUESTIONS.get(one["code"], one["title"]), "evidence": tidied(one["evidence"])}
+        title = asked.t.of(one["title"])
+        fired = one["status"] in FIRED and one["code"] in QUESTIONS
+        own["found"] = asked.t("card.found", what=title[:1].upper() + title[1:]) if fired else ""
+        found.append({**one, "tint": tint, "word": word, "place": place, **own})
     return sorted(found, key=lambda one: (one["place"], one["code"]))
 
 

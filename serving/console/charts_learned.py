@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from serving.console.charts import BLUE, GREY, INK, RED, Figure, figure, plain, table
 from serving.console.charts_swarm import MARGIN, categories, titled
 from serving.console.features_said import FeatureWords
+from serving.console.parts import natural
 from serving.console.words import Words
 
 __all__ = ["bars", "curve", "letters", "pairs", "segments"]
@@ -20,8 +21,6 @@ Content = Mapping[str, Any]
 
 IN_BARS, IN_PAIRS, IN_SEGMENTS = 20, 10, 12
 CLEAR = 0.2  # a weaker correlation of value and contribution is no direction
-# How parts follow each other; others stand behind, the largest first.
-ORDER = ("up to 30 d", "31-90 d", "91-365 d", "over 365 d", "none", "low", "middle", "high")
 ARROWS = {"up": "↑", "down": "↓", "none": "↕"}
 
 
@@ -132,11 +131,10 @@ def pairs(content: Content, said: FeatureWords, t: Words) -> Figure:
 def segments(content: Content, by: str) -> dict[str, Any]:
     """The share of each of the heaviest features in each part of the customers, as a table with ``shade`` 0 to 9.
 
-    ``parts`` are those of the file in their own order, ``rows`` of them one per feature with a cell (share, shade) per
-    part; None where the feature is not among the heaviest of the part.
+    ``parts`` are those of the file in their natural order, ``rows`` of them one per feature with a cell (share, shade)
+    per part; None where the feature is not among the heaviest of the part.
     """
-    listed = content["by_segment"][by]
-    parts = sorted(listed, key=lambda one: ORDER.index(one["part"]) if one["part"] in ORDER else len(ORDER))
+    parts = sorted(content["by_segment"][by], key=lambda one: natural(by, one["part"]))
     share = [{top["feature"]: top["share"] for top in one["top"]} for one in parts]
     heaviest: dict[str, float] = {}
     for shares in share:

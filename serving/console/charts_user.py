@@ -130,44 +130,51 @@ def whole_range(
     points: Sequence[float],
     scores: Sequence[float | None],
     now: tuple[float | None, float | None],
-    then: tuple[float, float | None] | None,
+    then: tuple[float | None, float | None] | None,
+    absent: float | None,
     money: bool,
 ) -> Figure:
-    """The score along one feature; the present value is marked, and with ``then`` the one that is asked about."""
-    hover = "%{x:.4~g}<br>%{y:,.2f}<extra></extra>" if money else "%{x:.4~g}<br>%{y:.1%}<extra></extra>"
+    """The score along one feature; the present value is marked, and with ``then`` the one that is asked about.
+
+    ``absent`` is the score without any value, where that can be: its mark stands left of the line, and so does every
+    other whose value is None.
+    """
+    above = "<br>%{y:,.2f}<extra></extra>" if money else "<br>%{y:.1%}<extra></extra>"
+    hover, none = "%{x:.4~g}" + above, t("user.no_value")
     line = {"color": _INK, "width": 2, "shape": "hv"}
     traces: list[dict[str, Any]] = [
         {"type": "scatter", "mode": "lines", "x": list(points), "y": list(scores), "line": line, "hovertemplate": hover}
     ]
-    for label, at, colour, symbol in (
-        (t("user.present"), now, BLUE, "circle"),
-        *([(t("user.asked"), then, ORANGE, "diamond")] if then else []),
-    ):
-        if at[0] is None or at[1] is None:
+    beside = points[0] - 0.06 * (points[-1] - points[0])
+    marks = [(t("user.present"), now, BLUE, "circle")]
+    marks += [(t("user.asked"), then, ORANGE, "diamond")] if then else []
+    if absent is not None and all(at[0] is not None for _, at, *_ in marks):
+        marks.append(("", (None, absent), _SOFT, "circle-open"))
+    for label, at, colour, symbol in marks:
+        if at[1] is None:
             continue
+        said = label if at[0] is not None else t("user.without", label=label) if label else none
         traces.append(
             {
                 "type": "scatter",
                 "mode": "markers+text",
-                "x": [at[0]],
+                "x": [beside if at[0] is None else at[0]],
                 "y": [at[1]],
-                "text": [label],
+                "text": [said],
                 "textposition": "bottom right",
                 "textfont": {"size": 12, "color": colour},
                 "marker": {"size": 12, "color": colour, "symbol": symbol, "line": {"color": "#fff", "width": 2}},
                 "cliponaxis": False,
-                "hovertemplate": hover,
+                "hovertemplate": none + above if at[0] is None else hover,
             }
         )
     every = max(1, len(points) // 12)
     kept = [place for place in range(len(points)) if place % every == 0 or place == len(points) - 1]
-    said = table(
-        [name, t("user.expected") if money else t("user.probability")],
-        [[f"{points[place]:.6g}", _written(scores[place])] for place in kept],
-    )
+    rows = [[f"{points[place]:.6g}", _written(scores[place])] for place in kept]
+    rows += [] if absent is None else [[none, _written(absent)]]
     return figure(
         traces,
-        said,
+        table([name, t("user.expected") if money else t("user.probability")], rows),
         xaxis={**_titled(plain(name)), "showgrid": False},
         yaxis={"rangemode": "tozero", "tickformat": ",.0f" if money else ".0%"},
         margin={"l": 10, "r": 16, "t": 26, "b": 36},

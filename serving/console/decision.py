@@ -18,6 +18,7 @@ from serving.console.why import why
 from serving.errors.problem import Problem
 from serving.log import DecisionRow, Received
 from serving.nbo.anatomy import Anatomy, names_of, take_apart
+from serving.reasons import closed_up
 
 __all__ = ["page"]
 
@@ -35,7 +36,8 @@ def page(asked: Asked) -> Page:
     current = live.pickup.live
     in_force = current is not None and current.bundle.release_id == row.release_id
     parts, trouble = _apart(asked, row) if in_force or replaying else (None, "")
-    names = names_of(parts.release) if parts else names_of(current) if current is not None else {}
+    release = parts.release if parts else current
+    names = {} if release is None else names_of(release, asked.lang)
     offers = [{**one, "name": names.get(one["offer_id"], "")} for one in response["offers"]]
     ranks = {one["offer_id"]: one["rank"] for one in offers}
     rank = asked.given.get("rank", "")
@@ -111,7 +113,7 @@ def _lead(asked: Asked, row: DecisionRow, response: dict[str, Any], names: Mappi
         first = offers[0]["offer_id"]
         key = "decision.lead_explored" if response["group"]["explored"] else "decision.lead_decided"
         counts = {name: response["funnel"][name] for name in ("scored", "candidates")}
-        return t(key, offer=names.get(first) or first, **counts)
+        return closed_up(t(key, offer=names.get(first) or first, **counts))
     if fallback is not None:
         return t("decision.lead_fallback", offer=names.get(fallback["offer_id"]) or fallback["offer_id"], why=reason)
     return t("decision.lead_silent", why=reason)

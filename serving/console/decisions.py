@@ -39,7 +39,7 @@ def page(asked: Asked) -> Page:
         {
             "user_id": user_id,
             "lines": [_line(asked, one) for one in lines],
-            "names": {} if current is None else names_of(current),
+            "names": {} if current is None else names_of(current, asked.lang),
             "later": before is not None,
             "newest": _address(here),
             "older": None if last is None else _address({**here, "before": f"{last.decided_at_us}~{last.decision_id}"}),

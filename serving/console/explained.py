@@ -106,6 +106,10 @@ class Speaker:
         text = write_number(value, unit, self.lang)
         return text if unit != "rate" else f"{text} / 30 {'天' if self.lang == 'zh' else 'days'}"
 
+    def absent(self, feature: str) -> str:
+        """What it says of a user to have no value of the feature."""
+        return self._reasons.text(feature, self.lang, {}.get)
+
     def meaning(self, feature: str) -> str:
         """What the feature is."""
         return CATALOGUE[feature].meaning[self.lang]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -14,6 +15,7 @@ from serving.console.charts_learned import bars, curve, letters, pairs, segments
 from serving.console.charts_swarm import beeswarm, dependence, drawn_every
 from serving.console.features_said import FeatureWords
 from serving.console.page import Page
+from serving.console.parts import by_words, part_words
 from serving.console.standing import version_of
 from serving.console.words import Words
 from serving.errors.problem import Problem
@@ -71,6 +73,8 @@ def page(asked: Asked) -> Page:
         "partner": partner,
         "by": by,
         "segments": None if by is None else segments(content, by),
+        "part_words": partial(part_words, t, by),
+        "by_words": partial(by_words, t),
         "kept": kept,
         "parts": [(one, _at({**kept, "by": one}) + "#parts") for one, parts in content["by_segment"].items() if parts],
         "letters": letters(content),

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from serving.console.assets import address, plotly_styles
 from serving.console.measures import Measure, shown
+from serving.console.naming import category_said
 from serving.console.words import words
 
 __all__ = ["Page", "compiled", "render"]
@@ -71,6 +72,7 @@ def _environment(lang: str) -> Environment:
     )
     spoken = words(lang)
     made.globals.update(t=spoken, said=spoken.of, asset=address, plotly_styles=plotly_styles)
+    made.filters.update(category=partial(category_said, spoken))
     made.filters.update(embedded=embedded, number=number, percent=percent, instant=instant)
     made.filters.update(measured=measured, spanned=spanned, span=span, range=bounds, legible=legible)
     return made

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from serving.console.naming import category_said
 from serving.console.words import Words
 
 __all__ = ["by_words", "natural", "part_words"]
@@ -38,7 +39,7 @@ def by_words(t: Words, by: str) -> str:
 
 
 def part_words(t: Words, by: str, part: str) -> str:
-    """One part; names of stores and categories stand for themselves.
+    """One part; names of stores stand for themselves.
 
     Examples
     --------
@@ -47,6 +48,6 @@ def part_words(t: Words, by: str, part: str) -> str:
     ('30天以内', 'up to 30 d')
     """
     if by in ("store", "category") and part != "unknown":
-        return part
+        return part if by == "store" else category_said(t, part)
     key = f"parts.{by}.{re.sub('[^a-z0-9]+', '_', part.lower())}"
     return t(key) if t.known(key) else t.or_code("parts.any", part)

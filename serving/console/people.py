@@ -12,6 +12,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from features.catalog import NAMES
 from serving.batch import microseconds
+from serving.console.naming import category_said
+from serving.nbo.reasons import occasion_text
+from serving.reasons import closed_up
 from serving.schemas import UserId
 
 if TYPE_CHECKING:
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
     from serving.console.asked import Asked
     from serving.console.words import Words
 
-__all__ = ["age", "cards", "happened", "head_words", "is_id", "percentile_words", "probability_words"]
+__all__ = ["age", "because_words", "cards", "happened", "head_words", "is_id", "percentile_words", "probability_words"]
 
 _TENURE, _SILENT = NAMES.index("tenure_days"), NAMES.index("days_since_last_activity")
 
@@ -75,7 +78,8 @@ def of_hundred(t: Words, p: float) -> str:
 
 def percentile_words(t: Words, score: Mapping[str, Any]) -> str:
     """Where the score stands among the users that the version was calibrated on."""
-    return "" if score["percentile"] is None else t("user.above", n=math.floor(score["percentile"]))
+    # Not above all: the user may be one of them.
+    return "" if score["percentile"] is None else t("user.above", n=min(math.floor(score["percentile"]), 99))
 
 
 def cards(t: Words, told: Mapping[str, Any], batch: Batch) -> list[tuple[str, str, str]]:
@@ -103,6 +107,20 @@ def cards(t: Words, told: Mapping[str, Any], batch: Batch) -> list[tuple[str, st
     ]
 
 
+def because_words(t: Words, told: Mapping[str, Any]) -> str:
+    """What the person did that speaks for an item or category, whose name is people's own where there is one.
+
+    Examples
+    --------
+    >>> from serving.console.words import words
+    >>> because_words(words("zh"), {"id": "pet_food", "days_ago": 0.4})
+    '因为今天的宠物食品'
+    >>> because_words(words("en"), {"id": "i7", "days_ago": 3.2})
+    'because of i7, 3 days ago'
+    """
+    return closed_up(occasion_text(category_said(t, told["id"]), math.floor(told["days_ago"]), t.lang))
+
+
 def happened(asked: Asked, told: Mapping[str, Any]) -> list[dict[str, str]]:
     """The last three things that the user did: what, about what, when and how long ago."""
     now_us, found = microseconds(asked.live.now()), []
@@ -115,7 +133,8 @@ def happened(asked: Asked, told: Mapping[str, Any]) -> list[dict[str, str]]:
         found.append(
             {
                 "what": asked.t.or_code("user.event", event.get("event_type")),
-                "about": " · ".join(str(event[key]) for key in ("item_id", "category_id") if event.get(key)),
+                "about": str(event.get("item_id") or ""),
+                "category": str(event.get("category_id") or ""),
                 "at": at,
                 "ago": asked.t("user.ago", age=age(asked.t, max(0.0, ago))),
             }

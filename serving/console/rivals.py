@@ -31,7 +31,7 @@ def lost(
             continue
         rule = rules.get(one.offer_id)
         if rule is not None:
-            why = rule_said(t, rule.stage, rule.rule)
+            why = rule_said(t, rule.stage, rule.rule, names=names)
         else:
             key = "none" if not ranks else "dice" if one.priority > least else "behind"
             why = t(f"decision.lost.{key}")
@@ -78,7 +78,7 @@ def dropped(
         {
             "stage": t.or_code("decision.stage", stage),
             "stage_code": stage,
-            "rule": rule_said(t, stage, rule, _caps(parts, named)),
+            "rule": rule_said(t, stage, rule, _caps(parts, named), names),
             "rule_code": rule,
             "count": counts.get((stage, rule), len(named)),
             "offers": [{"id": one, "name": names.get(one, ""), "counted": n} for one, n in named[:MOST_NAMED]],

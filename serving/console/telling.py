@@ -6,21 +6,33 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from serving.console.naming import category_said
 from serving.console.words import Words
 from serving.decision.caps import Cap
 from serving.decision.offers import DIMENSIONS
+from serving.reasons import closed_up
 
 __all__ = ["cap_said", "instant_of", "lasting", "rule_said", "status_said"]
 
 _DIMENSION = re.compile(rf"({'|'.join(DIMENSIONS.values())})=(.*)", re.DOTALL)
 _NEIGHBOUR = re.compile(r"not_interested_neighbour:(.*):(\d\.\d\d)", re.DOTALL)
 _NEED = re.compile(r"need_satisfied:(.*):([\d.]+)d<([\d.]+)d", re.DOTALL)
+# The rules whose value is an offer, a category or an item.
+_OF_THINGS = ("not_interested", "not_interested_neighbour", "duplicate_of")
 # What stands behind the name of a rule, after one of these, is its value.
 _NAMED = re.compile(r"([a-z_.]+)(?::|<=|=)(.*)", re.DOTALL)
 
 
-def rule_said(t: Words, stage: str, rule: str, caps: Mapping[str, Cap] | None = None) -> str:
-    """A rule in words; ``caps`` are those of the offer by name. An unknown rule stands for itself.
+def rule_said(
+    t: Words,
+    stage: str,
+    rule: str,
+    caps: Mapping[str, Cap] | None = None,
+    names: Mapping[str, str] | None = None,
+) -> str:
+    """A rule in words; ``caps`` are those of the offer by name, ``names`` those of offers by id.
+
+    An unknown rule stands for itself.
 
     Examples
     --------
@@ -40,14 +52,22 @@ def rule_said(t: Words, stage: str, rule: str, caps: Mapping[str, Cap] | None = 
         kinds = {"lifecycle_state": "decision.lifecycle", "value_tier": "decision.tier"}
         return t(f"decision.rule.{name}", value=t.or_code(kinds[name], value) if name in kinds else value)
     if found := _NEIGHBOUR.fullmatch(rule):
-        return t("decision.rule.not_interested_neighbour.factor", value=found[1], factor=found[2])
+        value = _called(t, found[1], names)
+        return closed_up(t("decision.rule.not_interested_neighbour.factor", value=value, factor=found[2]))
     if found := _NEED.fullmatch(rule):
-        return t("decision.rule.need_satisfied", value=found[1], days=found[2], usual=found[3])
+        return t("decision.rule.need_satisfied", value=category_said(t, found[1]), days=found[2], usual=found[3])
     if rule == "no_consent:all_channels":
         return t("decision.rule.no_consent.all_channels")
     name, value = found.groups() if (found := _NAMED.fullmatch(rule)) else (rule, "")
     key = f"decision.rule.{name}"
-    return t(key, value=value) if t.known(key) else rule
+    if name in _OF_THINGS:
+        value = _called(t, value, names)
+    return closed_up(t(key, value=value)) if t.known(key) else rule
+
+
+def _called(t: Words, thing: str, names: Mapping[str, str] | None) -> str:
+    """An offer, a category or an item, as people call it."""
+    return (names or {}).get(thing) or category_said(t, thing)
 
 
 def cap_said(t: Words, cap: Cap) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
@@ -17,7 +18,15 @@ from serving.console.asked import Asked
 from serving.console.explained import CATALOGUE, Speaker, holds_horizon, mapped, waterfalls
 from serving.console.history import asked_then, rows_of
 from serving.console.page import Page
-from serving.console.people import cards, happened, head_words, is_id, percentile_words, probability_words
+from serving.console.people import (
+    because_words,
+    cards,
+    happened,
+    head_words,
+    is_id,
+    percentile_words,
+    probability_words,
+)
 from serving.console.users import nobody
 from serving.errors.problem import Problem
 from serving.schemas import Explain
@@ -60,6 +69,7 @@ def page(asked: Asked) -> Page:
     model, head = _chosen(asked, told)
     values |= {"known": True, "told": told, "cards": cards(asked.t, told, batch), "events": happened(asked, told)}
     values |= {"rows": _rows(asked, told, model, head), "model": model, "head": head, "stale": batch.is_stale(0)}
+    values["because"] = partial(because_words, asked.t)
     values["silent"] = not batch.values[0, _SILENT] < SILENT_DAYS
     values["allowed_hours"] = live.config.max_feature_age_hours
     interest = release.bundle.interest
@@ -71,14 +81,14 @@ def page(asked: Asked) -> Page:
 def _chosen(asked: Asked, told: dict[str, Any]) -> tuple[str, str]:
     """The model and head that are looked at: those asked for, else the first that has an answer."""
     scores = told["scores"]
-    model = asked.given.get("model") or next(iter(scores), "")
+    model, head = asked.given.get("model") or next(iter(scores), ""), asked.given.get("head")
     if model == INTEREST and told["interests"] is not None:  # no score of the user: it stands on the page anyway
-        model = next(iter(scores), "")
+        model, head = next(iter(scores), ""), None
     if model not in scores:
         raise Problem(404, "unknown-model", asked.t("user.no_model"), expected=sorted(scores), got=model[:80])
     heads = scores[model]["scores"]
     answered = next((name for name, score in heads.items() if score["explanation"]), next(iter(heads)))
-    head = asked.given.get("head") or answered
+    head = head or answered
     if head not in heads:
         raise Problem(404, "unknown-head", asked.t("user.no_head"), expected=list(heads), got=head[:80])
     return model, head
@@ -196,7 +206,7 @@ def _what_if(
 
 
 def _field(asked: Asked, speaker: Speaker, name: str, span: Any) -> dict[str, Any]:
-    value = speaker.value(name)
+    value, given = speaker.value(name), asked.given.get(f"w.{name}", "").strip()[:40]
     low, high = span.span
     unit = CATALOGUE[name].unit
     counted = whatif.is_counted(name)
@@ -208,9 +218,11 @@ def _field(asked: Asked, speaker: Speaker, name: str, span: Any) -> dict[str, An
     return {
         "name": name,
         "meaning": speaker.meaning(name),
-        "present": f"{value:.4g}" if value is not None and unit == "rate" else speaker.shown(name, value),
+        "present": _now(asked, speaker, name),
         "at": low if value is None else value,
-        "given": asked.given.get(f"w.{name}", "").strip()[:40],
+        "given": "" if given == whatif.ABSENT else given,
+        "absent": speaker.absent(name) if whatif.can_be_absent(name) else "",
+        "taken": given == whatif.ABSENT,
         "placeholder": "" if value is None else f"{value:.4g}",
         "least": span.low,
         "most": span.high,
@@ -221,6 +233,14 @@ def _field(asked: Asked, speaker: Speaker, name: str, span: Any) -> dict[str, An
         "seen": f"{low:.4g} – {high:.4g}",
         "trained": span.trained,
     }
+
+
+def _now(asked: Asked, speaker: Speaker, name: str) -> str:
+    """The present value as the field beside it takes it."""
+    value = speaker.value(name)
+    if value is None:
+        return asked.t("user.absent", said=speaker.absent(name))
+    return f"{value:.4g}" if CATALOGUE[name].unit == "rate" else speaker.shown(name, value)
 
 
 def _address(asked: Asked, bare: bool = False, **changed: str) -> str:

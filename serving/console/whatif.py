@@ -1,7 +1,7 @@
 """What the model would say of this user with other values: a question to the model, not to the world.
 
 ``?w.<feature>=<value>`` changes a feature; several may change at once. What the catalogue and training have not seen is
-refused with the range.
+refused with the range. ``absent`` takes the value away, where the catalogue knows users without one.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from serving.batch import Batch
 
 __all__ = [
-    *("PREFIX", "Range", "changed", "changes", "curve", "explained_user", "is_counted"),
-    *("on_steps", "range_of", "related", "step_of"),
+    *("ABSENT", "PREFIX", "Range", "can_be_absent", "changed", "changes", "curve", "explained_user", "is_counted"),
+    *("on_steps", "range_of", "related", "score_of", "step_of"),
 ]
 
-PREFIX = "w."
+PREFIX, ABSENT = "w.", "absent"
 POINTS = 121
 _MOST = 40
 # Parts of a source that say what an event holds; two features that need one of them need not share events.
@@ -63,6 +63,17 @@ class Range:
             and (self.low is None or value >= self.low)
             and (self.high is None or value <= self.high)
         )
+
+
+def can_be_absent(feature: str) -> bool:
+    """Whether there are users without a value of the feature.
+
+    Examples
+    --------
+    >>> can_be_absent("days_since_last_purchase"), can_be_absent("tenure_days")
+    (True, False)
+    """
+    return CATALOGUE[feature].absent != "never null"
 
 
 def is_counted(feature: str) -> bool:
@@ -129,29 +140,29 @@ def range_of(
     return Range(low, high, (left, right if right > left else left + 1.0), bool(listed))
 
 
-def changes(given: Mapping[str, str], served: ServedModel) -> dict[str, float]:
-    """The changed features of a query string, as numbers; what is empty changes nothing."""
+def changes(given: Mapping[str, str], served: ServedModel) -> dict[str, float | None]:
+    """The changed features of a query string, as numbers, None for `ABSENT`; what is empty changes nothing."""
     asked = {key.removeprefix(PREFIX): text.strip() for key, text in given.items() if key.startswith(PREFIX)}
     asked = {feature: text for feature, text in asked.items() if text}
     if len(asked) > _MOST:
         raise Problem(422, "too-many-changes", "too many features changed", expected=f"at most {_MOST}", got=len(asked))
-    found = {}
+    found: dict[str, float | None] = {}
     for feature, text in asked.items():
         if feature not in served.model.features:
             detail = "the model reads no such feature"
             raise Problem(422, "unknown-feature", detail, field="feature", got=shown(feature))
         try:
-            found[feature] = float(text)
+            found[feature] = None if text == ABSENT else float(text)
         except ValueError:
             raise Problem(422, "not-a-number", "not a number", field=feature, got=shown(text)) from None
     return found
 
 
-def changed(batch: Batch, served: ServedModel, new: Mapping[str, float]) -> Batch:
-    """The same user with other values."""
+def changed(batch: Batch, served: ServedModel, new: Mapping[str, float | None]) -> Batch:
+    """The same user with other values, None for no value."""
     values = batch.values.copy()
     for feature, value in new.items():
-        values[0, served.place[feature]] = value
+        values[0, served.place[feature]] = math.nan if value is None else value
     return replace(batch, values=values)
 
 
@@ -169,15 +180,23 @@ def curve(
 
     A score is a probability, or of the value model the expected spend; None where the user would leave the cohort.
     """
-    model = served.model
     points = np.unique([*np.linspace(*within.span, POINTS), *also])
     rows = np.repeat(batch.values[:1], len(points), axis=0)
     rows[:, served.place[feature]] = points
-    x = np.ascontiguousarray(rows[:, served.columns])
+    return points.tolist(), _asked(served, head, rows)
+
+
+def score_of(served: ServedModel, head: str, batch: Batch) -> float | None:
+    """One point of `curve`: the score of the one user of a batch."""
+    return _asked(served, head, batch.values[:1])[0]
+
+
+def _asked(served: ServedModel, head: str, rows: NDArray[np.float64]) -> list[float | None]:
+    model, x = served.model, np.ascontiguousarray(rows[:, served.columns])
     inside, scores = model.in_cohort(x, head), np.full(len(x), np.nan)
     if inside.any():
         scores[inside] = _scores(model, head, x[inside])
-    return points.tolist(), [None if np.isnan(score) else score for score in scores.tolist()]
+    return [None if np.isnan(score) else score for score in scores.tolist()]
 
 
 def _scores(model: Any, head: str, x: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -187,7 +206,7 @@ def _scores(model: Any, head: str, x: NDArray[np.float64]) -> NDArray[np.float64
     return found
 
 
-def related(new: Mapping[str, float], served: ServedModel) -> list[str]:
+def related(new: Mapping[str, float | None], served: ServedModel) -> list[str]:
     """The features that keep their values though they are computed from the events of a changed one."""
     kinds = {kind for feature in new for kind in CATALOGUE[feature].needs} - _ATTRIBUTES
     return [

@@ -8,6 +8,7 @@ from typing import Any
 
 from serving.console import charts_decision as charts
 from serving.console.asked import Asked
+from serving.console.naming import category_said
 from serving.console.words import Words
 from serving.decision.arbitration import Bid
 from serving.nbo.anatomy import Anatomy, steps
@@ -109,7 +110,7 @@ def _told(asked: Asked, offer: dict[str, Any], parts: Anatomy) -> dict[str, Any]
     labels = _labels(asked, explanation)
     return {
         "reasons": codes,
-        "target": explanation["target"],
+        "target": category_said(asked.t, explanation["target"]),
         "raw": repr(explanation["raw_score"]),
         "residual": repr(explanation["additivity_residual"]),
         "base": repr(explanation["base_value"]),

@@ -12,7 +12,7 @@ from serving.decision.fields import Fields, Refused
 __all__ = ["OFFER_FIELDS", "Vocabulary", "check_worthwhile", "read_offer", "read_offers", "read_when"]
 
 OFFER_FIELDS = (
-    *("offer_id", "name", "items", "categories", "value", "margin", "cost", "prior_p", "fallback"),
+    *("offer_id", "name", "name_zh", "items", "categories", "value", "margin", "cost", "prior_p", "fallback"),
     *("channels", "placements", "scenarios", "stores", "lifecycle_states", "value_tiers", "tags", "consents"),
     *("collections", "valid_from", "valid_to", "when", "levers", "caps", "ignore_need", "attributes"),
 )
@@ -68,6 +68,7 @@ def read_offer(content: Any, keys: Sequence[str | int], known: Vocabulary) -> di
     offer: dict[str, Any] = {
         "offer_id": fields.text("offer_id"),
         "name": fields.text("name"),
+        "name_zh": fields.text("name_zh"),
         "items": items,
         "categories": categories,
         "value": value,

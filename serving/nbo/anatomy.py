@@ -118,14 +118,15 @@ def steps(components: dict[str, float], alpha: float) -> list[Step]:
     return found
 
 
-@lru_cache(maxsize=2)
-def _names(offers: bytes) -> dict[str, str]:
+@lru_cache(maxsize=4)
+def _names(offers: bytes, lang: str) -> dict[str, str]:
     import json
 
-    return {one["offer_id"]: one["name"] for one in json.loads(offers)["offers"] if one.get("name")}
+    named = ((one["offer_id"], one.get(f"name_{lang}") or one.get("name")) for one in json.loads(offers)["offers"])
+    return {offer_id: name for offer_id, name in named if name}
 
 
-def names_of(release: Release) -> dict[str, str]:
-    """What offers are called by people, those that have a name."""
+def names_of(release: Release, lang: str = "en") -> dict[str, str]:
+    """What offers are called by people, those that have a name: ``name_zh`` where ``lang`` is zh, else ``name``."""
     content = release.bundle.documents.get(OFFERS)
-    return _names(content) if content else {}
+    return _names(content, lang) if content else {}

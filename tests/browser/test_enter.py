@@ -43,3 +43,45 @@ def test_a_reviewer_comes_in_by_keyboard_and_leaves(window, desk, key, lang, sai
     visit.page.get_by_role("button", name=leave).click()
     visit.page.locator("input[name=key]").wait_for()
     visit.open(path, status=401)
+
+
+def come_back(visit, key):
+    """Type a key at the door."""
+    visit.page.locator("input[name=key]").wait_for()
+    visit.page.keyboard.insert_text(key)
+    visit.page.keyboard.press("Enter")
+    visit.page.locator("#content").wait_for()
+    visit.drawn()
+
+
+def test_what_was_written_outlives_a_session_that_is_over(window, desk, key):
+    visit = window("en")
+    visit.expected = REFUSED
+    visit.open("/console/models/churn/2")
+    visit.page.locator("textarea[name=comment]").fill("half an hour of thought")
+    visit.page.locator("input[name=word][value=asked]").check()
+    visit.page.locator("#sign-key").fill(key)
+    visit.context.clear_cookies()
+    visit.page.locator("#sign button").click()
+    come_back(visit, key)
+    assert visit.page.locator("textarea[name=comment]").input_value() == "half an hour of thought"
+    visit.open("/console/models/churn/2?signed=1")
+    assert visit.page.locator("textarea[name=comment]").input_value() == "", "what was signed is not offered again"
+
+
+def test_a_what_if_outlives_a_session_that_is_over(window, desk, key):
+    visit = window("en")
+    visit.expected = REFUSED
+    visit.open(desk.paths()["user-churn"])
+    box = visit.page.locator("[data-absent]").first
+    name = box.get_attribute("name")
+    box.check()
+    form = visit.page.locator("#what-if-form")
+    visit.page.locator("#what-if-form[data-answered]").wait_for()
+    told, marks = visit.page.locator("[data-said=now]").inner_text(), visit.page.locator("#whatif-curve .textpoint")
+    assert "asked: no value" in marks.all_inner_texts()
+    visit.context.clear_cookies()
+    visit.page.locator("#along").dispatch_event("change")
+    come_back(visit, key)
+    assert form.locator(f"[name='{name}']:checked").count() == 1
+    assert visit.page.locator("[data-said=now]").inner_text() == told

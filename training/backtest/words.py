@@ -11,6 +11,7 @@ from training.page import Text
 __all__ = [
     "CALIBRATION",
     "GAIN",
+    "PARTS",
     "SEGMENTS",
     "SEGMENTS_CAPTION",
     "better_at",
@@ -38,6 +39,22 @@ SEGMENTS: dict[str, Text] = {
     "channel": {"en": "channel", "zh": "渠道"},
     "value": {"en": "spend in the last year", "zh": "近一年消费"},
     "store": {"en": "home store", "zh": "常去门店"},
+}
+#: The parts in Chinese; in English, and where a part is none of these, its own name says it.
+PARTS = {
+    "up to 30 d": "30天以内",
+    "31-90 d": "31至90天",
+    "91-365 d": "91至365天",
+    "over 365 d": "一年以上",
+    "none": "无消费",
+    "low": "最低三分之一",
+    "middle": "中间三分之一",
+    "high": "最高三分之一",
+    "web": "网站",
+    "store": "门店",
+    "wecom": "企业微信",
+    "other": "其他",
+    "unknown": "未知",
 }
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, logit
 
+from training.backtest.words import PARTS, SEGMENTS
 from training.checks.clustered import EPSILON, Estimate, ratio_gap, shift
 from training.checks.outcome import Check, Found
 
@@ -40,17 +41,15 @@ def look(subject: Subject) -> Found:
     is off for everybody is judged from origin to origin, corrected for the heads alone. It fires as well when the own
     interval of each of three origins or more lies beyond the bound on the same side.
     """
-    forecasts = subject.forecasts
+    forecasts, kind = subject.forecasts, subject.forecasts.kind
     parts = [
-        one
-        for head in forecasts.frame["head"].unique()
-        for one in _parts(forecasts.of(str(head)), str(head), forecasts.kind)
+        one for head in forecasts.frame["head"].unique() for one in _parts(forecasts.of(str(head)), str(head), kind)
     ]
     if not parts:
         words = {
-            "en": "No part of the customers is large enough to be told from the rest, and one origin does not tell a "
-            "fault of all from a season.",
-            "zh": "没有足够大的客群可与其余区分，而单个起点无法区分整体失准与季节影响。",
+            "en": "Asked in each part of the customers whether what is said comes true. No part is large enough to be "
+            "told from the rest, and one origin does not tell a fault of all from a season.",
+            "zh": "检查每类客群中预测是否属实。没有足够大的客群可与其余区分，而单个起点无法区分整体失准与季节影响。",
         }
         return Found("not_applicable", words, {"parts": []})
     asked = Counter(one["by"] == EVERYBODY for one in parts)
@@ -59,21 +58,24 @@ def look(subject: Subject) -> Found:
     off = [one for one in parts if _off(one, LARGE)]
     gross = [one for one in off if _off(one, GROSS) and one["one_direction"]]
     evidence: dict[str, Any] = {
-        "unit": "log-odds" if forecasts.kind == "probability" else "log of the ratio",
+        "unit": "log-odds" if kind == "probability" else "log of the ratio",
         "large": LARGE,
         "parts": [_as_json(one) for one in parts],
     }
     farthest = max(parts, key=lambda one: abs(one["gap"].value) if np.isfinite(one["gap"].error) else 0.0)
     if not off:
         words = {
-            "en": f"{len(parts)} parts of customers and heads: none is off by more than {LARGE:g} for certain; "
-            f"farthest: {_said([farthest], 'en')}.",
-            "zh": f"{len(parts)}个客群与目标的组合均未确定偏离超过{LARGE:g}；偏离最大的是：{_said([farthest], 'zh')}。",
+            "en": f"Asked in {len(parts)} parts (of the customers, question by question) whether what is said comes "
+            f"true. In none is it off by a factor above {np.exp(LARGE):.2f} for certain; farthest off: "
+            f"{_said([farthest], kind, 'en')}.",
+            "zh": f"检查了{len(parts)}个客群与目标的组合中预测是否属实：均未确定偏离超过{np.exp(LARGE):.2f}倍。"
+            f"偏离最大的是：{_said([farthest], kind, 'zh')}。",
         }
         return Found("passed", words, evidence)
     words = {
-        "en": f"{_said(gross or off, 'en')}: decisions there rest on wrong numbers.",
-        "zh": f"{_said(gross or off, 'zh')}：这些客群的决策依据有误。",
+        "en": f"What is said does not come true in every part of the customers: {_said(gross or off, kind, 'en')}. "
+        "Decisions there rest on wrong numbers.",
+        "zh": f"并非每类客群的预测都属实：{_said(gross or off, kind, 'zh')}。这些客群的决策依据有误。",
     }
     step = {
         "en": "Add a feature that tells this part apart, or more origins (origins: every_days in the model's YAML); "
@@ -160,16 +162,30 @@ def _side(gap: Estimate, far: float, alpha: float) -> int:
     return int(low > far) - int(high < -far)
 
 
-def _said(found: list[dict[str, Any]], lang: str) -> str:
+def _said(found: list[dict[str, Any]], kind: str, lang: str) -> str:
+    """The worst, each as so many times what was said: the odds of a probability, the amount of a spend."""
     worst = sorted(found, key=lambda one: -abs(one["gap"].value))
     parts = []
     for one in worst[:SHOWN]:
-        low, high = one["gap"].interval()
-        where = one["by"] if one["by"] == one["part"] else f"{one['by']} {one['part']}"
-        parts.append(f"{one['head']}, {where}: {one['gap'].value:+.2f} [{low:+.2f}, {high:+.2f}]")
+        times, low, high = (f"{np.exp(end):.2f}" for end in (one["gap"].value, *one["gap"].interval()))
+        where = _where(one["by"], one["part"], lang)
+        if lang == "zh":
+            what = "几率" if kind == "probability" else "金额"
+            parts.append(f"{one['head']}，{where}：实际{what}是预测的 {times} 倍 [{low}, {high}]")
+        else:
+            what = "odds are" if kind == "probability" else "amount is"
+            parts.append(f"{one['head']}, {where}: the true {what} {times} × the predicted [{low}, {high}]")
     if len(found) > SHOWN:
         parts.append(f"and {len(found) - SHOWN} more" if lang == "en" else f"另有{len(found) - SHOWN}项")
     return ("; " if lang == "en" else "；").join(parts)
 
 
-CHECK = Check("P005", {"en": "calibration off in a segment", "zh": "某客群的概率失准"}, "warning", look)
+def _where(by: str, part: str, lang: str) -> str:
+    if by == EVERYBODY:
+        return {"en": EVERYBODY, "zh": "全体"}[lang]
+    if lang == "en":
+        return f"{by} {part}"
+    return f"{SEGMENTS[by]['zh'] if by in SEGMENTS else by}“{PARTS.get(part, part)}”"
+
+
+CHECK = Check("P005", {"en": "wrong for a part of the customers", "zh": "对某类客群不准"}, "warning", look)

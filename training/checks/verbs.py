@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 
 from configs import load, model_of
+from configs.questions import QUESTIONS
 from configs.terminal import JsonFile, Lang, Named, console, print_table, showing, write_json
 from training.checks.outcome import STATUSES, Outcome
-from training.checks.words import QUESTIONS, SEVERITY, STATUS
+from training.checks.words import SEVERITY, STATUS
 
 __all__ = ["check"]
 

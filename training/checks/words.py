@@ -1,4 +1,4 @@
-"""What the checks ask, and what their answers are called, for people who read a table of them."""
+"""What the answers of checks are called, for people who read a table of them."""
 
 from __future__ import annotations
 
@@ -6,21 +6,8 @@ from collections.abc import Mapping
 
 from training.checks.outcome import Text
 
-__all__ = ["QUESTIONS", "SEVERITY", "STATUS"]
+__all__ = ["SEVERITY", "STATUS"]
 
-#: By code. A check's title names what it finds; this is what it looks for.
-QUESTIONS: Mapping[str, Text] = {
-    "P001": {"en": "Does a feature know the label?", "zh": "有特征泄露标签吗？"},
-    "P002": {"en": "Has training seen the test period?", "zh": "训练用到评估期了吗？"},
-    "P003": {"en": "Would one feature alone do?", "zh": "只用一个特征就够了吗？"},
-    "P004": {"en": "Is it better than every free baseline?", "zh": "优于所有免费基线吗？"},
-    "P005": {"en": "Are probabilities right in every segment?", "zh": "各客群的概率都准吗？"},
-    "P006": {"en": "Have data moved since training?", "zh": "训练以来数据漂移了吗？"},
-    "P007": {"en": "Are there labels enough for what is claimed?", "zh": "标签足以支撑所称精度吗？"},
-    "P008": {"en": "Is it as good at every origin?", "zh": "各时点表现稳定吗？"},
-    "P009": {"en": "Is any feature useless?", "zh": "有无用的特征吗？"},
-    "P010": {"en": "Does serving read the same features?", "zh": "线上读到的特征一致吗？"},
-}
 STATUS: Mapping[str, Text] = {
     "issue": {"en": "issue", "zh": "有问题"},
     "tip": {"en": "tip", "zh": "提示"},

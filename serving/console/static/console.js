@@ -61,14 +61,15 @@
   });
   addEventListener("afterprint", () => { for (const place of drawn.keys()) fit(place); });
 
-  // What somebody is writing outlives the other language; a key, which is no text area, is never kept.
-  const draft = `draft ${location.pathname}`;
+  // What somebody is writing outlives the other language, and a session that is over when it is sent; a key, which is
+  // no text area, is never kept.
+  const draft = `draft ${location.pathname.replace(/\/sign$/, "")}`;
   const written = document.querySelector("textarea");
-  document.querySelector("form[action='/console/language']")?.addEventListener("submit", () => {
-    if (written?.value) sessionStorage.setItem(draft, written.value);
-  });
+  const keep = () => { if (written?.value) sessionStorage.setItem(draft, written.value); };
+  for (const form of [document.querySelector("form[action='/console/language']"), written?.form])
+    form?.addEventListener("submit", keep);
   if (written) {
-    written.value ||= sessionStorage.getItem(draft) ?? "";
+    if (!new URLSearchParams(location.search).has("signed")) written.value ||= sessionStorage.getItem(draft) ?? "";
     sessionStorage.removeItem(draft);
   }
 

@@ -5,6 +5,7 @@
   if (!form || location.protocol === "file:") return;
   const number = (name) => form.querySelector(`[data-number="${CSS.escape(name)}"]`);
   const slider = (name) => form.querySelector(`[data-slider="${CSS.escape(name)}"]`);
+  const absent = (name) => form.querySelector(`[data-absent="${CSS.escape(name)}"]`) ?? {};
   let waiting = 0, asked = 0;
   async function ask() {
     const wrong = [...form.elements].find((one) => !one.validity.valid);
@@ -15,6 +16,7 @@
     let told;
     try {
       const reply = await fetch(`${form.dataset.json}?${query}`, { headers: { accept: "application/json" } });
+      if (!reply.headers.get("content-type")?.includes("json")) return form.submit(); // a page: the session is over
       told = await reply.json();
       if (!reply.ok) throw new Error(told.detail);
     } catch (error) {
@@ -63,14 +65,20 @@
   }
   for (const one of form.querySelectorAll("[data-slider]")) {
     one.hidden = false;
-    one.addEventListener("input", () => { number(one.dataset.slider).value = one.value; soon(one.dataset.slider); });
+    one.addEventListener("input", () => {
+      number(one.dataset.slider).value = one.value;
+      absent(one.dataset.slider).checked = false;
+      soon(one.dataset.slider);
+    });
   }
   for (const one of form.querySelectorAll("[data-number]")) {
     one.addEventListener("input", () => {
       if (one.value !== "") slider(one.dataset.number).value = one.value;
+      absent(one.dataset.number).checked = false;
       soon(one.dataset.number);
     });
   }
+  for (const one of form.querySelectorAll("[data-absent]")) one.addEventListener("change", () => soon(one.dataset.absent));
   form.elements.along.addEventListener("change", () => soon(""));
   form.elements.add.addEventListener("change", () => form.requestSubmit());
 })();

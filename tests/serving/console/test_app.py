@@ -155,6 +155,22 @@ def test_files_are_packed_once_and_kept_for_ever(console):
     assert console.client.get("/console/static/..%2fapp.py").status_code == 404
 
 
+def test_names_of_no_file_drive_out_none_that_is_packed(console):
+    packed = asset("console.js")
+    for number in range(20):
+        assert console.get(f"/static/{number}.js").status_code == 404
+    assert asset("console.js") is packed
+
+
+def test_more_questions_than_may_wait_are_a_page_that_says_so(console, seen, monkeypatch, in_process):
+    monkeypatch.setattr(app, "MOST_WAITING", -1)
+    with in_process(app.console_app(lambda: console.client.live, lambda: None)) as full:
+        answer = full.get("/models", headers={"cookie": "userops_lang=en"})
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+    headers_are_there(answer)
+    assert seen(answer.text).all("h1")
+
+
 def test_long_pages_are_packed(console):
     answer = console.get("/models/churn/3")
     assert answer.headers["content-encoding"] == "gzip"

@@ -96,7 +96,8 @@ def test_checks_explain_themselves_and_fold_their_evidence(console, hostile):
     page = console.read("/models/churn/4")
     order = [page.words.index(code) for code in ("P004", "P005", "P008", "P001")]
     assert order == sorted(order)  # what blocks first
-    assert "P004 not better than a baseline blocks" in page.words
+    assert "P004 Is it better than every free baseline? blocks Not better than a baseline. P004 looked at" in page.words
+    assert "P001 Does a feature know the label? passed P001 looked at" in page.words
     assert "Next: Run: userops backtest churn" in page.words
     assert '"auroc": 0.7356' in page.words
     assert hostile in page.words

@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from types import SimpleNamespace
 from urllib.parse import quote
 
 import pytest
 
+from serving.console.user import _chosen
 from serving.console.words import words
 
 MODELS = {"churn": ("p_inactive_14d", "p_inactive_30d"), "repurchase": ("p_repurchase_30d",), "value": ("spend_30d",)}
@@ -52,6 +54,14 @@ def test_every_number_is_the_one_of_the_api(console, model, head, lang):
         assert repr(score["amount"]) in page.words
     for reason in score["reason_codes"]:
         assert reason["text"] in page.words
+
+
+def test_a_link_to_somebodys_interests_leads_to_their_page():
+    """Such as those of a comparison of two interest models, which name what was scored."""
+    heads = {"p_a": {"explanation": None}, "p_b": {"explanation": {}, "status_reason": None}}
+    told = {"scores": {"churn": {"scores": heads}}, "interests": {"categories": [], "items": []}}
+    asked_for = SimpleNamespace(given={"model": "interest", "head": "item"}, t=words("en"))
+    assert _chosen(asked_for, told) == ("churn", "p_a")
 
 
 @pytest.mark.parametrize(("model", "head"), ANSWERED)

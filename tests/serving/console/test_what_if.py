@@ -79,7 +79,7 @@ def test_the_page_says_what_the_script_says(console, user_id):
     charts = page.charts()
     for name, figure in told["figures"].items():
         assert charts[name] == {"data": figure["data"], "layout": figure["layout"]}
-    given = {one.get("name"): one.get("value") for one in page.all("input")}
+    given = {one.get("name"): one.get("value") for one in page.all("input") if one.get("type") != "checkbox"}
     assert given["w.orders_30d"] == "7"
     assert given["w.active_days_30d"] == "3"
     assert "A what-if of the model, not of the world" in page.words
@@ -172,7 +172,7 @@ def test_the_page_offers_to_take_a_value_away_and_says_what_that_means(console, 
     assert "w.tenure_days" in {one.get("name") for one in page.all("input")}
     assert said in page.words
     mark = page.charts()["whatif-curve"]["data"][-1]
-    assert mark["text"] == ["asked: no value" if lang == "en" else "假设: 无值"]
+    assert mark["text"] == ["asked: no value" if lang == "en" else "假设：无值"]
 
 
 def test_what_everybody_has_cannot_be_taken_away(console, seen, user_id):

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 import userops
 from configs import load
 from configs.errors import ConfigError, TrainingError
+from configs.questions import QUESTIONS
 from features.catalog import digest
 from features.periods import as_utc, now
 from training.checks import BLOCKERS, STATUSES, Outcome
@@ -17,7 +18,7 @@ from training.checks import run as running
 from training.checks.catalogue import CHECKS
 from training.checks.outcome import SEVERITIES, Check, Found
 from training.checks.run import check_of, look_at, run_checks, stored_checks, stored_outcomes
-from training.checks.words import QUESTIONS, SEVERITY, STATUS
+from training.checks.words import SEVERITY, STATUS
 from training.registry import Registry
 
 WORDS = {"en": "said", "zh": "说"}
