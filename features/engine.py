@@ -18,6 +18,7 @@ from ibis.backends.duckdb import Backend
 
 from configs import Config
 from features.codes import code_table
+from features.inputs import literal
 from features.tiles import in_order
 
 __all__ = ["DuckDB", "Engine", "connect", "engine_of"]
@@ -86,7 +87,7 @@ def engine_of(config: Config, events: ir.Table | None = None) -> Engine:
             backend = events.get_backend()
         except ibis.common.exceptions.IbisError:  # a memtable belongs to nobody yet
             backend = None
-    if backend.name == "pyspark" if backend is not None else config.engine == "spark":
+    if (config.engine == "spark") if backend is None else (backend.name == "pyspark"):
         from features.spark.engine import Spark
 
         return Spark(config, backend)
@@ -133,7 +134,6 @@ class DuckDB:
     def write(self, query: str, path: Path, by_user: bool, metadata: Mapping[str, str]) -> int:
         """One COPY."""
         layout = f"{_FORMAT}, ROW_GROUP_SIZE {USER_GROUP}" if by_user else _FORMAT
-        said = ", ".join(f"{key}: '{value}'" for key, value in metadata.items())
-        target = str(path).replace("'", "''")
-        self.backend.raw_sql(f"COPY ({query}) TO '{target}' ({layout}, KV_METADATA {{{said}}})")
+        said = ", ".join(f"{key}: {literal(value)}" for key, value in metadata.items())
+        self.backend.raw_sql(f"COPY ({query}) TO {literal(path)} ({layout}, KV_METADATA {{{said}}})")
         return int(pq.read_metadata(path).num_rows)

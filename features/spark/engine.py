@@ -19,9 +19,10 @@ import pyarrow.parquet as pq
 from configs import Config
 from features.codes import code_table
 from features.engine import USER_GROUP
+from features.ledger import Ledger
 from features.spark.compiler import Compiler
 from features.spark.joining import join_parts, parts_of
-from features.spark.session import session
+from features.spark.session import cut, session
 
 try:
     from ibis.backends.pyspark import Backend as PySpark
@@ -69,6 +70,7 @@ class Spark:
             Backend.register_options()
             backend = Backend()
             backend.do_connect(session(config))
+            cut(backend._session, sum(file.bytes for file in Ledger(config).event_files()))
         self.backend = backend
         self._scratch = config.home / "tmp"
 

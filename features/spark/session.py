@@ -15,8 +15,10 @@ from features.spark.cluster import missing
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-__all__ = ["LOG", "end", "session"]
+__all__ = ["LOG", "cut", "end", "partitions", "session"]
 
+_SHUFFLE = "spark.sql.shuffle.partitions"
+_BYTES = 8_000_000  # of stored events, 16 bytes each
 #: What Spark's driver says, in the home folder.
 LOG = "spark.log"
 _SETTINGS = {
@@ -62,6 +64,33 @@ def session(config: Config) -> SparkSession:
     if host in ("127.0.0.1", "localhost"):  # then nothing of the driver need listen elsewhere
         settings |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
     return _started(config, settings)
+
+
+def cut(session: SparkSession, stored: int) -> None:
+    """Cut shuffles by the size of the events, unless somebody configured ``spark.sql.shuffle.partitions``.
+
+    Parameters
+    ----------
+    stored
+        Bytes of the stored events; 0 where nobody knows: then Spark decides.
+    """
+    context = session.sparkContext
+    if stored and not context.getConf().contains(_SHUFFLE):
+        session.conf.set(_SHUFFLE, partitions(stored, context.defaultParallelism))
+
+
+def partitions(stored: int, cores: int) -> int:
+    """How many parts a shuffle has: some 500,000 events in each, and two for every core.
+
+    Spark's own 200 are too many for a small shop, and for a large one so few that a part outgrows its worker. What
+    becomes small on the way Spark joins again by itself.
+
+    Examples
+    --------
+    >>> partitions(16_000_000, 2), partitions(14_000_000_000, 64)
+    (4, 1750)
+    """
+    return max(2 * cores, stored // _BYTES)
 
 
 def end() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import socket
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import ibis
@@ -17,6 +18,7 @@ from features.engine import DuckDB, engine_of
 from features.events import COLUMNS
 from features.spark.cluster import cluster, missing
 from features.spark.compiler import Compiler
+from features.spark.session import cut
 
 T = ibis.table({"x": "float64", "s": "string", "at": "timestamp('UTC', 6)", "k": "int64"}, name="t")
 
@@ -66,6 +68,20 @@ def test_the_events_decide_who_computes(tmp_path: Path) -> None:
     assert isinstance(engine_of(dataclasses.replace(config, engine="spark"), lies), DuckDB)
     with pytest.raises(ConfigError, match="who computes"):
         with_engine(config, "pandas")
+
+
+def test_shuffles_are_cut_by_the_size_of_the_events_unless_somebody_said_otherwise() -> None:
+    set_to: dict[str, int] = {}
+    said: set[str] = set()
+    context = SimpleNamespace(getConf=lambda: SimpleNamespace(contains=said.__contains__), defaultParallelism=3)
+    running: Any = SimpleNamespace(sparkContext=context, conf=SimpleNamespace(set=set_to.__setitem__))
+    cut(running, 0)
+    assert set_to == {}  # nobody knows how much there is
+    cut(running, 80_000_000)
+    assert set_to == {"spark.sql.shuffle.partitions": 10}
+    said.add("spark.sql.shuffle.partitions")
+    cut(running, 800_000_000)
+    assert set_to == {"spark.sql.shuffle.partitions": 10}
 
 
 @pytest.mark.skipif(missing() is not None, reason=str(missing()))
