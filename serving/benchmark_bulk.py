@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from configs import Config
+from configs.databases import embedded
 from features.catalog import NAMES, digest
 from serving.benchmark_bulk_stage import lay_large_models, lay_people
 from serving.bulk.run import MODELS, score_everybody
@@ -70,7 +71,8 @@ def benchmark_bulk(
     show = progress or (lambda what, fraction: None)
     found: dict[str, Any] = {"metrics": {}, "baselines": {"lightgbm": {}}, "ratios": {}, "settings": {}}
     (config.home / "tmp").mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="bulk-", dir=config.home / "tmp") as name:
+    # Wishes are read where decisions are logged: not in a log that others write meanwhile.
+    with embedded(), tempfile.TemporaryDirectory(prefix="bulk-", dir=config.home / "tmp") as name:
         folder = Path(name)
         show("growing three large models", 0.02)
         boosters = lay_large_models(folder / "large", config.seed, trees, leaves, users)
