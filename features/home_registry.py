@@ -21,6 +21,7 @@ from sqlalchemy.engine import URL, Dialect, make_url
 from configs import load
 from configs.databases import is_postgres, shown
 from configs.errors import FeatureError
+from configs.room import no_room
 
 __all__ = ["ADDRESS", "HomePostgres", "HomeSqlite", "register", "told"]
 
@@ -72,7 +73,7 @@ def told(uri: str) -> Iterator[None]:
     try:
         yield
     except sqlalchemy.exc.SQLAlchemyError as error:
-        raise FeatureError(
+        raise no_room(error) or FeatureError(
             f"Feast's registry {shown(uri)} cannot be used",
             got=str(getattr(error, "orig", None) or error).strip(),
             because="the database is not there, not ours to write, or locked by another program",

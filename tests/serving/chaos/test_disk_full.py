@@ -11,13 +11,15 @@ from datetime import UTC, datetime, timedelta
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import sqlalchemy
 
 from configs import load
-from configs.errors import BundleError
+from configs.errors import BundleError, UseropsError
 from configs.room import no_room
 from features import online
 from features.catalog import digest
 from features.events import content_hash
+from features.home_registry import told
 from features.ingest import ingest
 from features.ledger import Ledger
 from serving.scoring import Bundle, current, write_release
@@ -44,9 +46,9 @@ def failing(call, room=0):
             call()
         except Exception as raised:
             error = raised
-    told = no_room(error)
-    assert told is not None, (repr(error), getattr(error, "sqlite_errorname", None))
-    return str(told)
+    said = no_room(error)
+    assert said is not None, (repr(error), getattr(error, "sqlite_errorname", None))
+    return str(said)
 
 
 def views(folder, users):
@@ -100,6 +102,15 @@ def test_a_publication_leaves_everybody_as_before(tmp_path, published, publish_i
     publish_into(store, published)
     assert store.read(keys, (online.VECTOR, online.PROFILE)) == before
     store.close()
+
+
+def test_a_registry_without_room_is_not_said_to_be_locked(tmp_path):
+    engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path / 'registry.db'}")
+    create = sqlalchemy.text("CREATE TABLE views (name TEXT)")
+    because = pytest.raises(UseropsError, match="nothing more can be written")
+    with because, told("sqlite:///registry.db"), full(), engine.begin() as connection:
+        connection.execute(create)
+    engine.dispose()
 
 
 def test_only_a_lack_of_room_is_one():
