@@ -105,13 +105,15 @@ def _between(config: Config, since: str | None, until: str | None) -> tuple[int,
 
 
 def migrate(
-    to: Annotated[str | None, typer.Option(help="A step, or base: no log at all.", show_default="the last one")] = None,
+    to: Annotated[
+        str | None, typer.Option(help="A step; head: the last one; base: no log at all.", show_default="only look")
+    ] = None,
     drop: Annotated[
         bool, typer.Option("--drop", help="Go back even where rows go with it.", show_default="no")
     ] = False,
     json_file: JsonFile = None,
 ) -> None:
-    """Show the steps of the decision log's schema, and move it to one of them, forward or back.
+    """Show the steps of the decision log's schema, and with --to move it to one of them, forward or back.
 
     Forward nothing is lost, and whoever opens the log moves it forward anyway, so stop the service before you go back
     and start the older version after it. Back is refused, with the number of rows, where something would go.
@@ -123,14 +125,15 @@ def migrate(
     uri = load().decisions_uri
     database = connect(uri)
     try:
-        before, target, known = version(database) or BASE, to or HEAD, steps()
+        before, known = version(database) or BASE, steps()
+        target = HEAD if to == "head" else to or before
         dropped = move(database, target, drop=drop) if before != target else {}
         now = version(database) or BASE
     finally:
         database.close()
     rows: list[list[object]] = [[one.version, one.about, "here" if one.version == now else ""] for one in known]
     print_table(f"the decision log in {shown(uri)}", ["step", "", ""], rows, words=(1, 2))
-    moved = "was there already" if before == now else f"moved from {before} to {now}"
+    moved = f"it is at {now}" if before == now else f"moved from {before} to {now}"
     console.print(moved + "".join(f"; {count:,} of {name} dropped" for name, count in dropped.items()))
     write_json(json_file, {"before": before, "now": now, "dropped": dropped})
 

@@ -49,7 +49,7 @@ class RedisStore:
         self._reading = _client(uri, ANSWER_SECONDS)
         self._writing = _client(uri, WRITE_SECONDS)
         self._asked_again_at = 0.0
-        self._failure = ""
+        self._failure = "", ""
 
     # ── reading ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -151,18 +151,17 @@ class RedisStore:
     def _ask(self, question: Callable[..., T], *arguments: Any) -> T:
         """The answer; after a failure, for a moment, the failure itself."""
         if time.monotonic() < self._asked_again_at:
-            raise self._unreachable(self._failure)
+            raise self._unreachable(*self._failure)
         try:
             return question(*arguments)
         except (redis.ConnectionError, redis.TimeoutError) as error:
-            self._failure = str(error)
+            self._failure = str(error), _why(error)
             self._asked_again_at = time.monotonic() + PAUSE_SECONDS
-            raise self._unreachable(self._failure) from None
+            raise self._unreachable(*self._failure) from None
         except redis.RedisError as error:
-            raise self._unreachable(str(error)) from None
+            raise self._unreachable(str(error), _why(error)) from None
 
-    def _unreachable(self, got: str) -> FeatureError:
-        because = "Redis is down, or the database is another program's"
+    def _unreachable(self, got: str, because: str) -> FeatureError:
         return FeatureError("the online store cannot be read", got=f"{self.address}: {got}", because=because)
 
     # ── writing ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -182,7 +181,10 @@ class RedisStore:
             if redis_scripts.LOST in str(error):
                 raise being_written(self.address, str(error)) from None
             raise FeatureError(
-                f"{self.address} cannot be written", got=str(error), because="Redis is down or full", run="it again"
+                f"{self.address} cannot be written",
+                got=str(error),
+                because=_why(error),
+                run="it again",
             ) from None
 
     def _lock(self, token: str) -> None:
@@ -214,6 +216,19 @@ def _client(uri: str, seconds: float) -> Any:
         max_connections=CONNECTIONS,
         health_check_interval=0,
     )
+
+
+def _why(error: redis.RedisError) -> str:
+    """The likely cause of what Redis, or the way to it, says."""
+    if isinstance(
+        error, redis.AuthenticationError | redis.exceptions.AuthorizationError | redis.exceptions.NoPermissionError
+    ):
+        return "USEROPS_ONLINE has another user or password than the server, or none"
+    if isinstance(error, redis.exceptions.OutOfMemoryError):
+        return "Redis is full: maxmemory is reached"
+    if isinstance(error, redis.ConnectionError | redis.TimeoutError):
+        return "Redis is down, does not listen there, or speaks TLS where we do not (rediss://), or the other way round"
+    return "USEROPS_ONLINE names a database that the server has not, or that is another program's, or a replica"
 
 
 def _rows(client: Any, keys: Sequence[bytes], fields: Sequence[bytes]) -> list[list[bytes | None]]:

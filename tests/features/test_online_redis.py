@@ -102,10 +102,18 @@ def test_one_that_accepts_and_says_nothing_is_given_up(monkeypatch):
 
 def test_a_wrong_password_is_said_without_it(server):
     store = redis_store.RedisStore(server.uri().replace(SECRET, "wrong-one"))
-    for ask in (lambda: read(store), lambda: publish(store)):
-        with pytest.raises(FeatureError) as refusal:
+    for ask in (lambda: read(store), lambda: read(store), lambda: publish(store)):
+        with pytest.raises(FeatureError, match="another user or password than the server") as refusal:
             ask()
         assert "wrong-one" not in str(refusal.value)
+    store.close()
+
+
+def test_a_database_that_the_server_has_not_is_said(server):
+    store = redis_store.RedisStore(server.uri().rpartition("/")[0] + "/99999")
+    for ask in (lambda: read(store), lambda: publish(store)):
+        with pytest.raises(FeatureError, match="a database that the server has not"):
+            ask()
     store.close()
 
 

@@ -140,7 +140,8 @@ def test_the_verb_shows_the_steps_and_moves(fresh, monkeypatch, tmp_path):
             return done.output, json.loads(report.read_text())
         return done.exception, None
 
-    assert run()[1] == {"before": BASE, "now": HEAD, "dropped": {}}
+    assert run()[1] == {"before": BASE, "now": BASE, "dropped": {}}, "looking moves nothing"
+    assert run("--to", "head")[1] == {"before": BASE, "now": HEAD, "dropped": {}}
     DecisionLog.open(fresh).close()
     database = connect(fresh)
     fill_forgotten(database)
@@ -149,7 +150,8 @@ def test_the_verb_shows_the_steps_and_moves(fresh, monkeypatch, tmp_path):
     assert moved == {"before": HEAD, "now": FIRST, "dropped": {"forgotten": 2}}
     assert "2 of forgotten dropped" in " ".join(said.split())
     assert "userops@" not in said
-    assert run()[1] == {"before": FIRST, "now": HEAD, "dropped": {}}
+    assert run()[1] == {"before": FIRST, "now": FIRST, "dropped": {}}
+    assert run("--to", HEAD)[1] == {"before": FIRST, "now": HEAD, "dropped": {}}
     database.close()
 
 
