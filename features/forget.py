@@ -28,6 +28,7 @@ from features.snapshots import BY_PEOPLE
 __all__ = ["FromEvents", "forget_events", "forget_online", "forget_snapshots", "lift", "sweep_scratch"]
 
 Progress = Callable[[str, float], None]
+SCRATCH = ("tmp/*", "features/*/.*", "backtests/.*", "desk/*/*/.part.*")  # what is written before it is renamed
 SCRATCH_SECONDS = 24 * 3600.0  # an interrupted build leaves its tiles; no build takes that long
 
 
@@ -92,12 +93,16 @@ def forget_snapshots(config: Config, user_ids: Sequence[str], show: Progress) ->
 
 
 def sweep_scratch(config: Config) -> int:
-    """Remove what interrupted builds left in ``tmp`` a day ago or longer; how many things are there still."""
+    """Remove what interrupted builds, trainings and forgettings left a day ago or longer; how much is there still."""
     import shutil
 
     left = 0
-    for path in (config.home / "tmp").glob("*"):
-        if time.time() - path.lstat().st_mtime < SCRATCH_SECONDS:
+    for path in [path for pattern in SCRATCH for path in config.home.glob(pattern)]:
+        try:
+            written_at = path.lstat().st_mtime
+        except FileNotFoundError:  # finished meanwhile
+            continue
+        if time.time() - written_at < SCRATCH_SECONDS:
             left += 1
         elif path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)

@@ -25,7 +25,7 @@ from configs import Config
 from configs.errors import FeatureError
 from features.inputs import literal
 
-__all__ = ["Forgotten", "Named", "add", "leave_out", "lift", "listed", "place", "with_list"]
+__all__ = ["Forgotten", "Named", "add", "holding", "leave_out", "lift", "listed", "place", "with_list"]
 
 FILE = "forgotten.json"
 
@@ -99,7 +99,11 @@ _BETWEEN = (r"[,;|\t\" ]+", r"[^\p{L}\p{N}_.@:-]+", r"[^\p{L}\p{N}_]+")
 
 def listed(config: Config) -> Forgotten:
     """The list of this home as it stands now; empty before the first `userops forget`."""
-    path = config.home / FILE
+    return _listed(config.home)
+
+
+def _listed(home: Path) -> Forgotten:
+    path = home / FILE
     try:
         about = path.stat()
     except FileNotFoundError:
@@ -124,7 +128,7 @@ def _read(path: Path, _seen: tuple[int, int, int]) -> Forgotten:
 def add(config: Config, user_ids: Iterable[str]) -> Forgotten:
     """Put these on the list, durably; return it. Whoever is on it keeps the instant of before."""
     config.home.mkdir(parents=True, exist_ok=True)
-    with _lock(config, fcntl.LOCK_EX):
+    with _lock(config.home, fcntl.LOCK_EX):
         before = listed(config)
         salt = before.salt or secrets.token_hex(32)
         now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -137,7 +141,7 @@ def add(config: Config, user_ids: Iterable[str]) -> Forgotten:
 
 def lift(config: Config, user_ids: Iterable[str]) -> int:
     """Take these off the list, for people who came back; how many of them were on it."""
-    with _lock(config, fcntl.LOCK_EX):
+    with _lock(config.home, fcntl.LOCK_EX):
         before = listed(config)
         gone = {before.digest(one) for one in user_ids} & before.digests.keys()
         if gone:
@@ -160,8 +164,21 @@ def _write(path: Path, content: object) -> None:
 
 
 @contextmanager
-def _lock(config: Config, kind: int) -> Iterator[None]:
-    with (config.home / f"{FILE}.lock").open("a") as stream:
+def holding(home: Path, alone: bool = False) -> Iterator[Forgotten]:
+    """The list as it stays within: whoever renames a file into its place without these people does it here.
+
+    ``alone``: nobody else is within, so a file can be read and written again without whoever comes in between.
+
+    Whoever forgets takes a person out of the files that are in their places once the list has its new entry: between
+    the look at the list and the rename it cannot get one.
+    """
+    with _lock(home, fcntl.LOCK_EX if alone else fcntl.LOCK_SH):
+        yield _listed(home)
+
+
+@contextmanager
+def _lock(home: Path, kind: int) -> Iterator[None]:
+    with (home / f"{FILE}.lock").open("a") as stream:
         fcntl.flock(stream, kind)
         yield
 
@@ -172,13 +189,8 @@ def with_list(connection: duckdb.DuckDBPyConnection, those: Forgotten | Named) -
 
 
 def place(config: Config, draft: Path, target: Path, began: Forgotten) -> None:
-    """Rename a finished table of users into its place, without whoever was forgotten since the list was ``began``.
-
-    Whoever forgets takes a person out of the tables that are in their places once the list has its new entry: between
-    the look at the list and the rename it cannot get one.
-    """
-    with _lock(config, fcntl.LOCK_SH):
-        now = listed(config)
+    """Rename a finished table of users into its place, without whoever was forgotten since the list was ``began``."""
+    with holding(config.home) as now:
         if now.digests.keys() - began.digests.keys():
             leave_out(config, draft, now)
         os.replace(draft, target)
@@ -198,7 +210,8 @@ def leave_out(config: Config, path: Path, those: Forgotten | Named) -> int:
     kept = {key.decode(): value.decode() for key, value in (about.metadata or {}).items()}
     kept.pop("ARROW:schema", None)
     metadata = ", ".join(f"{literal(key)}: {literal(value)}" for key, value in kept.items())
-    draft = path.with_name(f".{path.name}.without.{os.getpid()}")
+    draft = config.home / "tmp" / f"without-{secrets.token_hex(6)}.parquet"  # where an interrupted one is swept
+    draft.parent.mkdir(parents=True, exist_ok=True)
     with duckdb.connect(config={"threads": config.threads, "memory_limit": config.memory_limit}) as connection:
         connection.execute("SET TimeZone = 'UTC'")
         with_list(connection, those)

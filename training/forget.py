@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from configs import Config
 from configs.errors import RegistryError
@@ -18,7 +17,7 @@ from features.forgotten import Named
 from features.periods import as_utc
 from training.aliases import registered
 from training.registry import Registry, Version
-from training.unnamed import USER, digits_of
+from training.unnamed import digits_of, without
 
 __all__ = ["Artefacts", "artefacts", "forget_desk", "forget_forecasts", "forget_reports", "seen_by"]
 
@@ -49,11 +48,11 @@ def forget_desk(config: Config, user_ids: Sequence[str]) -> int:
     """Take the people out of lists and examples of the desk, also where digits of a hash name them; how many places."""
     gone, taken = {*user_ids, *map(digits_of, user_ids)}, 0
     for path in sorted((config.home / "desk").rglob("[!.]*.json")):
-        content = json.loads(path.read_text(encoding="utf-8"))
-        places, rest = _without(content, gone)
-        if places:
-            _replace(path, json.dumps(rest, ensure_ascii=False, separators=(",", ":")))
-            taken += places
+        with forgotten.holding(config.home, alone=True):
+            places, rest = without(json.loads(path.read_text(encoding="utf-8")), gone)
+            if places:
+                _replace(path, json.dumps(rest, ensure_ascii=False, separators=(",", ":")))
+                taken += places
     return taken
 
 
@@ -128,18 +127,6 @@ def _known_until(registry: Registry, version: Version) -> datetime:
         return max(as_utc(str(one)) for one in instants if one)
     except (RegistryError, KeyError, TypeError, ValueError):
         return datetime.fromtimestamp(version.created_at_ms / 1e3, UTC)  # it knew nothing later
-
-
-def _without(content: Any, gone: set[str]) -> tuple[int, Any]:
-    """How many entries of lists are about these people, and the content without them."""
-    if isinstance(content, dict):
-        found = {key: _without(one, gone) for key, one in content.items()}
-        return sum(n for n, _ in found.values()), {key: one for key, (_, one) in found.items()}
-    if not isinstance(content, list):
-        return 0, content
-    kept = [one for one in content if not (isinstance(one, dict) and one.get(USER) in gone)]
-    inner = [_without(one, gone) for one in kept]
-    return len(content) - len(kept) + sum(n for n, _ in inner), [one for _, one in inner]
 
 
 def _replace(path: Path, text: str) -> None:

@@ -235,12 +235,14 @@ def test_the_list_names_nobody_and_is_for_its_owner_alone(tmp_path):
 
 def test_scratch_of_yesterday_goes(tmp_path):
     config = home(tmp_path)
-    for name, age in (("tiles-old", 90_000), ("tiles-new", 10)):
-        (config.home / "tmp" / name).mkdir(parents=True)
+    for name, age in (("tmp/tiles-old", 90_000), ("tmp/tiles-new", 10), ("features/user/.draft", 90_000)):
+        (config.home / name).mkdir(parents=True)
         at = datetime.now(UTC).timestamp() - age
-        os.utime(config.home / "tmp" / name, (at, at))
+        os.utime(config.home / name, (at, at))
+    (config.home / "features" / "user" / "2024-01-01T000000Z.parquet").touch()
     assert sweep_scratch(config) == 1
     assert [path.name for path in (config.home / "tmp").iterdir()] == ["tiles-new"]
+    assert [path.name for path in (config.home / "features" / "user").iterdir()] == ["2024-01-01T000000Z.parquet"]
 
 
 def test_it_waits_for_an_ingest_whose_list_does_not_name_them_yet(tmp_path, data):

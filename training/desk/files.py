@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from features.forgotten import holding
 from training.run import Run
-from training.unnamed import unnamed
+from training.unnamed import unnamed, without
 
 __all__ = ["FOLDER", "HASHED", "as_json", "desk_folder", "log_desk", "write"]
 
@@ -31,21 +32,24 @@ def desk_folder(home: Path, model: str, version: str) -> Path:
 def write(home: Path, model: str, version: str, name: str, content: Mapping[str, Any]) -> Path:
     """Write ``name`` (``card.json``, ``learned/<head>.json``) of a version: readers see the file before or the new one.
 
-    Numbers of numpy become those of JSON, and what is no number becomes null.
+    Numbers of numpy become those of JSON, and what is no number becomes null. Nobody who was forgotten is in it, be it
+    since the content was made.
     """
     path = desk_folder(home, model, version) / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(as_json(content), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, prefix=".part.", delete=False) as part:
-        try:
-            part.write(text)
-            part.flush()
-            os.fsync(part.fileno())
-            os.chmod(part.name, 0o644)
-            os.replace(part.name, path)
-        except BaseException:
-            Path(part.name).unlink(missing_ok=True)
-            raise
+    with holding(home) as forgotten:
+        _, kept = without(as_json(content), forgotten)
+        text = json.dumps(kept, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, prefix=".part.", delete=False) as part:
+            try:
+                part.write(text)
+                part.flush()
+                os.fsync(part.fileno())
+                os.chmod(part.name, 0o644)
+                os.replace(part.name, path)
+            except BaseException:
+                Path(part.name).unlink(missing_ok=True)
+                raise
     return path
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from configs import load
+from features import forgotten
 from training.desk.files import as_json, desk_folder, log_desk, write
 from training.registry import Registry
 from training.unnamed import digits_of
@@ -43,6 +44,15 @@ def test_who_is_interrupted_leaves_nothing_beside_it(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         write(tmp_path, "churn", "1", "learned/p.json", {"new": 1})
     assert not [path for path in desk_folder(tmp_path, "churn", "1").rglob("*") if path.is_file()]
+
+
+def test_who_was_forgotten_while_a_training_ran_is_in_no_file_that_it_writes(tmp_path):
+    content = {"moves": {"up": [{"user_id": "ada", "p": 1}, {"user_id": "bo", "p": 0}]}, "rows": [1]}
+    path = write(tmp_path, "churn", "2", "versus-1.json", content)
+    assert json.loads(path.read_text()) == content
+    forgotten.add(load(home=tmp_path), ["ada"])
+    write(tmp_path, "churn", "2", "versus-1.json", content)
+    assert json.loads(path.read_text()) == {"moves": {"up": [{"user_id": "bo", "p": 0}]}, "rows": [1]}
 
 
 def test_what_is_no_number_is_null_and_text_stays_text(tmp_path):
