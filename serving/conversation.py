@@ -52,7 +52,7 @@ class Retries:
 def _asked_s(retry_after: str | None, now: datetime) -> float:
     if retry_after is None:
         return 0.0
-    if retry_after.strip().isdigit():
+    if retry_after.strip().isdecimal():
         return float(retry_after)
     try:
         return max(0.0, (parsedate_to_datetime(retry_after) - now).total_seconds())

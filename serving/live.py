@@ -25,19 +25,17 @@ from serving.log import DecisionLog
 from serving.metrics import metrics
 from serving.nbo.deciding import warm
 from serving.nbo.interest_answer import score_interest
-from serving.nbo.interests import wishes
 from serving.nbo.orchestrate import Offers
 from serving.nbo.reasons import InterestReasons
 from serving.nbo.replay import Records
 from serving.nbo.rules import Rules
-from serving.nbo.state import lifecycle_state
 from serving.pickup import Pickup, settle_heap
+from serving.profile import profile_of
 from serving.reader import Reader
 from serving.reasons import Reasons
 from serving.schemas import Explain, ScoreRequest
 from serving.schemas_interest import InterestRequest
 from serving.scoring import Bundle, current
-from serving.scoring.value.model import NAME as VALUE
 from serving.scoring.value.model import ValueModel
 from serving.value import valued_users
 from serving.watch import note, note_stage
@@ -115,7 +113,9 @@ class Live:
         """The release in force; without one, a 503 that says why."""
         live = self.pickup.live
         if live is None:
-            raise _unavailable("no release can be served", self.pickup.refusal)
+            # Whoever asks /readyz needs no key, and must not learn where our files are.
+            refusal = (self.pickup.refusal or "").replace(f"{self.config.home}/", "")
+            raise _unavailable("no release can be served", refusal)
         return live
 
     def deciding(self) -> tuple[Release, Rules]:
@@ -174,7 +174,7 @@ class Live:
             ) from None
         except LogError as error:
             _log.error("the decision log failed: %s", error)
-            raise _unavailable("the decision log cannot be used", error.what) from None
+            raise _unavailable("the decision log cannot be used", None) from None  # where it lies is nobody's business
 
     def reader(self) -> Reader:
         """The online side of the feature store, opened when first needed."""
@@ -253,38 +253,11 @@ class Live:
     async def profile(
         self, user_id: str, explain: Explain, strict: bool, release: Release | None = None
     ) -> dict[str, Any]:
-        """The answer to ``GET /v1/users/{id}/profile``: what is known of one user, and every score.
+        """The answer to ``GET /v1/users/{id}/profile``.
 
         ``release`` is whose scores: the one in force, unless a page says all it says of the one that it began with.
         """
-        release = release or self.release
-        batch = self.read([user_id], strict=strict)
-        try:
-            profile = self.reader().profiles([user_id])[0]
-        except (FeatureError, sqlite3.Error) as error:
-            raise self.unreadable(error) from None
-        scores: dict[str, Any] = {}
-        for name, served in release.models.items():
-            users, _ = await self.scored(served, batch, explain)
-            user = users[0]
-            scores[name] = {
-                "model": served.block(),
-                **{key: user[key] for key in user if key in ("scores", *_NEXT_ORDER, *_TIER)},
-            }
-        known = bool(batch.found[0])
-        if profile is not None and known:
-            told = {head: score["p"] for model in scores.values() for head, score in model["scores"].items()}
-            state = lifecycle_state(profile.get("lifecycle_state"), told)
-            profile = {**profile, "lifecycle_state": state, **{key: scores.get(VALUE, {}).get(key) for key in _TIER}}
-        return {
-            "user_id": user_id,
-            "known": known,
-            "status_reason": None if known else batch.unknown(0),
-            "features": batch.block("profile"),
-            "profile": profile,
-            "scores": scores,
-            **wishes(self, release, user_id, explain, profile),
-        }
+        return await profile_of(self, user_id, explain, strict, release or self.release)
 
     def _settle(self) -> None:
         # A new release may have come with a new home: a reader kept open would go on reading files that are gone.
@@ -295,10 +268,6 @@ class Live:
     def close(self) -> None:
         """Let go of the threads."""
         self.heavy.shutdown(wait=True)
-
-
-_NEXT_ORDER = ("expected_next_order_at", "expected_next_order")
-_TIER = ("value_tier", "value_tier_text")
 
 
 def _unavailable(detail: str, reason: str | None) -> Problem:

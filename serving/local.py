@@ -19,6 +19,7 @@ from urllib.request import Request, urlopen
 from pydantic import ValidationError
 
 from configs import Config
+from configs.beside import environment
 from configs.errors import UseropsError
 from configs.keys import own_key
 
@@ -60,7 +61,7 @@ def running(config: Config, show: Callable[[str, float], None]) -> Iterator[str]
     prepare(config)
     with log.open("w", encoding="utf-8") as output:
         process = subprocess.Popen(command(config, port=address_port), stdout=output, stderr=subprocess.STDOUT)
-        beside = subprocess.Popen(follower(), stdout=output, stderr=subprocess.STDOUT)
+        beside = subprocess.Popen(follower(), env=environment(), stdout=output, stderr=subprocess.STDOUT)
         try:
             _wait(process, address, log, show)
             yield address

@@ -1,8 +1,9 @@
 """What a line of the log may say of a person, and that it stays one line: nobody writes lines of ours into it.
 
 ``USEROPS_LOG_USERS`` says how user ids stand in log lines: ``plain`` (the default), or ``hashed``: as 16 hexadecimal
-digits of SHA-256, the same as MLflow holds; then tracebacks keep their frames and lose what exceptions say, because
-that may be anything. Nothing else of a person is ever in a line, and metrics and spans hold not even the id.
+digits of SHA-256, the same as MLflow holds; then of exceptions there are names and frames, not what they say, because
+that may be anything; of our own, the first line. Nothing else of a person is ever in a line, and metrics and spans hold
+not even the id.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import traceback
 from types import TracebackType
 from typing import Any
 
-from configs.errors import ConfigError
+from configs.errors import ConfigError, UseropsError
 from serving.metrics import route_of
 
 __all__ = ["guard", "hashes_users", "one_line", "path_of"]
@@ -48,10 +49,9 @@ def one_line(text: object) -> str:
     >>> one_line(ConfigError("x", got=1))
     'x; got: 1'
     """
-    told = str(text)
     if isinstance(text, BaseException):
-        told = told.replace("\n  ", "; ")
-    return _escaped(told)
+        return _escaped(_words(text).replace("\n  ", "; "))
+    return _escaped(str(text))
 
 
 def path_of(path: str) -> str:
@@ -102,6 +102,13 @@ def _told(excepted: _Excepted) -> str:
     else:
         lines = [line for part in traceback.format_exception(*excepted) for line in part.splitlines()]
     return "\n".join(f"  {_escaped(line)}" for line in lines)
+
+
+def _words(error: BaseException) -> str:
+    """What an error says; where users are digits, nothing that it may have been told: of ours the sentence is left."""
+    if not hashes_users():
+        return str(error)
+    return error.what if isinstance(error, UseropsError) else type(error).__qualname__
 
 
 def _escaped(text: str) -> str:

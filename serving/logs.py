@@ -57,6 +57,8 @@ def set_up() -> None:
     """Let this process log as the environment says; nothing changes where it says nothing."""
     level = os.environ.get("USEROPS_LOG_LEVEL", "").lower()
     guard()
+    # Its lines hold paths, so user ids; and uvicorn makes them, to be thrown away, as long as anybody might take them.
+    logging.getLogger("uvicorn.access").propagate = False
     if level and level not in _LEVELS:
         raise ConfigError("USEROPS_LOG_LEVEL", got=level, expected=", ".join(_LEVELS))
     if is_json():

@@ -13,6 +13,7 @@ import re
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -237,7 +238,8 @@ def _bury(folder: str) -> None:
     for name in os.listdir(folder):
         found = re.fullmatch(r"gauge_live\w+_(\d+)\.db", name)
         if found and not os.path.exists(f"/proc/{found[1]}") and os.path.exists("/proc/self"):
-            bury(int(found[1]), folder)
+            with suppress(FileNotFoundError):  # another worker is asked at the same time
+                bury(int(found[1]), folder)
 
 
 def route_of(path: str) -> str:

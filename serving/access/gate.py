@@ -114,12 +114,13 @@ class Gate:
     def _shown(self, scope: Scope, shown: dict[bytes, bytes], with_session: bool) -> Key:
         told = shown.get(b"authorization", b"").decode("latin-1")
         kind, _, text = told.partition(" ")
-        if not told and with_session and (number := _session(self.keys, shown.get(b"cookie", b""))):
+        text = text if kind.lower() == "bearer" else ""  # a proxy may ask for words of its own, which are no key
+        if not text and with_session and (number := _session(self.keys, shown.get(b"cookie", b""))):
             key = self.keys.get(number)
             if key is not None and key.state(datetime.now(UTC)) == "in force":
                 return key
         try:
-            return self.keys.find(text if kind.lower() == "bearer" else "")
+            return self.keys.find(text)
         except KeyRefused as error:
             client = scope.get("client") or ("",)
             refused(self.keys, self.guesses, error, text, str(client[0]))

@@ -84,6 +84,16 @@ def test_neither_words_nor_errors_nor_tracebacks_forge_a_record(log, monkeypatch
     assert "KeyError" in stream.getvalue()
 
 
+def test_hashed_no_error_tells_what_it_was_told(log, monkeypatch):
+    monkeypatch.setenv("USEROPS_LOG_USERS", "hashed")
+    one, stream = log
+    one.error("the decision log failed: %s", LogError("it cannot be written", got="DETAIL: Key (user_id)=(ada) exists"))
+    one.error("live events wait: %s", ValueError("ada"))
+    assert "ada" not in stream.getvalue()
+    assert "it cannot be written" in stream.getvalue()
+    assert "ValueError" in stream.getvalue()
+
+
 def test_as_json_it_is_one_object(log, monkeypatch):
     monkeypatch.setenv("USEROPS_LOG_USERS", "hashed")
     one, stream = log
@@ -130,13 +140,18 @@ def test_a_failing_answer_is_logged_under_one_line_and_counted_under_its_route(l
     assert b"forged" not in render()
 
 
+def test_uvicorn_has_nobody_to_tell_a_path_to():
+    assert not logging.getLogger("uvicorn.access").propagate  # and it has no handler of its own
+
+
 def test_every_logged_value_was_looked_at():
     """No line is made of what a request says but through `path_of`: no user id, body, vector or history."""
     known = {
         *("wait", "error", "pause", "problem.status", "target", "status", "level", "route"),
-        *("error.reason", "refused.reason", "process.returncode", "asked.address", "address", "named or 'unknown'"),
+        *("error.reason", "refused.reason", "ended", "asked.address", "address", "named or 'unknown'"),
         *("self.answer_timeout_s", "loaded", "'old one kept' if self.live else 'none'", "scope['method']"),
         *("key.name", "key.id", "who_may_ask(CONFIG)"),
+        *("len(broken)", "len(rows)", "unreadable", "len(told)", "broken"),
     }
     loose = []
     for path in sorted((ROOT / "serving").rglob("*.py")):

@@ -250,6 +250,15 @@ def test_a_reviewer_comes_in_with_a_key_and_goes_on_where_they_were(served, text
             assert served.client.request(method, path, headers={"cookie": cookie}, **told).status_code == 401
 
 
+def test_a_session_holds_behind_a_proxy_that_asks_for_a_word_of_its_own(served, texts):
+    cookie = f"userops_session={session(enter(served, texts['read']))['userops_session']}"
+    headers = {"cookie": cookie, "authorization": "Basic d3U6d3U="}
+    assert served.client.request("GET", "/console/models", headers=headers).status_code == 200
+    assert served.client.request("GET", "/v1/models", headers=headers).status_code == 401
+    headers["authorization"] = "Bearer uo_000000000000_" + "A" * 43
+    assert served.client.request("GET", "/console/models", headers=headers).status_code == 401
+
+
 def test_the_page_for_the_key_needs_nothing_from_elsewhere(served):
     page = served.client.request("GET", "/console/models")
     assert "src=" not in page.text
