@@ -71,6 +71,7 @@ class Arbiter:
                     self._here.append(weight)
                 else:
                     self._everywhere[weight.name] = weight.weight
+        self._weight = _one_plus(self._everywhere, how.weight_range)
 
     def worth(self, offer: Offer, target: Target) -> float | None:
         """The money that the offer brings if accepted: its value, or the price of the first item with one, or None."""
@@ -84,10 +85,10 @@ class Arbiter:
         how, policy = self._how, self._policy
         smoothed, maturity = self._smoothed(offer, propensity)
         p = smoothed[0]
-        worth = self.worth(offer, target)
+        worth = self.worth(offer, target) if offer.value is None else offer.value
         facts = [self._shelf.facts(item_id) for item_id in target.item_ids]
         money = 0.0 if worth is None else worth * self.margin(offer, facts) - offer.cost
-        slow = bool(facts) and any(one.get("is_slow_moving") for one in facts)
+        slow = True in [bool(one.get("is_slow_moving")) for one in facts]
         own_p = p
         if how.objective == "expected_value":
             value = money
@@ -105,7 +106,7 @@ class Arbiter:
         levers = offer.levers
         if slow and policy.slow_moving and "slow_moving" not in levers:
             levers = {**levers, "slow_moving": policy.slow_moving}
-        weight = _one_plus(weights, how.weight_range)
+        weight = self._weight if weights is self._everywhere else _one_plus(weights, how.weight_range)
         lever = _one_plus(levers, how.lever_range)
         priority = own_p**how.alpha * weight * value * lever
         if not math.isfinite(priority):
@@ -132,7 +133,7 @@ class Arbiter:
         n = propensity.n
         p, low, high = propensity[:3]
         if n is None or n >= mature_n:
-            return (p, min(low, p), max(high, p)), "mature"
+            return (p, low if low < p else p, high if high > p else p), "mature"
         prior = p0 if offer.prior_p is None else offer.prior_p
         p, low, high = ((n0 * prior + n * one) / (n0 + n) if n0 + n > 0.0 else prior for one in (p, low, high))
         return (p, min(low, p), max(high, p)), "young" if n > 0.0 else "prior"

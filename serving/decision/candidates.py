@@ -87,11 +87,15 @@ def _of_request(moment: Moment, catalogue: Catalogue, asked: list[dict[str, Any]
         elif place in rules:
             drops.add(offer_id, "eligibility", rules[place])
         else:
-            yield _asked(one, Offer(offer_id) if place is None else catalogue.offers[place])
+            yield _asked(one, _UNKNOWN if place is None else catalogue.offers[place])
         seen.add(offer_id)
 
 
+_UNKNOWN = Offer("")
+
+
 def _asked(one: Mapping[str, Any], offer: Offer) -> Offer:
+    """What the request says over what the catalogue says."""
     attributes, levers = one.get("attributes"), one.get("levers")
     value, margin, cost = one.get("value"), one.get("margin"), one.get("cost")
     own = offer.attributes
@@ -104,7 +108,7 @@ def _asked(one: Mapping[str, Any], offer: Offer) -> Offer:
         elif isinstance(category_id, str):
             categories = (category_id,)
     return Offer(
-        offer.offer_id,
+        one["offer_id"],
         items,
         categories,
         offer.value if value is None else value,

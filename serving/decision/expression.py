@@ -146,6 +146,9 @@ def check_expression(text: str) -> str | None:
     return None
 
 
+_SIMPLE = (str, bool, float)
+
+
 class Facts:
     """What expressions see of one moment, converted at most once, and only the members that some expression reads.
 
@@ -178,11 +181,11 @@ class Facts:
 
 def _plain(value: Any, depth: int = 6) -> Any:
     """Only what CEL can hold: a null, a number beyond 64 bits or anything unknown is left out."""
+    if isinstance(value, _SIMPLE):
+        return value
     if isinstance(value, Mapping):
         pairs = ((str(key), _plain(one, depth - 1)) for key, one in value.items()) if depth else ()
         return {key: one for key, one in pairs if one is not None}
     if isinstance(value, list | tuple):
         return [one for one in (_plain(v, depth - 1) for v in value) if one is not None] if depth else []
-    if isinstance(value, str | bool | float):
-        return value
     return value if isinstance(value, int) and -(2**63) <= value < 2**63 else None

@@ -54,10 +54,9 @@ class Suppressor:
         why: str | None = None
         factor = 0.0
         for item_id in target.item_ids:
-            near = self._damped.get(item_id, 1.0)
-            rule = self._of_item(item_id, near, offer, shelf)
+            near, category = self._damped.get(item_id, 1.0), shelf.category_of(item_id, offer)
+            rule = self._of_item(item_id, near, category, offer)
             if rule is None:
-                category = shelf.category_of(item_id, offer)
                 factor = max(factor, near if category is None else min(near, self._damped.get(category, 1.0)))
             else:
                 why = why or rule
@@ -73,12 +72,11 @@ class Suppressor:
                 target = target._replace(category_ids=left)
         return Kept(target, factor * own, None if target.item_ids or target.category_ids else why)
 
-    def _of_item(self, item_id: str, near: float, offer: Offer, shelf: Shelf) -> str | None:
+    def _of_item(self, item_id: str, near: float, category: str | None, offer: Offer) -> str | None:
         if item_id in self._refused:
             return f"not_interested:{item_id}"
         if self._gone(near):
             return f"not_interested_neighbour:{item_id}:{near:.2f}"
-        category = shelf.category_of(item_id, offer)
         return None if category is None else self._of_category(category, self._damped.get(category, 1.0), offer)
 
     def _gone(self, factor: float) -> bool:

@@ -78,4 +78,4 @@ def shown(decision: Decision, channel: str | None, placement: str | None) -> tup
 
 def candidates_of(decision: Decision) -> tuple[ScoredCandidate, ...]:
     """Every candidate that was scored."""
-    return tuple(ScoredCandidate(one.offer_id, one.p, one.priority) for one in decision.candidates)
+    return tuple(map(ScoredCandidate._make, decision.candidates))

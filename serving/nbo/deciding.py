@@ -18,7 +18,7 @@ from serving.errors.problem import Problem
 from serving.nbo.answer import decided_block, offer_block
 from serving.nbo.clock import OutOfTime, Stopwatch
 from serving.nbo.fresh import NO_HISTORY
-from serving.nbo.reasons import InterestReasons, explained
+from serving.nbo.reasons import InterestReasons, explained, shares_of
 from serving.nbo.rules import Rules
 from serving.nbo.scorer import InterestScorer
 from serving.scoring.interest.model import Scored
@@ -117,7 +117,10 @@ def told(
     wanted = inputs.explain_level != "none" and model is not None and bool(decision.chosen)
     offers = []
     past = model.past(history, inputs.at_us) if wanted and reasons and model is not None else None
-    for chosen in decision.chosen:
+    shares: list[Any] = [None] * len(decision.chosen)
+    if past is not None and model is not None:
+        shares = shares_of(model, [chosen.propensity.row for chosen in decision.chosen])
+    for chosen, own in zip(decision.chosen, shares, strict=True):
         why: tuple[list[dict[str, Any]], dict[str, Any] | None] = ([], None)
         if past is not None and model is not None:
             everything = inputs.explain_level == "full"
@@ -130,6 +133,7 @@ def told(
                 lang=inputs.lang,
                 everything=everything,
                 personal=inputs.personalization,
+                shares=own,
             )
         offers.append(offer_block(chosen, *why))
     block = {**decided_block(decision, inputs.explain_level), "offers": offers}

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel
 
 from configs.history import History, code
+from serving.batch import vector_hash
 from serving.decision.inputs import Action, GlobalCount, Inputs, Need
 from serving.log import UserState
 from serving.nbo import fresh
@@ -46,6 +49,11 @@ class Known:
     stale: bool
     unreadable: bool = False
 
+    @cached_property
+    def vector_hash(self) -> str:
+        """Of the vector, as answers and the log name it."""
+        return vector_hash(self.vector)
+
 
 def inputs_of(
     asked: NextBestOffer,
@@ -67,8 +75,7 @@ def inputs_of(
 ) -> Inputs:
     """The whole moment as one value; without personalisation nothing that was learned of the person is in it."""
     state, context = known.state, asked.context
-    given = asked.model_dump(include={"context", "candidates", "candidate_source", "policy"}, exclude_none=True)
-    wishes = given["policy"]
+    wishes = asked.policy
     personal = known.personal
     place = None if shop is None else shop.carried(context.store_id)
     return Inputs(
@@ -76,15 +83,15 @@ def inputs_of(
         request_id=request_id,
         user_id=known.user_id,
         at_us=at_us,
-        context=given["context"],
-        candidates=given.get("candidates"),
-        candidate_source=given.get("candidate_source"),
+        context=_given(context),
+        candidates=None if asked.candidates is None else [_given(one) for one in asked.candidates],
+        candidate_source=None if asked.candidate_source is None else _given(asked.candidate_source),
         limit=asked.limit,
         objective=asked.objective,
-        exploration=wishes.get("exploration"),
-        respect_caps=wishes["respect_caps"],
-        allow_duplicates=wishes["allow_duplicates"],
-        paused_channels=tuple(wishes["paused_channels"]),
+        exploration=None if wishes.exploration is None else _given(wishes.exploration),
+        respect_caps=wishes.respect_caps,
+        allow_duplicates=wishes.allow_duplicates,
+        paused_channels=tuple(wishes.paused_channels),
         personalization=personal,
         explain_level=asked.explain.level,
         top_n=asked.explain.top_n,
@@ -108,6 +115,11 @@ def inputs_of(
         response_counts=response_counts,
         features_stale=known.stale,
     )
+
+
+def _given(asked: BaseModel) -> dict[str, Any]:
+    """The fields of a part of a question that are not null, in their order: what `model_dump` says, sooner."""
+    return {name: value for name, value in asked.__dict__.items() if value is not None}
 
 
 def damped(

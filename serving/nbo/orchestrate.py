@@ -19,7 +19,7 @@ from pydantic_core import to_json
 
 from configs.errors import FeatureError
 from configs.history import pack
-from serving.batch import check_known, iso, microseconds, moment_of, too_new, vector_hash
+from serving.batch import check_known, iso, microseconds, moment_of, too_new
 from serving.decision.inputs import Inputs
 from serving.decision.result import Decision
 from serving.errors.problem import Problem, shown
@@ -202,7 +202,7 @@ def _body(
             "as_of": iso(known.as_of_us) if known.found else None,
             "max_age_s": known.age_s if known.found else None,
             "stale": [known.user_id] if known.stale else [],
-            "vector_hash": vector_hash(known.vector),
+            "vector_hash": known.vector_hash,
         },
         "timing_ms": watch.timing_ms(*STAGES),
     }
@@ -229,7 +229,7 @@ def _row(
         body_digest=body_digest,
         release_id=release.bundle.release_id,
         policy_digest=rules.policy.digest,
-        vector_hash=vector_hash(known.vector),
+        vector_hash=known.vector_hash,
         vector=known.vector.astype("<f8").tobytes(),
         history=pack(known.history).astype("<f8").tobytes(),
         inputs=inputs.narrowed(decision.items_read, decision.categories_read).to_json(),

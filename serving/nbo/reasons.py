@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from configs import read_yaml
 from configs.errors import ConfigError
@@ -17,8 +18,9 @@ from serving.reasons import Reasons
 from serving.scoring.interest.because import Past
 from serving.scoring.interest.model import InterestModel
 
-__all__ = ["BECAUSE", "InterestReasons", "because", "explained", "full", "occasion_text"]
+__all__ = ["BECAUSE", "InterestReasons", "because", "explained", "full", "occasion_text", "shares_of"]
 
+Shares = tuple[NDArray[np.float64], float]
 BECAUSE = "BECAUSE_OF"
 # What is true of an item or category whoever asks: all that may be said to who wants no personalisation.
 _OF_EVERYBODY = frozenset(
@@ -83,15 +85,16 @@ def explained(
     lang: str,
     everything: bool,
     personal: bool = True,
+    shares: Shares | None = None,
 ) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
     """``reason_codes`` and ``explanation`` of one score: the strongest contributions, then its occasion in the past.
 
     ``row`` is what the scorer kept of it; without one (an unknown target) there is nothing to say. ``personal`` False:
-    no sentence is about the user, of whom nothing was looked at.
+    no sentence is about the user, of whom nothing was looked at. ``shares``: what `shares_of` said of the row.
     """
     if not isinstance(row, Row):
         return [], None
-    contributions, explanation = full(model, row)
+    contributions, explanation = full(model, row, shares)
     values = _values(model, row)
     told: list[dict[str, Any]] = []
     for feature, contribution in contributions:
@@ -122,17 +125,33 @@ def explained(
     return told, explanation
 
 
-def full(model: InterestModel, row: Row) -> tuple[list[tuple[str, float]], dict[str, Any]]:
+def shares_of(model: InterestModel, rows: Sequence[Any]) -> list[Shares | None]:
+    """The exact contributions to each row and their base value, one question for each head; None for what is no row."""
+    found: list[Shares | None] = [None] * len(rows)
+    for head in model.heads:
+        own = [(place, row.x) for place, row in enumerate(rows) if isinstance(row, Row) and row.head == head]
+        if own:
+            phi, base = model.contributions(head, np.stack([x for _, x in own]))
+            for (place, _), one, value in zip(own, phi, base.tolist(), strict=True):
+                found[place] = one, value
+    return found
+
+
+def full(
+    model: InterestModel, row: Row, shares: Shares | None = None
+) -> tuple[list[tuple[str, float]], dict[str, Any]]:
     """Every feature with its exact contribution, strongest first; and what they add up to."""
-    phi, base = model.contributions(row.head, row.x[None, :])
-    features, own = model.heads[row.head].features, phi[0]
-    told = own.tolist()
+    if shares is None:
+        (shares,) = shares_of(model, [row])
+    assert shares is not None
+    own, base = shares
+    features, told = model.heads[row.head].features, own.tolist()
     contributions = [(features[i], told[i]) for i in np.argsort(-np.abs(own), kind="stable").tolist()]
-    residual = row.raw - float(base[0]) - float(own.sum())
+    residual = row.raw - base - float(own.sum())
     explanation = {
         "head": row.head,
         "target": row.text,
-        "base_value": float(base[0]),
+        "base_value": base,
         "raw_score": row.raw,
         "additivity_residual": residual,
     }

@@ -8,7 +8,7 @@ particular (the whole shop): the most likely category. Bounds are combined in th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +20,7 @@ from serving.scoring.interest.model import InterestModel, Scored
 __all__ = ["InterestScorer", "Row"]
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """The likeliest member of a target as the model saw it: what an explanation is about. ``text`` is its id."""
 
     scored: Scored
@@ -64,8 +63,10 @@ class _Scores:
 
     def any_of(self, names: Sequence[str]) -> Propensity | None:
         """At least one of these, None when the model knows none of them."""
-        known = [(name, self.rows[name]) for name in names if name in self.rows] if names else []
-        if not known or self.scored is None:
+        if self.scored is None:
+            return None
+        known = [(name, self.rows[name]) for name in names if name in self.rows]
+        if not known:
             return None
         name, best = known[0] if len(known) == 1 else max(known, key=lambda one: self.p[one[1]])
         row = Row(self.scored, best, name)
@@ -104,8 +105,11 @@ class InterestScorer:
         whole: Propensity | None = None
         for target in targets:
             if target.item_ids or target.category_ids:
-                found = [one for one in (items.any_of(target.item_ids), categories.any_of(target.category_ids)) if one]
-                told.append(max(found, key=lambda one: one.p, default=_UNKNOWN))
+                one = items.any_of(target.item_ids) if target.item_ids else None
+                other = categories.any_of(target.category_ids) if target.category_ids else None
+                if one is None or (other is not None and other.p > one.p):
+                    one = other
+                told.append(_UNKNOWN if one is None else one)
             else:
                 whole = whole or self._whole_shop()
                 told.append(whole)

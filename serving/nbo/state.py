@@ -41,7 +41,10 @@ def user_scores(models: Mapping[str, ServedModel], vector: NDArray[np.float64] |
         served = models[name]
         x = np.ascontiguousarray(vector[served.columns])[None, :]
         model = served.model
-        inside = [head for head in heads if head in model.heads and model.in_cohort(x, head)[0]]
+        asked = {head: model.heads[head].cohort for head in heads if head in model.heads}
+        each = {cohort: head for head, cohort in asked.items()}
+        within = {cohort: bool(model.in_cohort(x, head)[0]) for cohort, head in each.items()}
+        inside = [head for head, cohort in asked.items() if within[cohort]]
         if inside:
             for head, raw in model.raws(x, inside).items():
                 scores[head] = float(model.heads[head].calibrator(raw)[0])

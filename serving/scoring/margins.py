@@ -50,6 +50,7 @@ class Margins:
         whole = nodes.copy().view(np.uint64)
         whole[:, 1:] = nodes[:, 1:] * [LANES, NODE, NODE]
         self._whole = whole.reshape(-1)
+        self._real = self._whole.view(np.float64)
 
     @classmethod
     def of(cls, booster: lgb.Booster) -> Margins | None:
@@ -66,19 +67,9 @@ class Margins:
         n = len(x)
         if n > TOGETHER:
             return np.concatenate([self(x[first : first + TOGETHER]) for first in range(0, n, TOGETHER)])
-        rows = np.where(np.abs(x) <= _ZERO, 0.0, x)
-        rows = np.concatenate([rows, np.where(np.isnan(x), -np.inf, rows)], axis=1)
-        out, whole = np.zeros(n), n - n % LANES
-        if whole:
-            columns = rows[:whole].reshape(-1, LANES, 2 * self.width).transpose(0, 2, 1)
-            self._add(out[:whole].reshape(-1, LANES), columns, several=False)
-        if n > whole:
-            self._add(out[whole:].reshape(-1, 1), np.repeat(rows[whole:], LANES, axis=1), several=True)
+        out = np.zeros(n)
+        _add_all(out, np.ascontiguousarray(x, np.float64), self._trees, self._root, self._whole, self._real)
         return out
-
-    def _add(self, out: Floats, columns: NDArray[np.float64], *, several: bool) -> None:
-        x = columns.reshape(len(out), -1)
-        _add(out, x, several, self._trees, self._root, self._whole, self._whole.view(np.float64))
 
 
 def _tree(fields: dict[str, str], width: int) -> Floats:
@@ -120,7 +111,7 @@ def _step(x, lane, v, whole, real):  # type: ignore[no-untyped-def]
     return whole[v + _3 - np.uint64(x[whole[v + _1] + lane] <= real[v])]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True)
 def _add(out, x, several, trees, root, whole, real):  # type: ignore[no-untyped-def]
     """Add every tree to ``out[block, lane]``; with ``several`` a block is one row, its lanes so many trees.
 
@@ -164,3 +155,26 @@ def _add(out, x, several, trees, root, whole, real):  # type: ignore[no-untyped-
             sums[_L5] += real[f]
             sums[_L6] += real[g]
             sums[_L7] += real[h]
+
+
+@njit(cache=True, nogil=True)
+def _add_all(out, x, trees, root, whole, real):  # type: ignore[no-untyped-def]
+    """Add every tree to ``out[row]``: eight rows at a time down one tree, and what is left over each down eight."""
+    rows, width = x.shape
+    beside = rows - rows % LANES
+    columns = np.empty((beside // LANES + rows - beside, 2 * LANES * width))
+    for row in range(rows):
+        alone = row >= beside
+        block = beside // LANES + row - beside if alone else row // LANES
+        for column in range(width):
+            value = x[row, column]
+            if abs(value) <= _ZERO:
+                value = 0.0
+            below = value if value == value else -np.inf
+            for lane in range(0 if alone else row % LANES, LANES if alone else row % LANES + 1):
+                columns[block, LANES * column + lane] = value
+                columns[block, LANES * (width + column) + lane] = below
+    if beside:
+        _add(out[:beside].reshape(-1, LANES), columns[: beside // LANES], False, trees, root, whole, real)
+    if rows > beside:
+        _add(out[beside:].reshape(-1, 1), columns[beside // LANES :], True, trees, root, whole, real)

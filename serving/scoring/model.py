@@ -181,7 +181,8 @@ class Model:
             return np.empty((len(horizons), 0))
         margins = self._margins(booster) if threads < _MANY_THREADS else None
         raw = self._predict(booster, asked, threads, raw_score=True) if margins is None else margins(asked)
-        return np.broadcast_to(raw.reshape(-1, len(x)), (len(horizons), len(x)))
+        rows = raw.reshape(-1, len(x))
+        return rows if len(rows) == len(horizons) else np.broadcast_to(rows, (len(horizons), len(x)))
 
     def _explained(
         self, booster: str, x: Floats, horizons: Sequence[float | None], threads: int

@@ -19,10 +19,8 @@ HALF_LIFE = CATEGORY_VALUES.index("half_life_days")
 # Another item of the same category says less than the item itself or one that is often bought with it.
 SAME_CATEGORY = 0.3
 # A look says less than a basket, a basket less than a purchase.
-WEIGHT = {PURCHASE: 1.0, CART: 0.8}
-LOOK = 0.6
+BOUGHT, IN_CART, LOOK = 1.0, 0.8, 0.6
 USUAL_HALF_LIFE = 30.0
-LINKS = ("together", "later")
 
 
 class Past:
@@ -37,7 +35,7 @@ class Past:
         self.statistics, self.history = statistics, history
         self.known = history.at_us <= as_of_us
         self.days = (as_of_us - history.at_us) / DAY_US
-        self._done = np.select([history.kind == kind for kind in WEIGHT], list(WEIGHT.values()), LOOK)
+        self._done = np.where(history.kind == PURCHASE, BOUGHT, np.where(history.kind == CART, IN_CART, LOOK))
         self._left = 0.5 ** (self.days / _half_lives(statistics, history.category))
         self._places = places(statistics.items, history.item)
         self._any = bool(self.known.any())
@@ -52,18 +50,20 @@ class Past:
         if code == 0 or not self._any:
             return None
         statistics, history = self.statistics, self.history
-        near = np.where((history.item == code) | (history.category == code), 1.0, 0.0)
-        place = int(np.searchsorted(statistics.items, code))
+        place, own = int(np.searchsorted(statistics.items, code)), 0
         if place < len(statistics.items) and int(statistics.items[place]) == code:
             row = int(statistics.category_of[place])
             own = 0 if row < 0 else int(statistics.categories[row])
-            if own != 0:
-                near = np.maximum(near, SAME_CATEGORY * (history.category == own))
-            links = [getattr(statistics, f"{kind}_{part}") for kind in LINKS for part in ("start", "item", "value")]
-            _link(near, self._places, place, *links)
-        strength = near * self._done * self._left * self.known
-        best = int(np.argmax(strength))
-        return (best, float(self.days[best])) if near[best] > 0 and self.known[best] else None
+        else:
+            place = -1
+        best = _strongest(
+            (code, place, own),
+            (history.item, history.category, self._places),
+            (self._done, self._left, self.known),
+            (statistics.together_start, statistics.together_item, statistics.together_value),
+            (statistics.later_start, statistics.later_item, statistics.later_value),
+        )
+        return None if best < 0 else (best, float(self.days[best]))
 
 
 def _half_lives(statistics: ItemStatistics, category: Ints) -> Floats:
@@ -73,15 +73,33 @@ def _half_lives(statistics: ItemStatistics, category: Ints) -> Floats:
 
 
 @njit(cache=True, nogil=True)
-def _link(near, lines, target, start, item, value, later_start, later_item, later_value):  # type: ignore[no-untyped-def]
-    """Raise ``near`` to how strongly each line's item leads to ``target``: bought in one order, or the one after."""
-    for line in range(len(lines)):
-        row = lines[line]
-        if row < 0:
-            continue
-        for place in range(start[row], start[row + 1]):
-            if item[place] == target:
-                near[line] = max(near[line], min(np.float64(value[place]), 1.0))
-        for place in range(later_start[row], later_start[row + 1]):
-            if later_item[place] == target:
-                near[line] = max(near[line], min(np.float64(later_value[place]), 1.0))
+def _strongest(asked, lines, counts, together, later):  # type: ignore[no-untyped-def]
+    """The first of the lines that count most, -1 where it is not known or has nothing to do with what is asked for.
+
+    A line is as near as its item leads to the item at ``place``: bought in one order, or the one after.
+    """
+    code, place, own = asked
+    item, category, row = lines
+    done, left, known = counts
+    best, most, nearest = 0, -1.0, 0.0
+    for line in range(len(item)):
+        near = 1.0 if item[line] == code or category[line] == code else 0.0
+        if place >= 0 and near < 1.0:
+            if own != 0 and category[line] == own:
+                near = SAME_CATEGORY
+            if row[line] >= 0:
+                near = _linked(near, together, row[line], place)
+                near = _linked(near, later, row[line], place)
+        strength = near * done[line] * left[line] * known[line]
+        if strength > most:
+            best, most, nearest = line, strength, near
+    return best if nearest > 0.0 and known[best] else -1
+
+
+@njit(cache=True)
+def _linked(near, links, row, place):  # type: ignore[no-untyped-def]
+    start, target, value = links
+    for at in range(start[row], start[row + 1]):
+        if target[at] == place:
+            near = max(near, min(np.float64(value[at]), 1.0))
+    return near

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 __all__ = ["Names"]
 
 Ints = NDArray[np.int64]
+REMEMBERED = 1 << 16  # of a worker: a few megabytes
+_UNREAD = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,7 @@ class Names:
     code: Ints
     end: Ints
     utf8: NDArray[np.uint8]
+    _known: dict[int, object] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def of(cls, names: Mapping[int, str]) -> Names:
@@ -39,6 +43,14 @@ class Names:
 
     def text(self, code: int) -> str | None:
         """The id behind a code."""
+        found = self._known.get(code, _UNREAD)
+        if found is _UNREAD:
+            if len(self._known) >= REMEMBERED:
+                self._known.clear()
+            found = self._known[code] = self._read(code)
+        return cast("str | None", found)
+
+    def _read(self, code: int) -> str | None:
         place = int(np.searchsorted(self.code, code))
         if place == len(self.code) or self.code[place] != code:
             return None
