@@ -12,6 +12,9 @@ HERE = Path(__file__).parent
 # These compute no feature: they invent shops, measure time, keep bytes, or talk to people.
 NO_VALUES = (
     "benchmark_features.py",
+    "benchmark_frames.py",
+    "benchmark_growth.py",
+    "benchmark_online.py",
     "benchmark_publish.py",
     "benchmark_store.py",
     "forget.py",
@@ -20,6 +23,7 @@ NO_VALUES = (
     "redis_server.py",
     "simulate",
     "verbs.py",
+    "verbs_benchmark.py",
 )
 
 
