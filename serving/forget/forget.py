@@ -73,7 +73,8 @@ class Done:
 
     ``nothing_left`` is True when no place held anything and the person was on both lists before. ``versions`` may have
     learned from the person; they are not trained again. ``first_event_known`` says whether they were told by the
-    instant of the person's first event, or are all there are. ``scratch`` things in ``tmp`` may hold rows of anybody.
+    instant of the person's first event, or are all there are. ``scratch`` unfinished files may hold rows of
+    anybody.
     """
 
     digest: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Sequence
@@ -36,6 +37,7 @@ def mask(path: Path, words: Sequence[str]) -> int:
 
 
 def _forms(word: str) -> list[bytes]:
-    """Patterns of what a word looks like: as it is or in an address, any byte of it as two digits; and in JSON."""
+    """Patterns of what a word looks like: as it is or in an address, any byte of it as two digits; in JSON; hashed."""
     plain = b"".join(b"(?:%s|%%(?i:%02x))" % (re.escape(bytes([one])), one) for one in word.encode())
-    return [plain, *(re.escape(json.dumps(word, ensure_ascii=pure)[1:-1].encode()) for pure in (True, False))]
+    hashed = hashlib.sha256(word.encode()).hexdigest()[:16].encode()  # as USEROPS_LOG_USERS asks for
+    return [plain, hashed, *(re.escape(json.dumps(word, ensure_ascii=pure)[1:-1].encode()) for pure in (True, False))]

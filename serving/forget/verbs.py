@@ -18,7 +18,13 @@ def forgetting(what_training_keeps: Callable[[], object]) -> Callable[..., None]
     """The verb, which asks ``what_training_keeps`` (a `serving.forget.forget.Training`) only when it runs."""
 
     def forget(
-        user: Annotated[str, typer.Argument(help="The id of a user, or NAMESPACE:ID of an identity of theirs.")],
+        users: Annotated[
+            list[str],
+            typer.Argument(
+                metavar="USER...",
+                help="The id of a user, or NAMESPACE:ID of an identity of theirs; with --lift as many as you like.",
+            ),
+        ],
         lift: Annotated[
             bool,
             typer.Option("--lift", help="Only let somebody forgotten be known again from now on.", show_default="off"),
@@ -40,6 +46,8 @@ def forgetting(what_training_keeps: Callable[[], object]) -> Callable[..., None]
         from serving.forget.words import SAID
         from serving.log import DecisionLog
 
+        if len(users) > 1 and not lift:
+            raise typer.BadParameter("one person at a time: each is asked for, and takes seconds")
         config, training = load(), what_training_keeps()
         assert isinstance(training, Training)
         # The file of the home may hold what was logged before a server did it.
@@ -47,13 +55,13 @@ def forgetting(what_training_keeps: Callable[[], object]) -> Callable[..., None]
         uris = {config.decisions_uri} | ({f"sqlite:///{file}"} if file.exists() else set())
         logs = [DecisionLog.open(uri) for uri in sorted(uris)]
         try:
-            person = person_of(logs, user)
             if lift:
                 with showing("lifting") as show:
-                    lists = take_off(config, logs, person, show)
+                    lists = sum(take_off(config, logs, person_of(logs, one), show) for one in users)
                 console.print(SAID["lifted" if lists else "not_listed"][lang].format(lists=lists), highlight=False)
                 write_json(json_file, {"lists": lists})
                 return
+            person = person_of(logs, users[0])
             if not yes:
                 names = ", ".join(map(repr, person.user_ids[1:]))
                 others = SAID["others"][lang].format(names=names) if names else ""

@@ -110,8 +110,8 @@ SAID: dict[str, dict[str, str]] = {
         "zh": "MLflow 工件在另一台机器上：其中仅以 16 位哈希指代个人",
     },
     "scratch": {
-        "en": "{scratch} folder(s) of builds of the last day lie in tmp; they go with the build, or a day later here",
-        "zh": "tmp 中有 {scratch} 个最近一天的构建目录；构建结束即清除，或一天后由本命令清除",
+        "en": "{scratch} unfinished file(s) or folder(s) of the last day; they go with what writes them, or later here",
+        "zh": "有 {scratch} 个最近一天的未完成文件或目录；写入结束即清除，或一天后由本命令清除",
     },
     "yours": {
         "en": "not touched, they lie where you put them: source files, scores and audiences written with --out, "
@@ -121,7 +121,7 @@ SAID: dict[str, dict[str, str]] = {
         "Redis 与 PostgreSQL 在下次重写文件前可能保留旧页",
     },
     "lifted": {
-        "en": "off {lists} list(s): from now on this person is somebody new; what was erased stays erased",
+        "en": "off {lists} list(s): from now on this is somebody new; what was erased stays erased",
         "zh": "已从 {lists} 份名单移除：此人从现在起视为新用户；已删除的数据不会恢复",
     },
     "not_listed": {"en": "this person is on no list", "zh": "此人不在任何名单上"},

@@ -256,17 +256,25 @@ def test_masking_moves_no_byte(tmp_path):
     assert path.read_bytes().replace(b"*", b"") == b'/v1/users//x   {"id": ""} "" ""'
 
 
+def test_an_id_that_log_lines_hash_is_masked_too(tmp_path):
+    path = tmp_path / "service.log"
+    path.write_text(f"GET /v1/users/{digits_of('u1')}/profile\n", encoding="utf-8")
+    assert mask(path, ["u1"]) == 1
+    assert path.read_text() == f"GET /v1/users/{'*' * 16}/profile\n"
+
+
 def test_somebody_who_returns_is_somebody_new(home, made):
     run("--yes")
     assert "is on no list" in CliRunner().invoke(userops.app, ["forget", "bo", "--lift"]).output
-    code, told = run("--lift")
-    assert (code, "off 2 list(s)" in told) == (0, True), told
+    code, told = run("wecom:x 1", "--lift")  # both ids: an identity is not known to be theirs any more
+    assert (code, "off 4 list(s)" in told) == (0, True), told
+    assert CliRunner().invoke(userops.app, ["forget", "bo", "card:7", "--yes"]).exit_code == 2
     log = DecisionLog.open(home.decisions_uri)
     assert log.events([LiveEvent("back", ADA, "view", NOW_US)], at_us=NOW_US).accepted == 1
     assert log.record(decision(ADA, 9)) is None
     log.close()
-    assert ingest(home, made / "till.json.yaml", made / "a.csv").accepted == 6  # the identity is forgotten still
+    assert ingest(home, made / "till.json.yaml", made / "a.csv").accepted == 12
     assert names(home, ADA)
     assert run("--yes")[0] == 0
     assert names(home, ADA) == []
-    assert [row.action for row in entries(home.audit_uri)] == ["forget", "lift", "forget"]
+    assert [row.action for row in entries(home.audit_uri)] == ["forget", "lift", "lift", "forget"]
