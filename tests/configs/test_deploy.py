@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import kubernetes_validate
+import psycopg
 import pytest
 import redis
 import yaml
@@ -19,6 +20,7 @@ from configs import read_yaml
 from configs.deploy import entry
 from configs.deploy.slim import closure, pinned, slim_lock
 from configs.errors import ConfigError, KeysError
+from serving.log.postgres_server import postgres_server
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "configs" / "deploy"
@@ -154,6 +156,31 @@ def test_a_new_volume_belongs_to_whom_it_is_for():
             assert source not in COMPOSE["volumes"] or target in made, mount
 
 
+def test_each_database_belongs_to_whom_it_is_for(tmp_path, postgres_program):
+    script = COMPOSE["configs"]["databases"]["content"].replace("/run/secrets", str(tmp_path))
+    script = script.replace("userops", "team")  # the superuser of servers for tests has that name
+    for name in ("team", "mlflow"):
+        (tmp_path / name).write_text(f"it's {name}\n")
+    with postgres_server(durable=False, password="s3cret") as server:
+        words = ["psql", "--no-psqlrc", "--set=ON_ERROR_STOP=1", "--file=-", server.uri()]  # as the image does
+        subprocess.run(words, input=script, text=True, check=True, capture_output=True)
+
+        def entered(role, database):
+            secret = (tmp_path / role).read_text().strip()
+            try:
+                psycopg.connect(host="127.0.0.1", port=server.port, user=role, password=secret, dbname=database).close()
+            except psycopg.OperationalError as refused:
+                return "permission denied" not in str(refused)
+            return True
+
+        every = ("decisions", "audit", "registry", "mlflow")
+        assert [entered("team", one) for one in every] == [True, True, True, False]
+        assert [entered("mlflow", one) for one in every] == [False, False, False, True]
+        with psycopg.connect(server.uri()) as connection:
+            roles = connection.execute("SELECT rolsuper FROM pg_roles WHERE rolname IN ('team', 'mlflow')").fetchall()
+    assert roles == [(False,), (False,)]
+
+
 def test_redis_has_the_password_and_takes_the_place_of_the_shell(tmp_path, redis_program):
     shell, option, script = COMPOSE["services"]["redis"]["entrypoint"]
     (tmp_path / "secret").write_text("s3cret")
@@ -271,7 +298,7 @@ def test_probes_ask_what_they_should():
 
 
 def test_a_job_is_not_repeated_for_an_answer_that_stays_the_same():
-    ends = {"userops-monitor": [3, 4], "userops-retrain": [5]}
+    ends = {"userops-monitor": [3, 4], "userops-retrain": [5, 6]}
     for name, codes in ends.items():
         job = named("CronJob", name)["spec"]["jobTemplate"]["spec"]
         (rule,) = job["podFailurePolicy"]["rules"]
