@@ -38,7 +38,7 @@ USERS = (100_000, 300_000, 1_000_000, 4_000_000)
 #: A national retailer, and the largest anybody runs: events a year, users, channels.
 ASKED = {"4 million users": (1_000_000_000, 4_000_000, 38), "400 million users": (10_000_000_000, 400_000_000, 38)}
 _ROWS = 50_000
-_LAST = 3
+_LAST = 2  # sizes a power goes through: smaller ones still pay for the start, and would promise too much
 _AS_OF = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -55,17 +55,24 @@ class Power:
         return float(self.scale * size**self.exponent)
 
 
-def fitted(sizes: Sequence[float], costs: Sequence[float]) -> Power:
+def fitted(sizes: Sequence[float], costs: Sequence[float], least: float = 0.0) -> Power:
     """The power through costs at two sizes or more, by least squares of logarithms.
+
+    Where that grows by less than ``size ** least``, it is the power with that exponent through the largest size.
 
     Examples
     --------
     >>> power = fitted([1, 10, 100], [2.0, 20.0, 200.0])
     >>> round(power.exponent, 6), round(power.at(1000), 3)
     (1.0, 2000.0)
+    >>> fitted([1, 100], [5.0, 50.0], least=1.0).at(1000)
+    500.0
     """
     exponent, height = np.polyfit(np.log(sizes), np.log(costs), 1)
     power = Power(math.exp(height), float(exponent), 0.0)
+    if exponent < least:
+        largest, cost = max(zip(sizes, costs, strict=True))
+        power = Power(cost / largest**least, least, 0.0)
     worst = max(abs(power.at(size) / cost - 1) for size, cost in zip(sizes, costs, strict=True))
     return Power(power.scale, power.exponent, worst)
 
@@ -78,7 +85,8 @@ def benchmark_growth(
 ) -> dict[str, Any]:
     """Seconds, memory and bytes of builds over ``events`` and publications of ``users``, their powers, and `ASKED`.
 
-    Powers go through the three largest sizes; ``events`` and ``users`` ascend and are two or more each.
+    Powers go through the two largest sizes, and seconds grow at least as the size does: no work gets cheaper each by
+    there being more of it. ``events`` and ``users`` ascend and are two or more each.
 
     Publications go to SQLite and, where a ``redis-server`` can be started, to a Redis of their own.
     """
@@ -92,8 +100,10 @@ def benchmark_growth(
             measured = _build(config, folder, size) if kind == "events" else _publication(config, folder, size)
             for name, cost in measured.items():
                 costs.setdefault(name, {})[size] = cost
-    # Where starting weighs more than the work, a power would promise too much.
-    powers = {name: fitted(list(by)[-_LAST:], list(by.values())[-_LAST:]) for name, by in costs.items()}
+    powers = {
+        name: fitted(list(by)[-_LAST:], list(by.values())[-_LAST:], least=float(name.endswith("seconds")))
+        for name, by in costs.items()
+    }
     metrics = {f"{name}_{size}": {"value": cost, "ci": None} for name, by in costs.items() for size, cost in by.items()}
     asked = {
         name: {cost: powers[cost].at(n_events if cost.startswith("build") else n_users) for cost in powers}

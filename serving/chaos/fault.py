@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from serving.chaos.stage import Stage
 
-__all__ = ["Fault", "NotHeld", "Skipped", "require", "until"]
+__all__ = ["IN_SMALL", "Fault", "NotHeld", "Skipped", "require", "until"]
+
+#: The test that makes a fault which needs nothing but a service.
+IN_SMALL = "tests/serving/nbo/chaos/test_faults.py::test_what_must_hold_holds"
 
 
 class NotHeld(Exception):

@@ -6,7 +6,7 @@ from serving.chaos.acknowledged import check_decisions, check_told, settle
 from serving.chaos.asking import check_refusal, decide, decisions, refused, telling
 from serving.chaos.callers import Callers
 from serving.chaos.commands import shop_of
-from serving.chaos.fault import Fault, require, until
+from serving.chaos.fault import IN_SMALL, Fault, require, until
 from serving.chaos.killed import a_decision, feedback_entry
 from serving.chaos.stage import WITNESSES, Stage
 
@@ -81,7 +81,7 @@ def _command(stage: Stage, *words: str) -> str:
 
 
 FAULTS = (
-    Fault("disk-full-decisions", "no room for the decision log, under load", log, ()),
+    Fault("disk-full-decisions", "no room for the decision log, under load", log, (IN_SMALL,)),
     Fault(
         "disk-full-ingest",
         "no room for an ingest",

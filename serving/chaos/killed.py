@@ -12,7 +12,7 @@ import psutil  # type: ignore[import-untyped]
 from serving.chaos.acknowledged import check_decisions, check_told, settle
 from serving.chaos.asking import decide, decisions, telling
 from serving.chaos.callers import Callers
-from serving.chaos.fault import Fault, require, until
+from serving.chaos.fault import IN_SMALL, Fault, require, until
 from serving.chaos.stage import WITNESSES, Stage
 from serving.log import DecisionLog
 
@@ -138,7 +138,7 @@ def view_entry(stage: Stage, event_id: str) -> dict[str, Any]:
 
 
 FAULTS = (
-    Fault("worker-killed", "kill -9 of one worker under load", worker, ()),
+    Fault("worker-killed", "kill -9 of one worker under load", worker, (IN_SMALL,)),
     Fault(
         "service-killed",
         "kill -9 of the whole service during decisions, feedback and events; started again",

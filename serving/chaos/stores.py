@@ -10,7 +10,7 @@ import time
 from serving.chaos.acknowledged import check_decisions, settle
 from serving.chaos.asking import check_refusal, decide, decisions, fell_back, refused, unreadable
 from serving.chaos.callers import Callers
-from serving.chaos.fault import Fault, require, until
+from serving.chaos.fault import IN_SMALL, Fault, require, until
 from serving.chaos.stage import WITNESSES, Stage
 
 __all__ = ["FAULTS"]
@@ -133,5 +133,5 @@ FAULTS = (
         postgres_restarted,
         ("tests/serving/nbo/test_nbo_postgres.py::test_a_killed_postgres_costs_nothing_that_was_answered",),
     ),
-    Fault("mlflow-down", "MLflow's database and artefacts taken away", mlflow_down, ()),
+    Fault("mlflow-down", "MLflow's database and artefacts taken away", mlflow_down, (IN_SMALL,)),
 )

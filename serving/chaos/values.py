@@ -14,7 +14,7 @@ from pydantic_core import to_json
 from features import online, vectors
 from features.catalog import NAMES, digest
 from serving.chaos.asking import decide, unreadable
-from serving.chaos.fault import Fault, require
+from serving.chaos.fault import IN_SMALL, Fault, require
 from serving.chaos.stage import Stage
 from serving.chaos.witness import scores_of
 
@@ -144,9 +144,9 @@ def _healed(stage: Stage, seen: str) -> str:
 
 
 FAULTS = (
-    Fault("online-half-written", "one user's vector cut in the middle", half_written, ()),
-    Fault("feature-missing", "one user's vector lacks a feature", feature_missing, ()),
-    Fault("features-infinite", "+inf, -inf, then NaN in one user's vector", infinite_features, ()),
-    Fault("features-stale", "one user's features three days old", stale, ()),
-    Fault("requests-no-numbers", "NaN, ±Infinity and 1e999 in questions", no_numbers, ()),
+    Fault("online-half-written", "one user's vector cut in the middle", half_written, (IN_SMALL,)),
+    Fault("feature-missing", "one user's vector lacks a feature", feature_missing, (IN_SMALL,)),
+    Fault("features-infinite", "+inf, -inf, then NaN in one user's vector", infinite_features, (IN_SMALL,)),
+    Fault("features-stale", "one user's features three days old", stale, (IN_SMALL,)),
+    Fault("requests-no-numbers", "NaN, ±Infinity and 1e999 in questions", no_numbers, (IN_SMALL,)),
 )

@@ -22,6 +22,13 @@ def test_a_power_is_found_again(scale, exponent, sizes):
     assert power.at(10**9) == pytest.approx(scale * 1e9**exponent, rel=1e-4)
 
 
+def test_no_work_is_promised_to_get_cheaper_by_there_being_more_of_it():
+    power = fitted([10, 100], [2.0, 10.0], least=1.0)
+    assert (power.exponent, power.at(100), power.at(1000)) == (1.0, 10.0, 100.0)
+    assert power.worst == pytest.approx(0.5)
+    assert fitted([10, 100], [2.0, 40.0], least=1.0).exponent > 1.3
+
+
 def test_what_lies_off_the_power_is_told():
     assert fitted([1, 10, 100], [1.0, 20.0, 100.0]).worst > 0.3
 
@@ -37,6 +44,7 @@ def test_builds_and_publications_of_two_sizes_are_extrapolated(tmp_path, monkeyp
     found = benchmark_growth.benchmark_growth(load(home=tmp_path), events=(20_000, 40_000), users=(500, 1000))
     powers = found["settings"]["powers"]
     assert {"build_seconds", "build_events_mb", "publish_sqlite_seconds", "publish_sqlite_mb"} <= set(powers)
+    assert all(power["exponent"] >= 1 for name, power in powers.items() if name.endswith("seconds"))
     assert powers["build_events_mb"]["exponent"] == pytest.approx(1, abs=0.2)
     assert set(found["baselines"]) == set(ASKED)
     assert all(np.isfinite(cost) and cost > 0 for one in found["baselines"].values() for cost in one.values())
