@@ -101,9 +101,14 @@ class DecisionLog:
 
     # what the next decision must know
 
-    def state(self, user_id: str, at_us: int, *, after_us: int) -> UserState:
-        """What is known of a user: actions in (at_us - 93 days, at_us], live events in (after_us, at_us]."""
-        return people.state(self._database, user_id, at_us, after_us)
+    def state(
+        self, user_id: str, at_us: int, *, after_us: int, counted: Collection[str] = (), since_us: int = 0
+    ) -> UserState:
+        """What is known of a user: actions in (at_us - 93 days, at_us], live events in (after_us, at_us].
+
+        In the same round, what `global_counts` says of the offers ``counted``.
+        """
+        return people.state(self._database, user_id, at_us, after_us, counted, since_us)
 
     def global_counts(self, offer_ids: Collection[str], since_us: int) -> list[GlobalCount]:
         """Actions over all users per offer, event, UTC day and placement, from the day of ``since_us`` on."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
 
 from configs.errors import Forgotten
+from serving.log.counts import day_of, offer_counts
 from serving.log.database import Database, Row, Transaction, marks
 from serving.log.erasure import among
-from serving.log.rows import DAY_US, Action, Health, LiveEvent, UserState
+from serving.log.rows import DAY_US, Action, GlobalCount, Health, LiveEvent, UserState
 from serving.log.values import storable
 
 __all__ = [
@@ -49,6 +51,10 @@ UNION ALL SELECT 3, coalesce(max(seq), 0), {_NOTHING} FROM live_events
 UNION ALL SELECT 4, seq, {_NOTHING} FROM progress WHERE name = 'refreshed'
 UNION ALL SELECT 5, at_us, {_NOTHING} FROM progress WHERE name = 'refreshed'
 """
+_COUNTED = f"""
+UNION ALL SELECT 6, CAST(sum(n) AS BIGINT), offer_id, event, day, placement, {", ".join([_TEXT] * 4)}, {_REAL}, {_REAL},
+{_TEXT} FROM offer_counts WHERE offer_id IN ({{marks}}) AND day >= ? GROUP BY offer_id, day, event, placement
+"""
 _SET = (
     "INSERT INTO user_settings (user_id, kind, name, value, at_us) VALUES (?, ?, ?, ?, ?) "
     "ON CONFLICT (user_id, kind, name) DO UPDATE SET value = excluded.value, at_us = excluded.at_us "
@@ -56,14 +62,25 @@ _SET = (
 )
 
 
-def state(database: Database, user_id: str, at_us: int, after_us: int) -> UserState:
-    """Wishes as they are now, actions in (at_us - 93 days, at_us], live events in (after_us, at_us], newest 256."""
-    values = (user_id, user_id, at_us - ACTIONS_US, at_us, user_id, after_us, at_us)
+def state(
+    database: Database, user_id: str, at_us: int, after_us: int, counted: Collection[str] = (), since_us: int = 0
+) -> UserState:
+    """Wishes as they are now, actions in (at_us - 93 days, at_us], live events in (after_us, at_us], newest 256.
+
+    In the same question, what `offer_counts` says of the offers ``counted``.
+    """
+    sql = _STATE
+    values: list[Any] = [user_id, user_id, at_us - ACTIONS_US, at_us, user_id, after_us, at_us]
+    together = 0 < len(counted) <= AT_ONCE
+    if together:
+        sql += _COUNTED.format(marks=marks(list(counted)))
+        values += [*counted, day_of(since_us)]
+    counts: list[GlobalCount] = [] if together or not counted else offer_counts(database, counted, since_us)
     settings: list[Row] = []
     actions: list[Action] = []
     fresh: list[LiveEvent] = []
     health = [0, 0, 0]
-    for row in database.read(_STATE, values):
+    for row in database.read(sql, values):
         part = row[0]
         if part == 1:
             actions.append(Action(row[2], row[3], row[4], row[1]))
@@ -71,6 +88,8 @@ def state(database: Database, user_id: str, at_us: int, after_us: int) -> UserSt
             fresh.append(LiveEvent(row[2], row[3], row[4], row[1], *row[5:]))
         elif part == 0:
             settings.append(row)
+        elif part == 6:
+            counts.append(GlobalCount(row[2], row[3], row[4], row[5] or None, row[1]))
         else:
             health[part - 3] = row[1]
     actions.sort(key=lambda action: action.at_us)
@@ -86,6 +105,7 @@ def state(database: Database, user_id: str, at_us: int, after_us: int) -> UserSt
         actions=tuple(actions),
         fresh=tuple(fresh),
         health=Health(*health),
+        counts=tuple(sorted(counts, key=lambda one: (one.offer_id, one.day, one.event, one.placement or ""))),
     )
 
 

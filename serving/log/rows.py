@@ -148,7 +148,8 @@ class UserState:
     """What the log knows of a user at one instant, from one consistent read.
 
     ``opted_out`` holds channels, or ``ALL_CHANNELS``; ``not_interested`` maps an offer or item to when it was said;
-    ``actions`` and ``fresh`` are oldest first. A user of whom nothing is known is personalised and has the rest empty.
+    ``actions`` and ``fresh`` are oldest first, ``counts`` are those of the offers that were asked about. A user of whom
+    nothing is known is personalised and has the rest empty.
     """
 
     user_id: str
@@ -160,6 +161,7 @@ class UserState:
     actions: tuple[Action, ...] = ()
     fresh: tuple[LiveEvent, ...] = ()
     health: Health = EMPTY_QUEUE
+    counts: tuple[GlobalCount, ...] = ()
 
     def is_opted_out(self, channel: str | None) -> bool:
         """Whether this user may not be approached on ``channel``.

@@ -69,7 +69,6 @@ def inputs_of(
     interests: Mapping[str, float],
     model: InterestModel | None,
     shop: Shop | None,
-    global_counts: Collection[tuple[str, str, str, str | None, int]],
     response_counts: Mapping[str, tuple[int, int]],
     target_of: Callable[[str], tuple[tuple[str, ...], tuple[str, ...]]],
 ) -> Inputs:
@@ -106,7 +105,7 @@ def inputs_of(
         not_interested=dict(state.not_interested),
         damped=damped(state.not_interested, target_of, model) if model is not None else {},
         actions=tuple(Action(*action) for action in state.actions),
-        global_counts=tuple(GlobalCount(*count) for count in global_counts),
+        global_counts=tuple(GlobalCount(*count) for count in state.counts),
         needs=needs_of(model, known.remembered, at_us) if model is not None and personal else {},
         stock={} if shop is None else shop.stock(context.store_id),
         items={} if shop is None else shop.items,

@@ -74,7 +74,7 @@ class Offers:
                 if before is not None:
                     return _again(before, body_digest, asked.request_id)
             user_id = _user_id(asked, log)
-        known, forced = self._read(asked, release, log, user_id, at_us, watch)
+        known, forced = self._read(asked, release, rules, log, user_id, at_us, watch)
         with watch.stage("candidates"):
             model, categories = release.bundle.interest, None
             if model is not None and len(known.history) and (rules.read_tags or _too_many(asked, rules)):
@@ -106,7 +106,14 @@ class Offers:
         return Answered(row.response, watch)
 
     def _read(
-        self, asked: NextBestOffer, release: Release, log: DecisionLog, user_id: str, at_us: int, watch: Stopwatch
+        self,
+        asked: NextBestOffer,
+        release: Release,
+        rules: Rules,
+        log: DecisionLog,
+        user_id: str,
+        at_us: int,
+        watch: Stopwatch,
     ) -> tuple[Known, str | None]:
         """What is known of the user, and why the decision must fall back, if it must."""
         forced, row, shop = None, None, None
@@ -117,7 +124,13 @@ class Offers:
                 _log.error("features cannot be read: %s", error)
                 forced = "FEATURES_UNAVAILABLE"
         with self.live.logging(), watch.stage("log"):
-            state = log.state(user_id, at_us, after_us=row.as_of_us if row is not None and row.found else 0)
+            state = log.state(
+                user_id,
+                at_us,
+                after_us=row.as_of_us if row is not None and row.found else 0,
+                counted=rules.catalogue.globally_capped,
+                since_us=at_us - rules.catalogue.global_days * DAY_US,
+            )
         personal = asked.personalization == "on" and state.personalization
         with watch.stage("features"):
             if row is None:
@@ -142,7 +155,7 @@ class Offers:
         at_us: int,
         categories: Scored | None,
     ) -> Inputs:
-        model, catalogue = release.bundle.interest, rules.catalogue
+        model = release.bundle.interest
         vector = known.vector if known.found else None
         scores = user_scores(release.models, vector)
         tags: dict[str, float] = {}
@@ -151,10 +164,7 @@ class Offers:
             tags = tag_scores(model, known.history, at_us, categories, known.state.deleted_tags)
             if _too_many(asked, rules):
                 interests = interests_of(model, known.history, at_us, categories)
-        counted = catalogue.globally_capped
         with self.live.logging():
-            since_us = at_us - catalogue.global_days * DAY_US
-            global_counts = log.global_counts(counted, since_us) if counted else []
             responses = self.memory.responses(log, at_us)
         published = None if known.profile is None else known.profile.get("lifecycle_state")
         return inputs_of(
@@ -170,7 +180,6 @@ class Offers:
             interests=interests,
             model=model,
             shop=self.memory.kept,
-            global_counts=global_counts,
             response_counts=responses,
             target_of=rules.target_of,
         )

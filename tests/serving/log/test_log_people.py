@@ -1,5 +1,7 @@
 """A person: what the next decision sees of them, what they asked of us, and that nothing is left when they go."""
 
+import pytest
+
 from serving.log import ALL_CHANNELS, DAY_US, Action, DecisionLog, Feedback, Health, LiveEvent, ShownOffer, UserState
 
 NOW = 1_780_000_000_000_000
@@ -21,6 +23,20 @@ def test_actions_of_93_days_and_fresh_events_up_to_the_instant_asked(log, row):
     assert [line.event_id for line in state.fresh] == ["e-2", "e-1", "e0"]
     assert state.fresh[0] == lines[2]
     assert state.health == Health(6, 0, 0)
+
+
+@pytest.mark.parametrize("at_once", [5_000, 1])
+def test_counts_of_offers_come_with_the_state(log, row, monkeypatch, at_once):
+    monkeypatch.setattr("serving.log.people.AT_ONCE", at_once)
+    log.record(row())
+    log.record(row(2, user_id="v"))
+    log.record(row(3, decided_at_us=NOW + DAY_US, offers=(ShownOffer("a", 1, channel="sms"), ShownOffer("c", 2))))
+    counts = log.global_counts(["b", "a", "nothing"], NOW)
+    assert len(counts) == 3
+    assert log.state("u", NOW, after_us=0, counted=["b", "a", "nothing"], since_us=NOW).counts == tuple(counts)
+    assert log.state("u", NOW, after_us=0, counted=["a"], since_us=NOW + DAY_US).counts == (counts[1],)
+    assert log.state("u", NOW, after_us=0, counted=["a"], since_us=NOW + 2 * DAY_US).counts == ()
+    assert log.state("u", NOW, after_us=0).counts == ()
 
 
 def test_of_many_fresh_events_the_newest_256_come(log):
