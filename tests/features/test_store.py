@@ -6,6 +6,7 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -242,8 +243,8 @@ def test_publication_goes_in_chunks(quick, monkeypatch):
 
 
 def test_all_of_a_user_comes_at_once_whatever_the_tables_hold(quick, monkeypatch):
-    """Histories of some, profiles of others, chunks of several sizes: no turn splits a user."""
-    for column, some in (("history", USERS[::3]), ("profile", USERS[5:])):
+    """Histories of some, profiles of others, in any order, chunks of several sizes: no turn splits a user."""
+    for column, some in (("history", USERS[::-3][::-1]), ("profile", USERS[:4:-1])):
         path = quick.config.home / "features" / column / f"{SECOND:%Y-%m-%dT%H%M%S}Z.parquet"
         path.parent.mkdir(exist_ok=True)
         stamps = {name: pa.array([SECOND] * len(some), pa.timestamp("us", "UTC")) for name in ("as_of", "built_at")}
@@ -258,7 +259,16 @@ def test_all_of_a_user_comes_at_once_whatever_the_tables_hold(quick, monkeypatch
     assert len(seen) > 10
     assert sum(len(turn) for turn in seen) == len(set().union(*seen)) == len(USERS)
     assert quick.profiles(USERS) == [None] * 5 + [{}] * (len(USERS) - 5)
-    assert [quick.decision_row(user).history.size for user in USERS] == [6 * (n % 3 == 0) for n in range(len(USERS))]
+    has = {user: user in USERS[::-3] for user in USERS}
+    assert [quick.decision_row(user).history.size for user in USERS] == [6 * has[user] for user in USERS]
+
+
+def test_what_lies_in_the_order_of_users_is_not_sorted(tmp_path):
+    with duckdb.connect() as connection:
+        ids = sorted(USERS)
+        for name, users in (("in order", ids), ("backwards", ids[::-1]), ("twice", [*ids, ids[-1]])):
+            pq.write_table(pa.table({"user_id": users}), tmp_path / name, row_group_size=3)
+            assert publish._in_order(connection, tmp_path / name) == (name == "in order"), name
 
 
 def test_nothing_at_or_before_the_instant_is_refused(quick):
