@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from urllib.parse import quote
 
 import kubernetes_validate
 import psycopg
@@ -16,10 +17,11 @@ import pytest
 import redis
 import yaml
 
-from configs import read_yaml
+from configs import audit, read_yaml
 from configs.deploy import entry
 from configs.deploy.slim import closure, pinned, slim_lock
 from configs.errors import ConfigError, KeysError
+from serving.log import DecisionLog
 from serving.log.postgres_server import postgres_server
 
 ROOT = Path(__file__).parents[2]
@@ -176,6 +178,11 @@ def test_each_database_belongs_to_whom_it_is_for(tmp_path, postgres_program):
         every = ("decisions", "audit", "registry", "mlflow")
         assert [entered("team", one) for one in every] == [True, True, True, False]
         assert [entered("mlflow", one) for one in every] == [False, False, False, True]
+        secret = quote((tmp_path / "team").read_text().strip())
+        at = f"postgresql+psycopg://team:{secret}@127.0.0.1:{server.port}"
+        DecisionLog.open(f"{at}/decisions").close()  # who owns a database can make all that we keep there
+        (row,) = audit.append(f"{at}/audit", audit.Entry("lin", "approved", "churn", "3"))
+        assert row.seq == 1
         with psycopg.connect(server.uri()) as connection:
             roles = connection.execute("SELECT rolsuper FROM pg_roles WHERE rolname IN ('team', 'mlflow')").fetchall()
     assert roles == [(False,), (False,)]
