@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from configs.errors import IdempotencyConflict
 from serving.log.counts import add_offer_counts, add_responded, day_of
 from serving.log.database import Database, Transaction, again, marks
-from serving.log.judging import RESPONSES, WINDOWS_US, Shown, Taken, digest_of, judge
+from serving.log.judging import RESPONSES, Shown, Taken, digest_of, judge
 from serving.log.packed import unpack
 from serving.log.people import NOT_INTERESTED, OPTED_OUT, note
 from serving.log.rows import ALL_CHANNELS, DAY_US, Feedback, FeedbackAnswer, Rejected, ShownOffer
@@ -39,13 +39,12 @@ def take(
     key: str | None,
     at_us: int,
     body_digest: str | None,
-    windows_us: Mapping[str, int] | None,
 ) -> FeedbackAnswer:
     """Judge and write a batch; see `serving.log.DecisionLog.feedback`."""
     if body_digest is None:
         body_digest = hashlib.blake2b("".join(map(digest_of, events)).encode(), digest_size=16).hexdigest()
     digest = body_digest
-    return again(lambda: _take(database, events, key, at_us, digest, windows_us))
+    return again(lambda: _take(database, events, key, at_us, digest))
 
 
 def _take(
@@ -54,15 +53,12 @@ def _take(
     key: str | None,
     at_us: int,
     body_digest: str,
-    windows_us: Mapping[str, int] | None,
 ) -> FeedbackAnswer:
     with database.write("feedback") as inside:
         before = None if key is None else _answered(inside, key, body_digest, at_us)
         if before is not None:
             return before
-        taken, duplicates, rejected = judge(
-            events, _there(inside, events), _decisions(inside, events), at_us, {**WINDOWS_US, **(windows_us or {})}
-        )
+        taken, duplicates, rejected = judge(events, _there(inside, events), _decisions(inside, events), at_us)
         _write(inside, taken, at_us)
         late = tuple(one.event.event_id for one in taken if one.late)
         answer = FeedbackAnswer(len(taken), duplicates, tuple(rejected), late)

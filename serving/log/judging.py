@@ -92,7 +92,6 @@ def judge(
     there: Mapping[str, str],
     decisions: Mapping[str, Shown],
     at_us: int,
-    windows_us: Mapping[str, int],
 ) -> tuple[list[Taken], int, list[Rejected]]:
     """What to take, how many are duplicates, and the rest with its errors in the order of the batch.
 
@@ -117,7 +116,7 @@ def judge(
         if offer is not None:
             shown.said.setdefault(offer.offer_id, set()).add(event.type)
             shown.responded |= {offer.rank} if first else set()
-        late = at_us > shown.decided_at_us + windows_us[event.type]
+        late = at_us > shown.decided_at_us + WINDOWS_US[event.type]
         taken.append(Taken(event, digest, shown, offer, late, first))
     return taken, duplicates, [rejected[place] for place in sorted(rejected)]
 

@@ -5,7 +5,7 @@ SQLite in WAL mode or PostgreSQL behind the same methods. What a method has retu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from serving.log import counts, decisions, erasure, feedback, live, people, pruning, reading
@@ -127,7 +127,6 @@ class DecisionLog:
         *,
         at_us: int,
         body_digest: str | None = None,
-        windows_us: Mapping[str, int] | None = None,
     ) -> FeedbackAnswer:
         """Take each event that makes sense and name the others; ``at_us`` is now.
 
@@ -136,7 +135,7 @@ class DecisionLog:
         IdempotencyConflict
             ``key`` came in the last 24 h with another body.
         """
-        return feedback.take(self._database, events, key, at_us, body_digest, windows_us)
+        return feedback.take(self._database, events, key, at_us, body_digest)
 
     # live behaviour
 

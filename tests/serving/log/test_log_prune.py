@@ -9,7 +9,9 @@ from typer.testing import CliRunner
 
 import userops
 from configs.errors import LogError
+from serving.decision.caps import MOST_DAYS
 from serving.log import DAY_US, DecisionLog, Feedback
+from serving.log.judging import WINDOWS_US
 from serving.log.pruning import LEAST_DAYS
 
 NOW = 1_780_000_000_000_000
@@ -61,6 +63,7 @@ def test_what_is_old_goes_and_what_counts_stays(log, row):
 
 
 def test_what_may_still_count_is_refused(log, row):
+    assert max(*WINDOWS_US.values(), MOST_DAYS * DAY_US) <= LEAST_DAYS * DAY_US
     fill(log, row)
     there = list(log.decisions(0, 2 * NOW))
     for ask in (log.prunable, lambda *at: log.prune(*at, silent)):
