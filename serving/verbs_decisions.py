@@ -140,6 +140,7 @@ def migrate(
 
 _PRUNED = {
     "title": {"en": "the decision log before {before}", "zh": "{before} 之前的决策日志"},
+    "rows": {"en": "rows", "zh": "行数"},
     "decisions": {"en": "decisions", "zh": "决策"},
     "offers": {"en": "offers shown", "zh": "已展示的优惠"},
     "feedback": {"en": "feedback", "zh": "反馈"},
@@ -189,7 +190,9 @@ def prune(
 
     def table(rows: dict[str, int]) -> None:
         title = _PRUNED["title"][lang].format(before=told)
-        print_table(title, ["", ""], [[_PRUNED[kind][lang], f"{count:,}"] for kind, count in rows.items()])
+        print_table(
+            title, ["", _PRUNED["rows"][lang]], [[_PRUNED[kind][lang], f"{count:,}"] for kind, count in rows.items()]
+        )
 
     log = DecisionLog.open(config.decisions_uri)
     try:
