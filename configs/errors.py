@@ -24,6 +24,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 __all__ = [
     "AuditError",
     "BundleError",
@@ -117,7 +119,23 @@ class CatalogueMismatch(FeatureError):
 
 
 class TrainingError(UseropsError):
-    """A training set or a fit is impossible."""
+    """A training set or a fit is impossible; ``zh`` says it in Chinese, where reviewers read why something is missing.
+
+    Examples
+    --------
+    >>> TrainingError("nothing to learn from", zh="没有可学习的数据", got=0).words
+    {'en': 'nothing to learn from; got: 0', 'zh': '没有可学习的数据'}
+    """
+
+    def __init__(self, what: str, *, zh: str = "", **told: Any) -> None:
+        self.zh = zh
+        super().__init__(what, **told)
+
+    @property
+    def words(self) -> dict[str, str]:
+        """All of it in one line and in both languages; in English twice where nobody wrote it in Chinese."""
+        said = str(self).replace("\n ", ";")
+        return {"en": said, "zh": self.zh or said}
 
 
 class RegistryError(UseropsError):

@@ -61,7 +61,7 @@ def benchmark_interest(
         first, last = span(config)
         histories = read_histories(config, last)
     if (reason := left_out(histories)) is not None:
-        raise TrainingError("no interest can be learned", because=reason)
+        raise TrainingError("no interest can be learned", because=reason["en"])
     model = model_of(config, NAME)
     learner = learner_of(config, model, histories, first, lambda message, _: None)
     newest = learner.grid_before(midnight(last))

@@ -27,7 +27,7 @@ __all__ = ["PastOfPairs", "told"]
 
 Progress = Callable[[str, float], None]
 
-NOTHING = ["user_id", "head", "item", "y", "p", "raw"]
+NOTHING = ["user_id", "head", "item", "category", "y", "p", "raw"]
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class PastOfPairs:
         """Histories and the procedure with the recipe's settings."""
         histories = read_histories(self.config, self.known_until)
         if (reason := left_out(histories)) is not None:
-            raise TrainingError("no interest can be learned", because=reason)
+            raise TrainingError("no interest can be learned", because=reason["en"], zh=f"无法学习兴趣：{reason['zh']}")
         seed = self.config.seed if self.recipe.seed is None else self.recipe.seed
         config, model = replace(self.config, seed=seed), replace(self.model, lightgbm=dict(self.recipe.lightgbm))
         return learner_of(config, model, histories, span(self.config)[0], self.show)
@@ -58,10 +58,11 @@ class PastOfPairs:
         try:
             learner = self.learner
             if origin + timedelta(days=learner.horizon_days) > self.known_until:
-                raise TrainingError("the label window is not over", got=f"{self.known_until:%Y-%m-%d}")
+                day = f"{self.known_until:%Y-%m-%d}"
+                raise TrainingError("the label window is not over", got=day, zh=f"标签窗口尚未结束：数据截至 {day}")
             past = learner.fit(origin)
         except TrainingError as error:
-            return pd.DataFrame(columns=NOTHING), {"left_out": {self.model.name: str(error).replace("\n ", ";")}}
+            return pd.DataFrame(columns=NOTHING), {"left_out": {self.model.name: error.words}}
         known, users = learner.known(origin), learner.users(origin)
         judged = {
             head: judge_head(
@@ -99,6 +100,7 @@ def _frame(histories: Histories, head: str, pairs: Mapping[str, NDArray[Any]]) -
             "user_id": histories.users[pairs["user"]],
             "head": head,
             "item": [names.get(code) for code in pairs["code"].tolist()],
+            "category": histories.categories_of(head, pairs["code"]),
             "y": pairs["y"],
             "p": pairs["ours"],
             "raw": logit(np.clip(pairs["ours"], 1e-12, 1 - 1e-12)),

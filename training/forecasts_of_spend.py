@@ -38,7 +38,7 @@ class PastOfSpend(PastOfUsers):
         try:
             frame, said = value_at(self.config, self.model, self.recipe, known, self.spend, origin, self.known_until)
         except TrainingError as error:
-            out = {self.model.name: str(error).replace("\n ", ";")}
+            out = {self.model.name: error.words}
             return pd.DataFrame(columns=NOTHING), {"families": {}, "left_out": out}
         return _told(self.config, self.model, known, origin, frame, said)
 

@@ -58,7 +58,7 @@ class PastOfUsers:
             try:
                 found, said = self._family(family, origin, stores)
             except TrainingError as error:
-                log["left_out"][family.name] = str(error).replace("\n ", ";")
+                log["left_out"][family.name] = error.words
                 continue
             frames += found
             log["families"][family.name] = said

@@ -37,7 +37,7 @@ class Judged:
     baselines: Numbers = field(default_factory=dict)
     curves: dict[str, Any] = field(default_factory=dict)
     fits: dict[str, Fitted] = field(default_factory=dict)
-    left_out: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,10 @@ def judge(config: Config, model: ModelConfig, data: TrainingSet, split: Split) -
         try:
             _judge(config, model, data, split, family, judged)
         except TrainingError as error:
-            judged.left_out[family.name] = str(error).replace("\n ", ";")
+            judged.left_out[family.name] = error.words
     if not judged.fits:
-        raise TrainingError(f"{model.name}: nothing can be learned", got=judged.left_out, run="userops status")
+        why = {name: words["en"] for name, words in judged.left_out.items()}
+        raise TrainingError(f"{model.name}: nothing can be learned", got=why, run="userops status")
     return judged
 
 
@@ -118,6 +119,8 @@ def _followed(
     if min(positives, len(known) - positives) < LEAST_OF_A_KIND:
         raise TrainingError(
             f"{head} cannot be judged",
+            zh=f"{head} 无法评估：{origin:%Y-%m-%d} 之后，{len(known)} 名用户中有 {positives} 名发生；"
+            f"发生与未发生各需至少 {LEAST_OF_A_KIND} 名",
             got=f"{positives} of {len(known)} users positive after {origin:%Y-%m-%d}",
             expected=f"at least {LEAST_OF_A_KIND} of either kind",
         )

@@ -36,7 +36,7 @@ def card_markdown(report: TrainReport, purpose: Mapping[str, str], trained: str)
             lines.append(f"| {head} | {measure} | {_written(values[measure])} | {best} |")
     lines += [
         "",
-        *(f"Left out: {what}: {why}" for what, why in report.left_out.items()),
+        *(f"Left out: {what}: {why['en']}" for what, why in report.left_out.items()),
         f"See `report.html` and `plots/` under Artifacts; `evaluation.json` and `evidence.json` hold every number. "
         f"Ask it with `mlflow.pyfunc.load_model('models:/{name}/{version}').predict(frame)`; "
         f"let it serve with `userops promote {name} && userops release`.",

@@ -108,6 +108,9 @@ def prepare(
     if len(rows) < LEAST_ROWS or not 0 < rows.y.mean() < 1 or len(today) == 0:
         raise TrainingError(
             f"{family.name}: not enough to learn from",
+            zh=f"{family.name} 数据不足，无法学习：{len(rows)} 行，其中 {rows.y.sum():.0f} 行发生，"
+            f"可预测的用户 {len(today)} 名；至少需要 {LEAST_ROWS} 行，且两种结果都有。"
+            "历史可能短于预热期加预测期，或该人群中没有用户",
             got=f"{len(rows)} rows, {rows.y.sum():.0f} positive, {len(today)} to look ahead for",
             expected=f"at least {LEAST_ROWS} rows of both kinds",
             because="the history is shorter than warm-up plus horizon, or nobody is in the cohort",

@@ -14,7 +14,8 @@ __all__ = ["TrainReport"]
 class TrainReport:
     """What a training run found: ``metrics[head][metric] = {"value", "ci"}``, ``baselines[head][name][metric]``.
 
-    ``left_out`` says of each label that could not be learned or judged why not; its heads are not in the version.
+    ``left_out`` says in ``en`` and ``zh`` of each label that could not be learned, or judged, why not; what was not
+    learned is not in the version.
     """
 
     model: str
@@ -23,5 +24,5 @@ class TrainReport:
     judged_on: str
     metrics: Numbers
     baselines: Numbers
-    left_out: dict[str, str]
+    left_out: dict[str, dict[str, str]]
     evidence: dict[str, Any]

@@ -80,7 +80,7 @@ def training(logged: Callable[[Config, TrainReport], None]) -> Callable[..., Non
                 tell = print_spend if model == "value" else partial(print_metrics, lang=lang)
                 tell(title, report.metrics, report.baselines)
             for label, reason in report.left_out.items():
-                said = f"{SAID['left_out'][lang]}{label}{SAID['colon'][lang]}{reason}"
+                said = f"{SAID['left_out'][lang]}{label}{SAID['colon'][lang]}{reason[lang]}"
                 console.print(said, markup=False, highlight=False, soft_wrap=True)
             if report.version:
                 with showing(f"training {model}") as show:

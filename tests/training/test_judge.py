@@ -46,7 +46,8 @@ def test_a_label_that_nobody_can_have_is_left_out_with_its_reason():
     data, config = shop(), load()
     judged = judge(config, config.models["repurchase"], data, split(data))
     assert set(judged.fits) == {"repurchase", "repurchase_next_month"}
-    assert "p_first_order_7d cannot be judged; got: 0 of 0 users positive" in judged.left_out["first_order"]
+    assert "p_first_order_7d cannot be judged; got: 0 of 0 users positive" in judged.left_out["first_order"]["en"]
+    assert "0 名用户中有 0 名发生" in judged.left_out["first_order"]["zh"]
     assert set(judged.metrics) == {"p_repurchase_30d", "p_repurchase_90d", "p_repurchase_next_month"}
     for head, values in judged.metrics.items():
         assert all(np.isfinite(one["value"]) for one in values.values()), head

@@ -50,7 +50,7 @@ def trained(tmp_path_factory):
         folder = tmp_path_factory.mktemp("model") / "model"
         model = write_model(folder, meta, {"inactive": booster.model_to_string()})
         run.model(folder, NAMES, [HEAD])
-        left_out = {"first_order": "nobody ordered"}
+        left_out = {"first_order": {"en": "nobody ordered", "zh": "无人下单"}}
         report = TrainReport("churn", version, run.run_id, "2026-03-02", metrics, baselines, left_out, evidence)
         curves = {HEAD: curves_of(y, 1 / (1 + np.exp(-raw)), raw, {"recency": x[:, 0]})}
         sample = Sample(as_utc("2026-05-31"), {HEAD: x}, {HEAD: np.array([f"u{k}" for k in range(len(x))], object)})

@@ -95,7 +95,7 @@ def test_every_horizon_that_is_over_is_judged_and_the_others_say_that_they_are_n
     report, model, _ = trained
     assert (report.version, report.judged_on) == ("1", "2024-09-02")
     assert set(report.metrics) == {"spend_30d", "spend_90d"}
-    assert list(report.left_out) == ["the judgement of spend_365d"]
+    assert list(report.left_out) == ["spend_365d"]
     assert list(model.heads) == ["spend_30d", "spend_90d", "spend_365d"]
     for head, metrics in report.metrics.items():
         assert set(config.models["value"].gate.required) <= set(metrics)
@@ -170,7 +170,8 @@ def test_a_source_without_amounts_is_left_out_and_says_why(config, assembled, bo
     monkeypatch.setattr(Spend, "read", lambda _: spend_of((who, at, 0 * amount)))
     report = training.train_value(config)
     assert (report.version, report.metrics) == ("", {})
-    assert "too few purchases with an amount" in report.left_out["value"]
+    assert "too few purchases with an amount" in report.left_out["value"]["en"]
+    assert "带金额的购买太少" in report.left_out["value"]["zh"]
 
 
 def test_tiers_of_a_head_that_there_is_not_are_refused(config, monkeypatch):

@@ -193,7 +193,8 @@ def _log(log: Mapping[str, Any]) -> Markup:
         fits = one.get("families") or {}
         learned = "; ".join(f"{name} {fit['rows']:,}" for name, fit in fits.items() if "rows" in fit)
         ends = sorted(str(fit["last_label_end"])[:10] for fit in fits.values() if "last_label_end" in fit)
-        out = "; ".join(f"{name}: {why}" for name, why in (one.get("left_out") or {}).items())
+        gone = (one.get("left_out") or {}).items()
+        out = {lang: "; ".join(f"{name}: {why[lang]}" for name, why in gone) for lang in ("en", "zh")} if gone else ""
         rows.append([one["origin"][:10], learned, ends[-1] if ends else "", f"{one.get('seconds', 0):.1f}",
                      "✓" if one["cached"] else "", out])  # fmt: skip
     columns: list[Text] = [{"en": "origin", "zh": "时点"}, {"en": "rows learned from", "zh": "学习行数"},

@@ -67,10 +67,12 @@ def fit_head(
     TrainingError
         When either holds fewer than 30 purchases.
     """
-    for what, pairs in (("learn from", learn), ("calibrate on", later)):
+    for what, zh, pairs in (("learn from", "学习", learn), ("calibrate on", "校准", later)):
         if pairs.y.sum() < LEAST_POSITIVES:
             raise TrainingError(
                 f"{learn.head}: too few purchases to {what}",
+                zh=f"{learn.head} 购买太少，无法{zh}：{len(pairs)} 对中有 {pairs.y.sum():.0f} 对购买，"
+                f"至少需要 {LEAST_POSITIVES} 对",
                 got=f"{pairs.y.sum():.0f} of {len(pairs)} pairs",
                 expected=f"at least {LEAST_POSITIVES}",
                 run="userops status",

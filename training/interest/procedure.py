@@ -101,6 +101,8 @@ class Learner:
         if not origins:
             raise TrainingError(
                 "the history is too short to learn and to calibrate interests",
+                zh=f"历史太短，无法学习并校准兴趣：截至 {known_until:%Y-%m-%d} "
+                f"只有 {(known_until - self.first_event).days} 天",
                 got=f"{(known_until - self.first_event).days} days until {known_until:%Y-%m-%d}",
                 expected=f"at least {2 * self.horizon_days + self.rule.warm_up_days + 2 * self.rule.every_days:.0f}",
                 run="userops ingest SOURCE --data older-files",

@@ -38,13 +38,16 @@ Progress = Callable[[str, float], None]
 LEAST_MATURE, LEAST_YOUNG = 1000, 100
 
 
-def left_out(histories: Histories) -> str | None:
-    """Why no interest can be learned from these histories; None when it can."""
+def left_out(histories: Histories) -> dict[str, str] | None:
+    """Why no interest can be learned from these histories, in ``en`` and ``zh``; None when it can."""
     lines = histories.lines
     bought = lines.kind == 0
-    for column in ("item", "category"):
+    for column, zh in (("item", "商品"), ("category", "品类")):
         if not (bought & (getattr(lines, column) != 0)).any():
-            return f"no purchase in the events names its {column}: the source maps no {column}_id"
+            return {
+                "en": f"no purchase in the events names its {column}: the source maps no {column}_id",
+                "zh": f"所有购买事件都没有{zh}：数据源未映射 {column}_id",
+            }
     return None
 
 

@@ -133,7 +133,7 @@ def _case(config: Config, model: ModelConfig, show: Progress) -> _Case:
         show("reading", 0.02)
         histories = read_histories(config, known_until)
         if (reason := left_out(histories)) is not None:
-            raise TrainingError(reason)
+            raise TrainingError(reason["en"])
         yardstick = lists(learner_of(config, model, histories, first, lambda message, fraction: None))
     else:
         yardstick = probabilities(config, model, (*searched, *later), first, lambda m, f: show(m, 0.1 * f))

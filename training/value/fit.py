@@ -129,6 +129,8 @@ def fit_value(
     if len(bought) < LEAST_BUYERS:
         raise TrainingError(
             "too few purchases with an amount to learn what is spent",
+            zh=f"带金额的购买太少，无法学习消费金额：{len(bought)} 个窗口，至少需要 {LEAST_BUYERS} 个。"
+            "数据源可能没有金额，或历史太短",
             got=len(bought),
             expected=f"at least {LEAST_BUYERS} windows with one",
             because="the source gives no amounts, or the history is short",

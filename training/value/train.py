@@ -67,7 +67,7 @@ def train_value(config: Config, progress: Progress | None = None) -> TrainReport
     try:
         past = learn_at(config, model, recipe, data, spend, split.judge)
     except TrainingError as error:
-        return TrainReport(NAME, "", "", "", {}, {}, {NAME: str(error).replace("\n ", ";")}, {})
+        return TrainReport(NAME, "", "", "", {}, {}, {NAME: error.words}, {})
     registry = Registry(config)
     with registry.run(NAME, "train", {"judged_on": day}) as run:
         told = foreseen(model, past, data, spend, split.judge, split.known_until)
@@ -112,11 +112,14 @@ def train_value(config: Config, progress: Progress | None = None) -> TrainReport
     return report
 
 
-def _not_judged(heads: Sequence[str], told: Sequence[Foreseen]) -> dict[str, str]:
+def _not_judged(heads: Sequence[str], told: Sequence[Foreseen]) -> dict[str, dict[str, str]]:
     """Of which heads nothing can be said yet."""
     judged = {one.head for one in told}
-    reason = "it is served and not judged yet: the history must be twice as long as the horizon"
-    return {f"the judgement of {head}": reason for head in heads if head not in judged}
+    reason = {
+        "en": "only its judgement: it is served, and not judged yet; the history must be twice as long as the horizon",
+        "zh": "仅缺评估：该目标已提供服务，但尚未评估；历史须达到预测期的两倍",
+    }
+    return {head: reason for head in heads if head not in judged}
 
 
 def _tiers(
