@@ -102,6 +102,7 @@ class Forecasts:
     ``as_of``           the origin, datetime64[us, UTC]
     ``head``            string
     ``item``            string, only where pairs of a user and an item or category are judged
+    ``category``        string, of the same pairs: that of the item, or the category itself
     ``y``               what followed: 0 or 1; the spend in the horizon
     ``p``               the calibrated probability; the expected spend
     ``raw``             what orders users: a calibrator may make ties, the raw score does not

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections import defaultdict
 from datetime import timedelta
 
@@ -169,6 +170,29 @@ def test_a_search_asks_only_days_that_teach_enough(config, histories, monkeypatc
         lists(learner).exam(ORIGIN, END)
 
 
+def test_an_item_is_of_the_category_that_was_said_last(histories):
+    lines, said = histories.lines, {}
+    for row in np.lexsort((np.arange(len(lines)), lines.at_us)).tolist():
+        if lines.item[row] and lines.category[row]:
+            said[int(lines.item[row])] = histories.category_names[int(lines.category[row])]
+    codes = np.array([*said, 12345], dtype=np.int64)
+    assert histories.categories_of("item", codes).tolist() == [*said.values(), None]
+    categories = np.array(list(histories.category_names), dtype=np.int64)
+    assert histories.categories_of("category", categories).tolist() == list(histories.category_names.values())
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_reviewers_read_how_good_it_is_and_what_moves_it_by_category(config, report, histories, head):
+    folder = config.home / "desk" / "interest" / report.version
+    segments = json.loads((folder / "card.json").read_text(encoding="utf-8"))["heads"][head]["segments"]
+    learned = json.loads((folder / "learned" / f"{head}.json").read_text(encoding="utf-8"))["by_segment"]["category"]
+    known = set(histories.category_names.values())
+    for parts in (segments, learned):
+        assert len(parts) > 2
+        assert {one["part"] for one in parts} <= known
+    assert {one["by"] for one in segments} == {"category"}
+
+
 def test_nothing_after_the_origin_reaches_features(histories, known):
     at = us(ORIGIN)
     users = positions(histories, at)[:60]
@@ -253,14 +277,15 @@ def test_a_source_without_items_is_left_out_with_a_reason(tmp_path):
     ingest(config, "cdnow", path)
     report = train(config, "interest")
     assert report.version == ""
-    assert "names its item" in report.left_out["interest"]
+    assert "names its item" in report.left_out["interest"]["en"]
     assert Registry(config).versions("interest") == []
 
 
 def test_left_out_needs_both_item_and_category():
     nothing = History.of([(0, 5, 1, PURCHASE, 1.0, 0)])
     one = Histories(np.array(["u"], dtype=object), np.array([0, 1]), nothing, {}, {5: "c"})
-    assert "item" in left_out(one)
+    assert "item" in left_out(one)["en"]
+    assert "商品" in left_out(one)["zh"]
     assert left_out(dataclasses.replace(one, lines=History.of([(3, 5, 1, PURCHASE, 1.0, 0)]))) is None
 
 

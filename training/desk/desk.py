@@ -97,6 +97,7 @@ def write_reasons(
         asked,
         as_of=sample.as_of,
         users=sample.users,
+        categories=sample.categories,
         again=again,
         against=against,
         other_events=other_events,

@@ -25,7 +25,7 @@ from serving.scoring.value.model import ValueModel
 from training.desk.files import desk_folder, write
 from training.desk.flips import directions, flips_of
 from training.desk.groups import groups_of
-from training.desk.parts import by_part, parts_of
+from training.desk.parts import by_part, parts_of, parts_of_pairs
 from training.desk.stability import NOT_MEASURED, stability_of
 from training.explain import Scorer, asked_at, booster_of, contributions, features_of, interactions
 from training.segments import home_stores
@@ -67,6 +67,7 @@ def write_learned(
     *,
     as_of: datetime,
     users: Mapping[str, NDArray[np.object_]] | None = None,
+    categories: Mapping[str, NDArray[np.object_]] | None = None,
     again: Again | None = None,
     against: tuple[str, Scorer] | None = None,
     other_events: bool = False,
@@ -81,6 +82,8 @@ def write_learned(
         By head all rows of today's cohort, float64[n, f], in a fixed order: at most `ROWS` of them are drawn evenly.
     users
         The user of each row; without them nothing is said of stores.
+    categories
+        Of pairs of a user and an item, the category of each row; without them nothing is said of parts.
     again
         By booster, and by seed, the same boosters grown from other seeds; without them stability is not measured.
     against
@@ -96,7 +99,8 @@ def write_learned(
         stores = (
             None if home is None or users is None else np.array([home.get(str(one)) for one in users[head]], object)
         )
-        parts = {} if pairs else parts_of(names, x, stores)
+        own = (categories or {}).get(head)
+        parts = parts_of(names, x, stores) if not pairs else {} if own is None else parts_of_pairs(own)
         asked = Asked(x[rows], len(x), as_of, {by: part[rows] for by, part in parts.items()}, pairs, other_events)
         for amount in (False, True) if isinstance(model, ValueModel) else (False,):
             content = learned_of(model, version, head, asked, again, against, amount=amount)

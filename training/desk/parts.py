@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.segments import CHANNELS, SEGMENTS, segments
+from training.segments import CHANNELS, SEGMENTS, UNKNOWN, segments
 
-__all__ = ["by_part", "parts_of"]
+__all__ = ["by_part", "parts_of", "parts_of_pairs"]
 
 Floats = NDArray[np.float64]
 
@@ -30,6 +30,17 @@ def parts_of(names: Sequence[str], x: Floats, stores: NDArray[np.object_] | None
     nowhere = np.full(len(x), None, dtype=object)
     found = segments({name: x[:, column[name]] for name in needed}, nowhere if stores is None else stores)
     return {by: found[by] for by in SEGMENTS if by != "store" or stores is not None}
+
+
+def parts_of_pairs(categories: NDArray[np.object_]) -> dict[str, NDArray[np.object_]]:
+    """The part of each pair of a user and an item or a category: its category, None where nobody knows it.
+
+    Examples
+    --------
+    >>> parts_of_pairs(np.array(["tea", None], object))["category"].tolist()
+    ['tea', 'unknown']
+    """
+    return {"category": np.array([UNKNOWN if one is None else one for one in categories], dtype=object)}
 
 
 def by_part(

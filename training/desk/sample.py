@@ -27,13 +27,15 @@ __all__ = ["Sample", "sample_of", "sample_of_pairs", "sample_of_users"]
 class Sample:
     """Rows by head: ``x[head]`` float64[n, f] in the columns that the head reads, ``users[head]`` their ids.
 
-    ``items[head]`` names the item or category of each row, where pairs are asked about.
+    ``items[head]`` names the item or category of each row, where pairs are asked about, ``categories[head]`` the
+    category of each, None where nobody knows it.
     """
 
     as_of: datetime
     x: Mapping[str, NDArray[np.float64]] = field(repr=False)
     users: Mapping[str, NDArray[np.object_]] = field(repr=False)
     items: Mapping[str, NDArray[np.object_]] = field(repr=False, default_factory=dict)
+    categories: Mapping[str, NDArray[np.object_]] = field(repr=False, default_factory=dict)
 
 
 def sample_of(config: Config, model: Scorer) -> Sample:
@@ -73,4 +75,5 @@ def sample_of_pairs(asked: Mapping[str, Asked], histories: Histories, as_of: dat
             head: np.array([names[head].get(code) for code in pairs.code.tolist()], object)
             for head, pairs in asked.items()
         },
+        {head: histories.categories_of(head, pairs.code) for head, pairs in asked.items()},
     )

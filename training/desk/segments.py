@@ -12,7 +12,7 @@ from training.evaluate import Contact
 __all__ = ["segments_of"]
 
 CATEGORY = "category"
-MOST_CATEGORIES = 8
+MOST = 8  # categories: those of which most was bought
 # Many small parts: 80 draws tell a width, and a card must not slow the training down.
 DRAWS = 80
 SHOWN = {
@@ -24,7 +24,7 @@ SHOWN = {
 def segments_of(said: pd.DataFrame, kind: str, seed: int) -> dict[str, list[dict[str, Any]]]:
     """By head a row per part, the largest parts of a segmentation first; a head without parts is left out.
 
-    Pairs of a user and a category are told by category: no other part of the customers is known of them.
+    Pairs of a user and an item or a category are told by category: no part of the customers is known of them.
 
     Parameters
     ----------
@@ -41,9 +41,9 @@ def segments_of(said: pd.DataFrame, kind: str, seed: int) -> dict[str, list[dict
     found = {}
     for head, rows in frame.groupby("head", sort=False):
         parts = by_segment(rows, judge)
-        if head == CATEGORY and "item" in rows:
-            names = rows.groupby("item")["y"].sum().sort_values(ascending=False, kind="stable").index[:MOST_CATEGORIES]
-            parts = {CATEGORY: {str(name): judge(rows[rows["item"] == name]) for name in names}}
+        if CATEGORY in rows:
+            bought = rows.groupby(CATEGORY)["y"].sum().sort_values(ascending=False, kind="stable")
+            parts = {CATEGORY: {str(name): judge(rows[rows[CATEGORY] == name]) for name in bought.index[:MOST]}}
         listed = [_told(by, part, one, kind) for by, inside in parts.items() for part, one in inside.items()]
         if listed:
             found[str(head)] = listed

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -70,6 +71,24 @@ class Histories:
         inside = (lines.at_us > after_us) & (lines.at_us <= until_us) & (lines.kind == PURCHASE) & (codes != 0)
         pairs = np.unique(np.column_stack([self.user[inside], codes[inside]]), axis=0)
         return Bought(pairs[:, 0], pairs[:, 1])
+
+    def categories_of(self, head: str, codes: Ints) -> NDArray[np.object_]:
+        """The category of each of ``codes``, items of ``head`` item; None where no line says it.
+
+        Of ``head`` category they are categories already.
+        """
+        asked = codes.tolist()
+        own = [self._category_of.get(code, 0) for code in asked] if head == "item" else asked
+        return np.array([self.category_names.get(code) for code in own], dtype=object)
+
+    @cached_property
+    def _category_of(self) -> dict[int, int]:
+        """By item the category that the newest line naming both says."""
+        lines = self.lines
+        both = np.flatnonzero((lines.item != 0) & (lines.category != 0))
+        newest = both[np.argsort(-lines.at_us[both], kind="stable")]
+        items, first = np.unique(lines.item[newest], return_index=True)
+        return dict(zip(items.tolist(), lines.category[newest][first].tolist(), strict=True))
 
     def _slice(self, low: int, high: int) -> History:
         return History(*(getattr(self.lines, name)[low:high] for name in COLUMNS))

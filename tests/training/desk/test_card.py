@@ -109,15 +109,16 @@ def test_segments_are_parts_of_the_judged_rows_and_count_alike(twice):
 
 def test_pairs_are_told_by_category():
     rng = np.random.default_rng(0)
-    said = pd.DataFrame({"user_id": [f"u{n % 200}" for n in range(800)], "item": np.repeat(["milk", "tea"], 400)})
-    said = said.assign(head="category", p=rng.random(800), raw=0.0, **{"segment.tenure": "unknown"})
+    said = pd.DataFrame({"user_id": [f"u{n % 200}" for n in range(800)], "category": np.repeat(["milk", "tea"], 400)})
+    said = said.assign(head="item", p=rng.random(800), raw=0.0, **{"segment.tenure": "unknown"})
+    said["item"] = said["category"] + (said.index % 5).astype(str)
     said["y"] = (rng.random(800) < said["p"]).astype(float)
     found = segments_of(said, "probability", 0)
-    assert {(one["by"], one["part"], one["rows"]) for one in found["category"]} == {
+    assert {(one["by"], one["part"], one["rows"]) for one in found["item"]} == {
         ("category", "milk", 400),
         ("category", "tea", 400),
     }
-    assert segments_of(said.assign(head="item"), "probability", 0) == {}
+    assert segments_of(said.assign(category=None), "probability", 0) == {}
 
 
 def test_every_feature_of_every_kind_has_words():
