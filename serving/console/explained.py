@@ -108,7 +108,7 @@ class Speaker:
 
     def absent(self, feature: str) -> str:
         """What it says of a user to have no value of the feature."""
-        return self._reasons.text(feature, self.lang, {}.get)
+        return self._reasons.text(feature, self.lang, lambda name: None)
 
     def meaning(self, feature: str) -> str:
         """What the feature is."""

@@ -73,7 +73,7 @@ def page(asked: Asked) -> Page:
         "partner": partner,
         "by": by,
         "segments": None if by is None else segments(content, by),
-        "part_words": partial(part_words, t, by),
+        "part_words": partial(part_words, t, by or ""),
         "by_words": partial(by_words, t),
         "kept": kept,
         "parts": [(one, _at({**kept, "by": one}) + "#parts") for one, parts in content["by_segment"].items() if parts],

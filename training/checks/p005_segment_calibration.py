@@ -185,7 +185,8 @@ def _where(by: str, part: str, lang: str) -> str:
         return {"en": EVERYBODY, "zh": "全体"}[lang]
     if lang == "en":
         return f"{by} {part}"
-    return f"{SEGMENTS[by]['zh'] if by in SEGMENTS else by}“{PARTS.get(part, part)}”"
+    named = SEGMENTS.get(by, by)
+    return f"{named if isinstance(named, str) else named['zh']}“{PARTS.get(part, part)}”"
 
 
 CHECK = Check("P005", {"en": "wrong for a part of the customers", "zh": "对某类客群不准"}, "warning", look)
