@@ -206,8 +206,8 @@ _QUOTED = re.compile(
 OURS = {
     "serving/log/feedback.py": {"within"},
     "serving/log/live.py": {"after", "refreshed"},
-    "serving/log/people.py": {"mine", "table"},
     "serving/log/postgres.py": {"limits[0]", "limits[1]"},  # integers
+    "serving/log/pruning.py": {"these", "pairs"},
     "serving/log/reading.py": {"of_user"},
     "serving/log/sqlite.py": {"synchronous"},  # one of SYNCHRONOUS
     "training/aliases.py": {"name"},

@@ -128,7 +128,7 @@ if held[1] ~= ARGV[1] and tonumber(held[2] or '0') > now then return 0 end
 redis.call('HSET', KEYS[1], 'token', ARGV[1], 'until', now + ARGV[2])
 return 1
 """
-LET_GO = "if redis.call('HGET', KEYS[1], 'token') == ARGV[1] then redis.call('HSET', KEYS[1], 'until', 0) end return 0"
+FREE = "if redis.call('HGET', KEYS[1], 'token') == ARGV[1] then redis.call('HSET', KEYS[1], 'until', 0) end return 0"
 
 
 @lru_cache(maxsize=64)

@@ -176,7 +176,7 @@ class RedisStore:
                 yield RedisWriter(self._writing, token, self.address)
             finally:
                 with suppress(redis.RedisError):  # it runs out
-                    self._writing.eval(redis_scripts.LET_GO, 1, LOCK, token)
+                    self._writing.eval(redis_scripts.FREE, 1, LOCK, token)
         except redis.RedisError as error:
             if redis_scripts.LOST in str(error):
                 raise being_written(self.address, str(error)) from None

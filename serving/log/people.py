@@ -37,7 +37,8 @@ NOT_INTERESTED = "not_interested"
 ON, OFF = "on", "off"
 
 _TEXT, _REAL = "CAST(NULL AS TEXT)", "CAST(NULL AS DOUBLE PRECISION)"
-_ABSENT = ", ".join([*[_TEXT] * 5, *[_REAL] * 2, _TEXT])
+_ABSENT_BUT_ONE = ", ".join([*[_TEXT] * 4, *[_REAL] * 2, _TEXT])
+_ABSENT = f"{_TEXT}, {_ABSENT_BUT_ONE}"
 _NOTHING = f"{_TEXT}, {_TEXT}, {_TEXT}, {_ABSENT}"
 # One statement, so that all of it is of one instant, and one round to a server far away.
 _STATE = f"""
@@ -52,8 +53,8 @@ UNION ALL SELECT 4, seq, {_NOTHING} FROM progress WHERE name = 'refreshed'
 UNION ALL SELECT 5, at_us, {_NOTHING} FROM progress WHERE name = 'refreshed'
 """
 _COUNTED = f"""
-UNION ALL SELECT 6, CAST(sum(n) AS BIGINT), offer_id, event, day, placement, {", ".join([_TEXT] * 4)}, {_REAL}, {_REAL},
-{_TEXT} FROM offer_counts WHERE offer_id IN ({{marks}}) AND day >= ? GROUP BY offer_id, day, event, placement
+UNION ALL SELECT 6, CAST(sum(n) AS BIGINT), offer_id, event, day, placement, {_ABSENT_BUT_ONE}
+FROM offer_counts WHERE offer_id IN ({{marks}}) AND day >= ? GROUP BY offer_id, day, event, placement
 """
 _SET = (
     "INSERT INTO user_settings (user_id, kind, name, value, at_us) VALUES (?, ?, ?, ?, ?) "
