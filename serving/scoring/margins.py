@@ -112,17 +112,18 @@ def _step(x, lane, v, whole, real):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _add(out, x, several, trees, root, whole, real):  # type: ignore[no-untyped-def]
-    """Add every tree to ``out[block, lane]``; with ``several`` a block is one row, its lanes so many trees.
+def _add(out, first, x, begin, end, several, trees, root, whole, real):  # type: ignore[no-untyped-def]
+    """Add every tree to the rows of the blocks ``x[begin:end]``, whose first is row ``first``.
 
-    ``whole`` and ``real`` are the same nodes, read as integers and as floats.
+    With ``several`` a block is one row, its lanes so many trees. ``whole`` and ``real`` are the same nodes, read as
+    integers and as floats.
     """
     step = 1 if several else 0
     for tree in range(0, trees, LANES if several else 1):
         ra, rb, rc, rd = root[tree], root[tree + step], root[tree + 2 * step], root[tree + 3 * step]
         re, rf, rg, rh = root[tree + 4 * step], root[tree + 5 * step], root[tree + 6 * step], root[tree + 7 * step]
-        for block in range(out.shape[0]):
-            mine, sums = x[block], out[block]
+        for block in range(begin, end):
+            mine, row = x[block], np.uint64(first + (block - begin) * (1 if several else LANES))
             a, b, c, d, e, f, g, h = ra, rb, rc, rd, re, rf, rg, rh
             moving = True
             while moving:
@@ -138,23 +139,23 @@ def _add(out, x, several, trees, root, whole, real):  # type: ignore[no-untyped-
                 same = (a ^ a0) | (b ^ b0) | (c ^ c0) | (d ^ d0) | (e ^ e0) | (f ^ f0) | (g ^ g0) | (h ^ h0)
                 moving = same != 0
             if several:
-                total = sums[_L0] + real[a]
+                total = out[row] + real[a]
                 total += real[b]
                 total += real[c]
                 total += real[d]
                 total += real[e]
                 total += real[f]
                 total += real[g]
-                sums[_L0] = total + real[h]
+                out[row] = total + real[h]
                 continue
-            sums[_L0] += real[a]
-            sums[_L1] += real[b]
-            sums[_L2] += real[c]
-            sums[_L3] += real[d]
-            sums[_L4] += real[e]
-            sums[_L5] += real[f]
-            sums[_L6] += real[g]
-            sums[_L7] += real[h]
+            out[row + _L0] += real[a]
+            out[row + _L1] += real[b]
+            out[row + _L2] += real[c]
+            out[row + _L3] += real[d]
+            out[row + _L4] += real[e]
+            out[row + _L5] += real[f]
+            out[row + _L6] += real[g]
+            out[row + _L7] += real[h]
 
 
 @njit(cache=True, nogil=True)
@@ -174,7 +175,6 @@ def _add_all(out, x, trees, root, whole, real):  # type: ignore[no-untyped-def]
             for lane in range(0 if alone else row % LANES, LANES if alone else row % LANES + 1):
                 columns[block, LANES * column + lane] = value
                 columns[block, LANES * (width + column) + lane] = below
-    if beside:
-        _add(out[:beside].reshape(-1, LANES), columns[: beside // LANES], False, trees, root, whole, real)
-    if rows > beside:
-        _add(out[beside:].reshape(-1, 1), columns[beside // LANES :], True, trees, root, whole, real)
+    blocks = beside // LANES
+    for begin, end, several in ((0, blocks, False), (blocks, len(columns), True)):
+        _add(out, begin * LANES, columns, begin, end, several, trees, root, whole, real)
