@@ -2,8 +2,8 @@
 
 It reads the queue of the decision log after the last refreshed event, lets `features.fresh` compute and write the rows
 of those users, and only then says how far it is: killed anywhere, it does the last step again, which changes nothing.
-One follower works at a time; another one waits for its end. Now and then, when nothing is to do, it hands what it has
-read to the event store, where builds and training find it.
+One follower works at a time; another one waits for its end. Now and then, when nothing is to do if that ever comes, it
+hands what it has read to the event store, where builds and training find it.
 
     python -m serving.follow        # ends with the process that started it, with SIGTERM or with SIGINT
 """
@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import fcntl
 import logging
-import os
-import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -21,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 
 from configs import Config, load
+from configs.beside import until_told
 from features import periods
 from features.fresh import Refresher
 from features.live_events import LiveLine, drain
@@ -36,6 +35,7 @@ DRAIN_EVERY_SECONDS = 600.0
 MAINTAIN_EVERY_SECONDS = 1.0
 DRAIN_AT_ONCE = 100_000
 MOST_SECONDS_BETWEEN_TRIES = 30.0
+WELL_SECONDS = 60.0  # what fails after so long is no more of the same
 
 _log = logging.getLogger("userops.follow")
 
@@ -59,9 +59,11 @@ def follow(
     with _alone(config, stop):
         wait = POLL_SECONDS
         while not stop.is_set():
+            began = time.monotonic()
             try:
                 _follow(config, stop, queue or DecisionLog.open(config.decisions_uri), drain_every)
             except Exception as error:  # the queue, the store or the disk: nobody restarts us
+                wait = POLL_SECONDS if time.monotonic() - began > WELL_SECONDS else wait
                 wait = min(wait * 2, MOST_SECONDS_BETWEEN_TRIES)
                 _log.warning("live events wait %.1f s: %s", wait, error)
                 stop.wait(wait)
@@ -98,11 +100,12 @@ def _follow(config: Config, stop: threading.Event, queue: DecisionLog, drain_eve
         if received:
             refresher.refresh([], _lines(received))
             queue.mark_refreshed(received[-1].seq, at_us=_now_us(config))
-        elif drain_every is not None and time.monotonic() >= drain_at:
+        # When nothing is to do; where that never comes, after as long again: what is remembered must not grow for ever.
+        if drain_every is not None and time.monotonic() >= drain_at + (drain_every if received else 0.0):
             if hand_over(config, queue):
                 refresher.forget()
             drain_at = time.monotonic() + drain_every
-        else:
+        elif not received:
             stop.wait(POLL_SECONDS)
 
 
@@ -143,17 +146,7 @@ def main() -> None:
     guard()
     logging.basicConfig(format="%(asctime)s %(name)s: %(message)s")
     logs.set_up()
-    stop, parent = threading.Event(), os.getppid()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-
-    def watch() -> None:
-        while os.getppid() == parent and not stop.wait(1.0):
-            pass
-        stop.set()
-
-    threading.Thread(target=watch, daemon=True).start()
-    follow(load(), stop)
+    follow(load(), until_told())
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The follower: live events of the decision log's queue go online, whatever happens beside it, and into the store."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -114,7 +115,8 @@ def test_events_go_online_in_the_order_of_the_queue_and_count_once(config, queue
         assert carts(config, "u1") == (1, [code("i2")])
         queue.events([cart("c", "u1", "i4"), cart("a", "u1")], at_us=NOW_US)
         wait(lambda: refreshed(queue))
-        assert carts(config, "u1") == (2, [code("i2"), code("i4")]) or carts(config, "u1")[0] == 2
+        count, items = carts(config, "u1")
+        assert (count, set(items)) == (2, {code("i2"), code("i4")})
     assert carts(config, "new") == (1, [code("i3")])
     # Another follower begins where that one stopped, and knows what it knew.
     queue.events([cart("d", "u1", "i5")], at_us=NOW_US)
@@ -144,6 +146,34 @@ def test_it_hands_over_when_idle_and_nothing_counts_twice(config, queue):
     assert stored != after
     assert hand_over(config, queue) == 1
     assert content_hash(config) == stored
+
+
+def test_it_hands_over_also_where_there_is_always_something_to_do(config, queue, monkeypatch):
+    queue.events([cart("a", "u1")], at_us=NOW_US)
+    monkeypatch.setattr(queue, "mark_refreshed", lambda *_, **__: None)  # the next look finds it again
+    with Following(config, queue, drain_every=0.01):
+        wait(lambda: not queue.undrained_events())
+    assert carts(config, "u1")[0] == 1
+
+
+def test_who_worked_well_does_not_wait_as_long_as_who_fails_again_and_again(config, monkeypatch, caplog):
+    monkeypatch.setattr(module, "POLL_SECONDS", 0.001)
+    monkeypatch.setattr(module, "WELL_SECONDS", 0.05)
+    stop, lived = threading.Event(), iter((0, 0, 0, 0.1, 0))
+
+    def fail(*_):
+        seconds = next(lived, None)
+        if seconds is None:
+            stop.set()
+            return
+        time.sleep(seconds)
+        raise OSError("gone")
+
+    monkeypatch.setattr(module, "_follow", fail)
+    monkeypatch.setattr(module, "_alone", lambda *_: contextlib.nullcontext())
+    follow(config, stop, object())
+    waits = [record.args[0] for record in caplog.records]
+    assert waits == pytest.approx([0.002, 0.004, 0.008, 0.002, 0.004])
 
 
 def test_errors_are_said_and_tried_again(config, queue, monkeypatch, caplog):
