@@ -106,18 +106,19 @@ def read_batch(
         When nobody can be read; with ``strict``, when somebody cannot.
     """
     moment_of(as_of, now)
+    unreadable: frozenset[str] = frozenset()
     rows, vectors = _readable(reader, user_ids, strict)
     if len(rows) < len(user_ids):
         vectors = _spread(vectors, rows, len(user_ids))
+        unreadable = frozenset(user_ids[row] for row in set(range(len(user_ids))).difference(rows))
     published = np.asarray(vectors.as_of).astype("datetime64[us]").astype(np.int64)
     found = np.asarray(vectors.found, dtype=np.bool_)
     if as_of is not None and found.any() and (last := int(published[found].max())) > microseconds(as_of):
         raise too_new(last, microseconds(as_of))
     if strict:
         check_known(user_ids, found)
-    unreadable = frozenset(user_ids[row] for row in set(range(len(user_ids))).difference(rows))
-    batch = Batch(user_ids, np.asarray(vectors.values), found, published, as_of or now, max_age_s)
-    return replace(batch, unreadable=unreadable) if unreadable else batch
+    values = np.asarray(vectors.values)
+    return Batch(user_ids, values, found, published, as_of or now, max_age_s, unreadable=unreadable)
 
 
 def _readable(reader: Reader, user_ids: Sequence[str], strict: bool) -> tuple[Sequence[int], Vectors]:
