@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
+from typing import Any
 
 import ibis
 import ibis.expr.types as ir
@@ -51,13 +53,12 @@ class FewUsers:
     def __init__(self, config: Config) -> None:
         self.backend, self.threads = connect(config), config.threads
         self.sql = self.backend.con
-        self._arrow("no_events", _no_events())
-        self._arrow("own_events", _no_events())
-        self._arrow("at_instant", snapshots_arrow([datetime.fromisoformat("1970-01-02T00:00:00+00:00")]))
-        self._arrow("own_codes", code_table(pa.array([], pa.string())))
+        for name, content in _empty().items():
+            _arrow(self.sql, name, content)
         self.sql.execute("SET VARIABLE clock_us = 0::BIGINT")
-        self._compile()
-        self._compile_every()
+        self._queries = _compiled()
+        for name, query in self._queries.tables.items():
+            self.sql.execute(f"CREATE OR REPLACE TABLE {name} AS {query}")
 
     # ── the shop ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -66,9 +67,9 @@ class FewUsers:
         self.sql.execute("SET threads = ?", [self.threads])
         scan = f"read_parquet([{', '.join(map(literal, files))}], hive_partitioning = false)" if files else "no_events"
         self.sql.execute(f"CREATE OR REPLACE VIEW every_event AS SELECT {', '.join(COLUMNS)} FROM {scan}")
-        for name, query in self._every.items():
+        for name, query in self._queries.every.items():
             self.sql.execute(f"CREATE OR REPLACE TABLE {name} AS {query}")
-        for name in self._every:
+        for name in self._queries.every:
             if name.startswith("every_"):
                 self.sql.execute(f"DROP TABLE {name}")
         self.sql.execute("SET threads = 1")  # for little tables others only wait for each other
@@ -77,8 +78,8 @@ class FewUsers:
         """Let the state of the shop say of the users in ``own_events`` what these events say."""
         for name in ("starts", "lasts"):
             self.sql.execute(f"DELETE FROM shop_{name} WHERE user_id IN (SELECT DISTINCT user_id FROM own_events)")
-            self.sql.execute(f"INSERT INTO shop_{name} BY NAME {self._own[name]}")
-        both = f"SELECT * FROM shop_parts UNION ALL BY NAME ({self._own['parts']})"
+            self.sql.execute(f"INSERT INTO shop_{name} BY NAME {self._queries.own[name]}")
+        both = f"SELECT * FROM shop_parts UNION ALL BY NAME ({self._queries.own['parts']})"
         columns = [row[0] for row in self.sql.execute("DESCRIBE shop_parts").fetchall()]
         merged = ", ".join(f"{'min' if c == 'first_at' else 'max'}({c}) AS {c}" for c in columns)
         self.sql.execute(f"CREATE OR REPLACE TABLE shop_parts AS SELECT {merged} FROM ({both})")
@@ -92,13 +93,13 @@ class FewUsers:
 
     def take(self, query: str, parameters: Sequence[object], live: pa.Table) -> None:
         """Let ``own_events`` be the rows of a query, and of ``live`` those whose event_id is not among them."""
-        self._arrow("live_events", live)
+        _arrow(self.sql, "live_events", live)
         self.sql.execute(f"CREATE OR REPLACE TABLE own_events AS {query}", list(parameters))
         self.sql.execute("INSERT INTO own_events BY NAME FROM live_events ANTI JOIN own_events USING (event_id)")
 
     def everything(self, stored: ir.Table, live: pa.Table) -> ir.Table:
         """All stored events, and those of ``live`` that are not stored yet."""
-        self._arrow("every_live", live)
+        _arrow(self.sql, "every_live", live)
         news = self.backend.table("every_live").cast(stored.schema())
         return stored.union(news.anti_join(stored, "event_id"))
 
@@ -106,23 +107,27 @@ class FewUsers:
         """Cut ``own_events`` into the daily tiles that end at the time of day of ``as_of``."""
         clock = clock_of(as_of) // timedelta(microseconds=1)
         self.sql.execute(f"SET VARIABLE clock_us = {clock}::BIGINT")
-        self._arrow("at_instant", snapshots_arrow([as_of]))
-        for name, query in self._tiles.items():
+        _arrow(self.sql, "at_instant", snapshots_arrow([as_of]))
+        for name, query in self._queries.tiles.items():
             self.sql.execute(f"CREATE OR REPLACE TABLE {name} AS {query}")
 
     def rows(self, as_of: datetime, everything: ir.Table | None = None) -> Rows:
         """The tables of the users that were cut; ``everything``: all events, when some lie after ``as_of``."""
         if everything is None:
-            shop = self._shop
+            shop = self._queries.shop
         else:  # what came later must be left out of the whole shop too: no table of it says how
             tiles = cut(upto(everything, as_of), clock_of(as_of))
             shop = self.backend.compile(shop_facts(tiles, self.backend.table("at_instant")))
         self.sql.execute(f"CREATE OR REPLACE TABLE shop_row AS {shop}")
-        self._arrow("own_codes", code_table(self.sql.execute(self._ids).to_arrow_table().column(0).combine_chunks()))
-        self.sql.execute(f"CREATE OR REPLACE TABLE own_vectors AS {self._vectors}")
+        _arrow(
+            self.sql,
+            "own_codes",
+            code_table(self.sql.execute(self._queries.ids).to_arrow_table().column(0).combine_chunks()),
+        )
+        self.sql.execute(f"CREATE OR REPLACE TABLE own_vectors AS {self._queries.vectors}")
         user, profile, history = (
             self.sql.execute(query).to_arrow_table()
-            for query in ("FROM own_vectors ORDER BY user_id", self._profiles, self._histories)
+            for query in ("FROM own_vectors ORDER BY user_id", self._queries.profiles, self._queries.histories)
         )
         return Rows(as_of, user, profile, history)
 
@@ -130,56 +135,100 @@ class FewUsers:
         """Free the memory."""
         self.backend.disconnect()
 
-    # ── compiled once ───────────────────────────────────────────────────────────────────────────────────────────
 
-    def _compile(self) -> None:
-        table, compiled = self.backend.table, self.backend.compile
-        events, at, clock = table("own_events"), table("at_instant"), _variable("clock_us")
-        self._tiles: dict[str, str] = {}
+@dataclass(frozen=True)
+class _Queries:
+    """By the name of the table that it makes, in an order in which they can be made: own tiles, shop, vectors."""
 
-        def keep(name: str, made: ir.Table) -> ir.Table:
-            self._tiles[f"own_{name}"] = compiled(made)
-            self.sql.execute(f"CREATE OR REPLACE TABLE own_{name} AS {self._tiles[f'own_{name}']}")
-            return table(f"own_{name}")
+    tiles: dict[str, str]
+    own: dict[str, str]
+    every: dict[str, str]
+    shop: str
+    vectors: str
+    profiles: str
+    ids: str
+    histories: str
 
-        tiles = cut(events, clock, keep)
-        categories = keep("user_categories", category_tiles(in_tiles(events, clock)))
-        contributions = {"starts": order_starts(events), "lasts": last_purchases(events)}
-        contributions["parts"] = parts_seen(events, tiles.shop)
-        self._own = {name: compiled(expression) for name, expression in contributions.items()}
-        for name, query in self._own.items():
-            self.sql.execute(f"CREATE OR REPLACE TABLE shop_{name} AS {query}")
-        self._shop = compiled(shop_facts_at(table("shop_starts"), table("shop_lasts"), table("shop_parts"), at))
-        self.sql.execute(f"CREATE OR REPLACE TABLE shop_row AS {self._shop}")
-        self._vectors = compiled(user_vectors(tiles, at, table("shop_row")))
-        self.sql.execute(f"CREATE OR REPLACE TABLE own_vectors AS {self._vectors}")
-        vectors = profiles(table("own_vectors"), events, user_categories(categories, at), at)
-        self._profiles = compiled(vectors.order_by("user_id"))
-        lines = history_lines(events)
-        self._ids = compiled(ids_of(lines))
-        self._histories = compiled(histories(lines, table("own_codes"), at).order_by("user_id"))
+    @property
+    def tables(self) -> dict[str, str]:
+        """What there is, though empty, before anything was learned."""
+        shop = {f"shop_{name}": query for name, query in self.own.items()}
+        return {**self.tiles, **shop, "shop_row": self.shop, "own_vectors": self.vectors}
 
-    def _compile_every(self) -> None:
-        """The state of the shop from the view ``every_event``; tables to make in this order."""
-        self._every: dict[str, str] = {}
-        self.sql.execute("CREATE OR REPLACE VIEW every_event AS FROM no_events")
-        events = self.backend.table("every_event")
 
-        def keep(name: str, made: ir.Table) -> ir.Table:
-            if name not in ("users", "days", "trades", "shop"):
-                return made
-            self._every[f"every_{name}"] = self.backend.compile(made)
-            self.sql.execute(f"CREATE OR REPLACE TABLE every_{name} AS {self._every[f'every_{name}']}")
-            return self.backend.table(f"every_{name}")
+@cache
+def _compiled() -> _Queries:
+    """The queries, the same in every home: compiling them takes seconds, and a process does it once."""
+    backend = ibis.duckdb.connect()
+    sql, table, compiled = backend.con, backend.table, backend.compile
+    sql.execute("SET TimeZone = 'UTC'")
+    for name, content in _empty().items():
+        _arrow(sql, name, content)
+    sql.execute("SET VARIABLE clock_us = 0::BIGINT")
+    events, at, clock = table("own_events"), table("at_instant"), _variable("clock_us")
+    own_tiles: dict[str, str] = {}
 
-        shop = cut(events, timedelta(0), keep).shop
-        made = {"starts": order_starts(events), "lasts": last_purchases(events), "parts": parts_seen(events, shop)}
-        self._every |= {f"shop_{name}": self.backend.compile(expression) for name, expression in made.items()}
+    def made(name: str, query: str) -> ir.Table:
+        sql.execute(f"CREATE OR REPLACE TABLE {name} AS {query}")
+        return table(name)
 
-    def _arrow(self, name: str, content: pa.Table) -> None:
-        self.sql.register("arrow_table", content)
-        self.sql.execute(f"CREATE OR REPLACE TABLE {name} AS FROM arrow_table")
-        self.sql.unregister("arrow_table")
+    def keep(name: str, expression: ir.Table) -> ir.Table:
+        own_tiles[f"own_{name}"] = compiled(expression)
+        return made(f"own_{name}", own_tiles[f"own_{name}"])
+
+    tiles = cut(events, clock, keep)
+    categories = keep("user_categories", category_tiles(in_tiles(events, clock)))
+    contributions = {"starts": order_starts(events), "lasts": last_purchases(events)}
+    contributions["parts"] = parts_seen(events, tiles.shop)
+    own = {name: compiled(expression) for name, expression in contributions.items()}
+    of_shop = (made(f"shop_{name}", query) for name, query in own.items())
+    shop = compiled(shop_facts_at(*of_shop, at))
+    vectors = compiled(user_vectors(tiles, at, made("shop_row", shop)))
+    profiled = profiles(made("own_vectors", vectors), events, user_categories(categories, at), at)
+    lines = history_lines(events)
+    found = _Queries(
+        own_tiles,
+        own,
+        _every(backend),
+        shop,
+        vectors,
+        compiled(profiled.order_by("user_id")),
+        compiled(ids_of(lines)),
+        compiled(histories(lines, table("own_codes"), at).order_by("user_id")),
+    )
+    backend.disconnect()
+    return found
+
+
+def _every(backend: Any) -> dict[str, str]:
+    """The state of the shop from the view ``every_event``; tables to make in this order."""
+    queries: dict[str, str] = {}
+    backend.con.execute("CREATE OR REPLACE VIEW every_event AS FROM no_events")
+    events = backend.table("every_event")
+
+    def keep(name: str, made: ir.Table) -> ir.Table:
+        if name not in ("users", "days", "trades", "shop"):
+            return made
+        queries[f"every_{name}"] = backend.compile(made)
+        backend.con.execute(f"CREATE OR REPLACE TABLE every_{name} AS {queries[f'every_{name}']}")
+        return backend.table(f"every_{name}")
+
+    shop = cut(events, timedelta(0), keep).shop
+    made = {"starts": order_starts(events), "lasts": last_purchases(events), "parts": parts_seen(events, shop)}
+    return queries | {f"shop_{name}": backend.compile(expression) for name, expression in made.items()}
+
+
+def _empty() -> dict[str, pa.Table]:
+    """The tables that the queries read, without a row but for an instant."""
+    instant = snapshots_arrow([datetime.fromisoformat("1970-01-02T00:00:00+00:00")])
+    codes = code_table(pa.array([], pa.string()))
+    return {"no_events": _no_events(), "own_events": _no_events(), "at_instant": instant, "own_codes": codes}
+
+
+def _arrow(sql: Any, name: str, content: pa.Table) -> None:
+    sql.register("arrow_table", content)
+    sql.execute(f"CREATE OR REPLACE TABLE {name} AS FROM arrow_table")
+    sql.unregister("arrow_table")
 
 
 def _no_events() -> pa.Table:
