@@ -82,8 +82,9 @@ SAID: dict[str, dict[str, str]] = {
         "zh": "此人已无任何数据：所有位置均已检查，两份名单均含摘要 {digest}",
     },
     "unknown": {
-        "en": "nothing was known of this person; from now on nothing will be (digest {digest})",
-        "zh": "此前没有此人的数据；今后也不会保留（摘要 {digest}）",
+        "en": "nothing was known of this person; from now on nothing will be (digest {digest}). Was the id a slip? The "
+        "same command with --lift",
+        "zh": "此前没有此人的数据；今后也不会保留（摘要 {digest}）；若编号有误，请加 --lift 重新运行",
     },
     "done": {
         "en": "forgotten: {removed} rows under {ids} id(s); digest {digest}; ingest skips and the service refuses them",

@@ -178,3 +178,5 @@ def downgrade() -> None:
         "decisions",
     ):
         op.drop_table(table)
+    for table in ("salts", "forgotten"):  # of a later step, which keeps them
+        op.drop_table(table, if_exists=True)

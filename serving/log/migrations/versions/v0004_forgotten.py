@@ -1,6 +1,7 @@
 """Who was forgotten, as digests under a salt of this log, so that nothing is written of them again.
 
-Going back forgets the list: whoever is on it can be written of again.
+Going back keeps the list and its salt, though a version of before does not heed them: nobody who was forgotten may come
+back because of a schema, and who answers with this version still, or again, must find the same digests.
 """
 
 import sqlalchemy as sa
@@ -19,11 +20,11 @@ def upgrade() -> None:
         sa.Column("digest", TEXT, primary_key=True),
         sa.Column("at_us", US, nullable=False),
         sqlite_with_rowid=False,
+        if_not_exists=True,
     )
-    op.create_table("salts", sa.Column("name", TEXT, primary_key=True), sa.Column("salt", TEXT, nullable=False))
+    columns = sa.Column("name", TEXT, primary_key=True), sa.Column("salt", TEXT, nullable=False)
+    op.create_table("salts", *columns, if_not_exists=True)
 
 
 def downgrade() -> None:
-    """No list."""
-    op.drop_table("salts")
-    op.drop_table("forgotten")
+    """As it is; the first step takes it away with the log."""
