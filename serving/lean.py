@@ -20,9 +20,12 @@ def is_server() -> bool:
     return spec is not None and spec.name == "_bentoml_impl.worker.service"
 
 
-def import_lightgbm() -> None:
-    """Import lightgbm; in a server, and before anybody asked for pandas or scikit-learn, without them."""
-    hidden = [name for name in _HIDDEN if is_server() and name not in sys.modules]
+def import_lightgbm(answering: bool = False) -> None:
+    """Import lightgbm; where a process only answers, and nobody in it asked for pandas or scikit-learn, without them.
+
+    A server only answers; another process says so by ``answering``.
+    """
+    hidden = [name for name in _HIDDEN if (answering or is_server()) and name not in sys.modules]
     # None makes an import of that name fail, which is what lightgbm is prepared for.
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
     try:

@@ -160,6 +160,9 @@ def replay(config: Config, since_us: int, until_us: int, release: str | None) ->
 @contextmanager
 def _live(config: Config) -> Iterator[Live]:
     """A worker's state in this process; its problems are errors of the command line."""
+    from serving.lean import import_lightgbm
+
+    import_lightgbm(answering=True)  # before what follows imports it: a command is over sooner by half
     from features.store import Store
     from serving.errors.problem import Problem
     from serving.live import Live
