@@ -85,4 +85,6 @@ def _print_soak(found: dict[str, Any]) -> bool:
     ]  # fmt: skip
     title = f"memory over {found['minutes']:g} minutes, {found['answers']:,} answers; {found['kept']}"
     print_table(title, ["process", "MB after warm-up", "MB at the end", "MB per hour", "95 %", "held?"], rows)
+    for reason, times in found["refusals"].items():
+        console.print(f"refused {times:,} times: {reason}", markup=False, highlight=False, soft_wrap=True)
     return any(one["held"] is False for one in found["slopes"])
