@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 import configs
 from configs.errors import BundleError
 from configs.history import CART, PURCHASE, VIEW, History, code
-from serving.nbo.reasons import InterestReasons
+from serving.nbo.reasons import InterestReasons, shares_of
+from serving.nbo.scorer import Row
 from serving.scoring import Bundle, Model, current, write_release
 from serving.scoring.interest.features import featurise
 from serving.scoring.interest.model import FEATURES, HEADS, InterestModel, as_head, write_interest
@@ -207,11 +208,61 @@ def test_because_names_the_line_that_speaks_most(model):
     assert model.because(history, NOW, 0) is None
 
 
+def nearness(statistics, past, asked, own):
+    """How near each line is to what is asked for, as `because` says it, and what it counts for."""
+    history, place = past.history, np.flatnonzero(statistics.items == asked)
+    near = np.where((history.item == asked) | (history.category == asked), 1.0, 0.0)
+    for line, item in enumerate(history.item if len(place) else ()):
+        if own and history.category[line] == own:
+            near[line] = max(near[line], 0.3)
+        for row in np.flatnonzero(statistics.items == item):
+            for kind in ("together", "later"):
+                start, target, value = (getattr(statistics, f"{kind}_{part}") for part in ("start", "item", "value"))
+                linked = slice(start[row], start[row + 1])
+                strengths = value[linked][target[linked] == place[0]].astype(float)
+                near[line] = max([near[line], *np.minimum(strengths, 1.0)])
+    return near, near * past.weight
+
+
+def test_because_is_the_first_of_the_lines_that_count_most(model, histories):
+    statistics, told = model.statistics["item"], 0
+    for history in [one for one in histories if len(one)][:12]:
+        for at in (NOW, NOW - 60 * DAY):
+            past = model.past(history, at)
+            for asked in (*CODES[:6].tolist(), code("c1"), code("never seen")):
+                near, counts = nearness(statistics, past, asked, model.category_of(asked))
+                best = int(np.argmax(counts))
+                expected = (best, past.days[best]) if near[best] > 0 and past.known[best] else None
+                assert past.strongest(asked) == expected
+                told += expected is not None
+    assert told > 50
+
+
+def test_shares_of_many_rows_are_those_of_each(model, histories):
+    items, categories = model.score_items(histories[0], NOW, CODES[:4]), model.score_categories(histories[0], NOW)
+    rows = [Row(items, 0, "a"), None, Row(categories, 1, "b"), Row(items, 2, "c")]
+    found = shares_of(model, rows)
+    assert found[1] is None
+    for row, shares in zip(rows, found, strict=True):
+        if row is not None:
+            phi, base = model.contributions(row.head, row.x[None, :])
+            np.testing.assert_array_equal(shares[0], phi[0])
+            assert shares[1] == base[0]
+
+
 @given(st.dictionaries(st.integers(1, 2**52), st.text(min_size=1), max_size=20))
 def test_names_are_kept_in_any_script(names):
     kept = Names.of(names)
-    assert {one: kept.text(one) for one in names} == names
-    assert kept.text(0) is None
+    for _ in range(2):  # read, and remembered
+        assert {one: kept.text(one) for one in names} == names
+        assert kept.text(0) is None
+
+
+def test_no_more_names_are_remembered_than_there_is_room_for(monkeypatch):
+    monkeypatch.setattr("serving.scoring.interest.names.REMEMBERED", 3)
+    kept = Names.of({one: str(one) for one in range(1, 20)})
+    assert [kept.text(one) for one in (*range(1, 20), *range(1, 20))] == 2 * [str(one) for one in range(1, 20)]
+    assert len(kept._known) <= 3
 
 
 events = st.lists(
