@@ -181,8 +181,8 @@ def _compiled() -> _Queries:
     contributions = {"starts": order_starts(events), "lasts": last_purchases(events)}
     contributions["parts"] = parts_seen(events, tiles.shop)
     own = {name: compiled(expression) for name, expression in contributions.items()}
-    of_shop = (made(f"shop_{name}", query) for name, query in own.items())
-    shop = compiled(shop_facts_at(*of_shop, at))
+    starts, lasts, parts = (made(f"shop_{name}", query) for name, query in own.items())
+    shop = compiled(shop_facts_at(starts, lasts, parts, at))
     vectors = compiled(user_vectors(tiles, at, made("shop_row", shop)))
     profiled = profiles(made("own_vectors", vectors), events, user_categories(categories, at), at)
     lines = history_lines(events)
