@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -17,7 +17,8 @@ from features.catalog import NAMES
 from features.events import span
 from training.baselines import baselines
 from training.dataset import TrainingSet, assemble
-from training.forecasts import Recipe, keep, known_until
+from training.forecasts import Recipe, keep
+from training.judge import Judged, Said
 from training.models import Fitted, fit, raw_scores
 from training.segments import home_stores, segments
 from training.splits import origins_before
@@ -94,36 +95,40 @@ class PastOfUsers:
             # Ours learns a long horizon from the short ones too; the baselines have nothing to learn from.
             taught = len(learned) and 0 < learned.y.mean() < 1
             others = baselines(family, horizon, learned, known, NAMES) if taught else {}
-            columns = {
-                "p": fitted.probability(x, horizon),
-                "raw": raw_scores(fitted.booster, x),
-                **{f"baseline.{name}": p for name, p in others.items()},
-            }
-            frame = pd.DataFrame({"user_id": known.user, "head": head, "y": known.y, **columns})
-            frames.append(segmented(frame, pd.DataFrame(known.x[:, : len(NAMES)], columns=list(NAMES)), stores))
-        learned_until = np.datetime64("1970-01-01") + np.timedelta64(round(float(whole.end.max()) * 86_400), "s")
-        return frames, {key: fitted.log[key] for key in SAID} | {"last_label_end": f"{learned_until}Z"}
+            said = Said(known, fitted.probability(x, horizon), raw_scores(fitted.booster, x), others)
+            frames.append(_frame(head, said, stores))
+        return frames, _log(fitted, float(whole.end.max()))
 
 
-def keep_judged(
-    config: Config, model: ModelConfig, data: TrainingSet, origin: datetime, fits: Mapping[str, Fitted]
-) -> pd.DataFrame:
+def keep_judged(config: Config, model: ModelConfig, origin: datetime, judged: Judged, learned: int) -> pd.DataFrame:
     """Remember what training said at its judged ``origin``, so that the next back-test, check or gate reads it.
 
     Nothing is kept unless every family was fitted: a forecast has all heads. What was said is returned all the same.
+    ``learned`` is the number of origins that were learned from.
     """
-    asked = [family for family in families(model) if family.name in fits]
-    until, recipe = known_until(config), Recipe(model.lightgbm)
-    past = PastOfUsers(config, model, recipe, (origin,), until, lambda message, fraction: None)
-    before, present = data.frame[data.frame["as_of"] < origin], data.at([origin])
     stores = home_stores(config, origin)
-    told = {f.name: past._told(fits[f.name], stack(before, f, NAMES, origin), present, stores) for f in asked}
-    frame = pd.concat([one for frames, _ in told.values() for one in frames], ignore_index=True)
-    if len(asked) == len(families(model)):
-        log = {"learned_origins": before["as_of"].nunique(), "left_out": {}}
-        families_log = {name: said for name, (_, said) in told.items()}
-        keep(config, model, recipe, origin, frame, {**log, "families": families_log})
+    frame = pd.concat([_frame(head, said, stores) for head, said in judged.said.items()], ignore_index=True)
+    if judged.fits.keys() == {family.name for family in families(model)}:
+        told = {name: _log(fitted, judged.learned_until[name]) for name, fitted in judged.fits.items()}
+        log = {"learned_origins": learned, "left_out": {}, "families": told}
+        keep(config, model, Recipe(model.lightgbm), origin, frame, log)
     return frame
+
+
+def _frame(head: str, said: Said, stores: dict[str, str]) -> pd.DataFrame:
+    known = said.rows
+    columns = {
+        "p": said.probability,
+        "raw": said.raw,
+        **{f"baseline.{name}": p for name, p in said.baselines.items()},
+    }
+    frame = pd.DataFrame({"user_id": known.user, "head": head, "y": known.y, **columns})
+    return segmented(frame, pd.DataFrame(known.x[:, : len(NAMES)], columns=list(NAMES)), stores)
+
+
+def _log(fitted: Fitted, learned_until: float) -> dict[str, Any]:
+    last = np.datetime64("1970-01-01") + np.timedelta64(round(learned_until * 86_400), "s")
+    return {key: fitted.log[key] for key in SAID} | {"last_label_end": f"{last}Z"}
 
 
 def blanked(rows: Rows, recipe: Recipe) -> Rows:

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from configs import Config, ModelConfig
 from configs.errors import TrainingError
@@ -21,22 +23,38 @@ from training.prepare import Prepared, prepare
 from training.splits import Split
 from training.stack import Family, Rows, families, stack
 
-__all__ = ["Judged", "Numbers", "Question", "horizons_of", "judge", "question"]
+__all__ = ["Judged", "Numbers", "Question", "Said", "horizons_of", "judge", "question"]
 
 Numbers = dict[str, dict[str, Any]]
+Floats = NDArray[np.float64]
 
 # With fewer of either kind no interval says anything.
 LEAST_OF_A_KIND = 5
 
 
 @dataclass(frozen=True)
+class Said:
+    """What was said of ``rows``, whose labels followed: probability, raw score, and each baseline's probability."""
+
+    rows: Rows
+    probability: Floats
+    raw: Floats
+    baselines: dict[str, Floats]
+
+
+@dataclass(frozen=True)
 class Judged:
-    """Metrics, baselines and curves (`curves_of`) of each head; the fit of each family; why others were left out."""
+    """Metrics, baselines and curves (`curves_of`) of each head; the fit of each family; why others were left out.
+
+    ``said`` is what was said of each head, ``learned_until`` the end of the last label that each family learned.
+    """
 
     metrics: Numbers = field(default_factory=dict)
     baselines: Numbers = field(default_factory=dict)
     curves: dict[str, Any] = field(default_factory=dict)
     fits: dict[str, Fitted] = field(default_factory=dict)
+    said: dict[str, Said] = field(default_factory=dict)
+    learned_until: dict[str, float] = field(default_factory=dict)
     left_out: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
@@ -98,6 +116,7 @@ def _judge(config: Config, model: ModelConfig, data: TrainingSet, split: Split, 
     asked = question(model, data, family, split.judge, split.known_until, config.seed)
     fitted = learn(asked.prepared, config.threads, model.lightgbm)
     judged.fits[family.name] = fitted
+    judged.learned_until[family.name] = float(asked.learned.end.max())
     for head, known in asked.followed.items():
         horizon = model.heads[head].get("horizon_days")
         learned = asked.learned.where(asked.learned.horizon == (horizon or 0.0))
@@ -108,6 +127,7 @@ def _judge(config: Config, model: ModelConfig, data: TrainingSet, split: Split, 
         given = baselines(family, horizon, learned, known, NAMES)
         judged.baselines[head] = {name: metrics_of(known.y, p) for name, p in given.items()}
         judged.curves[head] = curves_of(known.y, probability, raw, given)
+        judged.said[head] = Said(known, probability, raw, given)
 
 
 def _followed(

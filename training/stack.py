@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from features.periods import days_of
 from serving.scoring.head import read_cohort
 from training.labels import label, window
 
-__all__ = ["Family", "Rows", "families", "stack"]
+__all__ = ["Family", "Looked", "Rows", "families", "stack"]
 
 Floats = NDArray[np.float64]
 
@@ -52,6 +53,26 @@ class Family:
 
 
 @dataclass(frozen=True)
+class Looked:
+    """Rows of a ``table``, float64[m, f], that are looked up when they are read; ``last``, if any, is one more column.
+
+    A user is asked several questions, of which few are drawn to learn from: the features are copied for those alone.
+    """
+
+    table: Floats
+    at: NDArray[np.intp]
+    last: Floats | None
+
+    def __getitem__(self, chosen: NDArray[Any]) -> Looked:
+        return Looked(self.table, self.at[chosen], None if self.last is None else self.last[chosen])
+
+    def read(self) -> Floats:
+        """The rows, float64[n, f] or float64[n, f + 1]."""
+        found = self.table[self.at]
+        return found if self.last is None else np.column_stack([found, self.last])
+
+
+@dataclass(frozen=True)
 class Rows:
     """Stacked rows: features (the horizon last, where there is one), label, and where each row comes from.
 
@@ -59,7 +80,7 @@ class Rows:
     ``horizon`` is 0 for a calendar month; ``y`` is NaN where the label is not known.
     """
 
-    x: Floats
+    features: Floats | Looked
     y: Floats
     as_of: Floats
     start: Floats
@@ -69,6 +90,11 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.y)
+
+    @cached_property
+    def x(self) -> Floats:
+        """The features, float64[n, f]."""
+        return self.features.read() if isinstance(self.features, Looked) else self.features
 
     def where(self, chosen: NDArray[Any]) -> Rows:
         """The rows that a mask, or row numbers, choose."""
@@ -116,13 +142,13 @@ def stack(
     inside = read_cohort(family.cohort, family.rule, features, family.name).contains(x, features)
     frame, x = frame[inside], x[inside]
     asked: Sequence[float | None] = (family.horizons if horizons is None else horizons) or (None,)
-    parts = [_part(family, frame, x, horizon, known_until) for horizon in asked]
-    return Rows(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+    parts = [_part(family, frame, horizon, known_until) for horizon in asked]
+    at, *columns = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+    horizon_of = columns[4]
+    return Rows(Looked(x, at, horizon_of if asked[0] is not None else None), *columns)
 
 
-def _part(
-    family: Family, frame: pd.DataFrame, x: Floats, horizon: float | None, known_until: datetime | None
-) -> tuple[Any, ...]:
+def _part(family: Family, frame: pd.DataFrame, horizon: float | None, known_until: datetime | None) -> tuple[Any, ...]:
     as_of = pd.DatetimeIndex(frame["as_of"])
     start, end = window(family.definition(horizon), as_of)
     y = np.full(len(frame), np.nan)
@@ -131,6 +157,5 @@ def _part(
         y = label(family.definition(horizon), frame, known_until)
         kept = ~np.isnan(y)
     column = np.full(int(kept.sum()), horizon or 0.0)
-    wide = x[kept] if horizon is None else np.column_stack([x[kept], column])
     instants = (days_of(instant)[kept] for instant in (as_of, start, end))
-    return wide, y[kept], *instants, column, frame["user_id"].to_numpy(object)[kept]
+    return np.flatnonzero(kept), y[kept], *instants, column, frame["user_id"].to_numpy(object)[kept]

@@ -104,7 +104,8 @@ def _train_probabilities(config: Config, model: ModelConfig, show: Progress, bef
     with registry.run(name, "train", {"judged_on": f"{split.judge:%Y-%m-%d}"}) as run:
         show("judging", 0.4)
         judged = judge(config, model, data, split)
-        said = keep_judged(config, model, data, split.judge, judged.fits)
+        learned = int(data.frame.loc[data.frame["as_of"] < split.judge, "as_of"].nunique())
+        said = keep_judged(config, model, split.judge, judged, learned)
         show("learning from everything", 0.7)
         chosen = [family for family in families(model) if family.name in judged.fits]
         today = {f.name: stack(data.at([split.known_until]), f, NAMES, None) for f in chosen}

@@ -235,10 +235,10 @@ def test_training_keeps_its_own_judgement_as_a_forecast(tmp_path, config, model,
     split = split_at(rule, [14, 30, 60], first, END)
     before = origins_before(rule, split.judge, first)
     data = assemble(config, (*before, split.judge))
-    fits = judge(config, model, data, split).fits
+    judged = judge(config, model, data, split)
     elsewhere = dataclasses.replace(config, home=tmp_path)
     shutil.copytree(config.home / "events", tmp_path / "events")
-    keep_judged(elsewhere, model, data, split.judge, fits)
+    keep_judged(elsewhere, model, split.judge, judged, len(before))
     monkeypatch.setattr(module, "_past", None)
     kept = forecasts(elsewhere, model, [split.judge]).frame
     pd.testing.assert_frame_equal(kept, found.frame[found.frame["as_of"] == split.judge].reset_index(drop=True))
