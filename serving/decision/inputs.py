@@ -12,6 +12,9 @@ from pydantic_core import to_json
 __all__ = ["Action", "GlobalCount", "Inputs", "Need"]
 
 
+_UNKNOWN: Any = object()
+
+
 class Action(NamedTuple):
     """What happened to this user: ``event`` is decision, impression, click, accept, order or a name of your own."""
 
@@ -129,8 +132,9 @@ class Inputs:
         shop, shelf = self.store_items, self.store_categories
         return replace(
             self,
-            stock={i: self.stock[i] for i in item_ids if i in self.stock},
-            items={i: dict(self.items[i]) for i in item_ids if i in self.items},
+            # One question each: they may be live mappings, of which each answer costs.
+            stock={i: n for i in item_ids if (n := self.stock.get(i, _UNKNOWN)) is not _UNKNOWN},
+            items={i: dict(facts) for i in item_ids if (facts := self.items.get(i)) is not None},
             store_items=None if shop is None else frozenset(i for i in item_ids if i in shop),
             store_categories=None if shelf is None else frozenset(c for c in category_ids if c in shelf),
         )
