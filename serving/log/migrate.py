@@ -45,21 +45,20 @@ def steps() -> list[Step]:
 
 
 def version(database: Database) -> str | None:
-    """Which step the database is at; None when it holds no log."""
+    """Which step the database is at; None when it holds no log.
+
+    Raises
+    ------
+    LogError
+        When it holds the tables of another program.
+    """
     if isinstance(database, SqliteDatabase):
         there = database.read(f"SELECT 1 FROM sqlite_master WHERE name = '{VERSIONS}'")
     else:
         sql = f"SELECT 1 FROM pg_tables WHERE schemaname = current_schema() AND tablename = '{VERSIONS}'"
         there = database.read(sql)
     rows = database.read(f"SELECT version_num FROM {VERSIONS}") if there else []
-    return str(rows[0][0]) if rows else None
-
-
-def ensure(database: Database) -> None:
-    """Bring the database to `HEAD`; one that a newer userops wrote is left alone."""
-    at = version(database)
-    if at == HEAD:
-        return
+    at = str(rows[0][0]) if rows else None
     if at is not None and not (len(at) == len(HEAD) and at.isdecimal()):
         raise LogError(
             f"{shown(database.uri)} holds the tables of another program",
@@ -67,6 +66,14 @@ def ensure(database: Database) -> None:
             because="MLflow and others keep the number of their schema under the same name",
             run="it with a database, or a schema, of its own: ...?options=-csearch_path%3DNAME",
         )
+    return at
+
+
+def ensure(database: Database) -> None:
+    """Bring the database to `HEAD`; one that a newer userops wrote is left alone."""
+    at = version(database)
+    if at == HEAD:
+        return
     if at is not None and at > HEAD:
         raise LogError(
             "the decision log was written by a newer userops",
