@@ -82,6 +82,8 @@ class Metrics:
         self._in_flight = Gauge("userops_requests_in_flight", "Being answered", multiprocess_mode="livesum")
         self._problems = Labelled(Counter("userops_problems", "Errors that callers were told of, by kind", ["kind"]))
         self._shed = Labelled(Counter("userops_shed_requests", "Refused at once for lack of room", ["reason"]))
+        for reason in ("queue", "connections", "rate", "scoring", "console"):
+            self._shed[(reason,)]  # 0 from the start: what appears with the first burst hides it from rate()
         scored = Counter("userops_scored_users", "Users scored", ["model", "outcome"])
         self._users = Labelled(scored)
         self._age = Histogram("userops_feature_age_seconds", "Age of the oldest vector of an answer", buckets=_AGES)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import resource
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
 
 import uvicorn.config
@@ -65,7 +66,8 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         if len(self.connections) > self.most_connections:
             metrics().shed("connections")
-            self._show_out(b"503 Service Unavailable", b"retry-after: 1\r\n")
+            detail = "more callers are here than there is room for; try again later"
+            self._show_out(Problem(503, "overloaded", detail, headers={"retry-after": "1"}))
             return
         self._wait(self._too_slow)
 
@@ -79,14 +81,14 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head += len(data)
         super().data_received(data)
         if self._in_head and self._head > self.most_head:
-            self._show_out(b"431 Request Header Fields Too Large")
+            self._show_out(_long_head(type(self)))
         elif self._timer is None and not self._answering:
             # Once a byte has come, uvicorn waits for the rest, whatever it is of, for ever.
             self._wait(self._too_slow if self._in_head else self._close)
 
     def on_message_begin(self) -> None:
         """A request begins."""
-        self._in_head, self._head = True, 0  # what came before it in the same bytes was not its head
+        self._in_head = True
         self._waited()
         super().on_message_begin()
 
@@ -98,7 +100,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Its body is whole."""
-        self._in_body = False
+        self._in_body, self._head = False, 0  # of these bytes, some may be the next head: which, nobody knows
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
@@ -111,8 +113,13 @@ class BoundedProtocol(HttpToolsProtocol):
     def _answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
 
+    def send_400_response(self, msg: str) -> None:
+        """What came is no HTTP."""
+        self._show_out(Problem(400, "invalid-request", "this is no HTTP request", expected="HTTP/1.1"))
+
     def _too_slow(self) -> None:
-        self._show_out(b"408 Request Timeout")
+        detail, expected = "the head of the request did not arrive in time", f"within {self.head_seconds:g} seconds"
+        self._show_out(Problem(408, "request-timeout", detail, expected=expected))
 
     def _close(self) -> None:
         self.transport.close()
@@ -125,9 +132,16 @@ class BoundedProtocol(HttpToolsProtocol):
             self._timer.cancel()
             self._timer = None
 
-    def _show_out(self, status: bytes, more: bytes = b"") -> None:
-        if not self._answering and not self.transport.is_closing():  # else it would be taken for that answer
-            self.transport.write(b"HTTP/1.1 %s\r\ncontent-length: 0\r\nconnection: close\r\n%s\r\n" % (status, more))
+    def _show_out(self, problem: Problem) -> None:
+        cycle = self.cycle
+        # Of a request that is being answered, or waits for its turn, only the body may be what is wrong.
+        its_turn = not self._answering or (self._in_body and not self.pipeline and not cycle.response_started)
+        if its_turn and not self.transport.is_closing():
+            response = problem.response()
+            lines = [b"%s: %s" % one for one in secured(response.raw_headers)]
+            phrase = HTTPStatus(problem.status).phrase.encode()
+            head = [b"HTTP/1.1 %d %s" % (problem.status, phrase), *lines, b"connection: close", b""]
+            self.transport.write(b"\r\n".join([*head, bytes(response.body)]))
         self.transport.close()
 
 
@@ -157,11 +171,15 @@ class _Door:
         if len(scope["raw_path"]) + len(scope["query_string"]) > limits.most_url:
             return Problem(414, "uri-too-long", "the address is too long", expected=f"at most {limits.most_url} bytes")
         if len(headers) > limits.most_headers or sum(len(n) + len(v) for n, v in headers) > limits.most_head:
-            expected = f"at most {limits.most_headers} headers of {limits.most_head} bytes together"
-            return Problem(431, "headers-too-large", "the headers are too long", expected=expected)
+            return _long_head(limits)
         waiting = len(self._tasks) - arriving.count - _leaving.count
         if scope["path"] in OPEN or (waiting <= limits.most_waiting and arriving.count <= limits.most_arriving):
             return None
         metrics().shed("queue")
         detail = "more requests wait than can be answered soon; try again later"
         return Problem(503, "overloaded", detail, headers={"retry-after": "1"})
+
+
+def _long_head(limits: type[BoundedProtocol]) -> Problem:
+    expected = f"at most {limits.most_headers} headers of {limits.most_head} bytes together"
+    return Problem(431, "headers-too-large", "the headers are too long", expected=expected)

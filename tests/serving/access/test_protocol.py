@@ -16,6 +16,7 @@ from serving.access.arriving import arriving
 from serving.access.protocol import BoundedProtocol, install
 from serving.errors.middleware import ProblemMiddleware
 from serving.errors.problem import Problem
+from serving.metrics import metrics, render
 
 HEAD = b"GET /x HTTP/1.1\r\nhost: a\r\n"
 
@@ -131,9 +132,10 @@ def test_a_head_without_an_end_is_cut_off(stage):
         with contextlib.suppress(ConnectionError):
             for _ in range(20):
                 connection.sendall(b"a" * 1000)
-        status, head, _ = answer(connection)
+        status, head, body = answer(connection)
         assert status == 431
         assert "connection: close" in head
+        assert json.loads(body)["type"] == "urn:userops:problem:headers-too-large"
         assert closed(connection)
 
 
@@ -141,8 +143,7 @@ def test_a_head_that_is_too_long_or_has_too_many_lines_is_a_problem(stage):
     for lines in (b"x: " + b"a" * 4096 + b"\r\n", b"".join(b"x%d: a\r\n" % n for n in range(30))):
         status, _, body = ask(stage, HEAD + lines + b"\r\n")
         assert status == 431
-        if body:
-            assert json.loads(body)["type"] == "urn:userops:problem:headers-too-large"
+        assert json.loads(body)["type"] == "urn:userops:problem:headers-too-large"
 
 
 def test_an_address_that_is_too_long_is_a_problem(stage):
@@ -157,7 +158,10 @@ def test_an_address_that_is_too_long_is_a_problem(stage):
 def test_a_head_that_does_not_come_is_not_waited_for(stage, begun):
     with stage.connect() as connection:
         connection.sendall(begun)
-        assert answer(connection)[0] == 408
+        status, head, body = answer(connection)
+        assert status == 408
+        assert "x-content-type-options: nosniff" in head
+        assert json.loads(body)["type"] == "urn:userops:problem:request-timeout"
         assert closed(connection)
 
 
@@ -232,7 +236,24 @@ def test_a_body_that_is_too_long_is_a_413(stage):
     "nonsense", [b"\x00" * 50, b"\x16\x03\x01\x02\x00\x01\x00", b"GET\r\n\r\n", b"GET /\xff HTTP/1.1\r\n\r\n"]
 )
 def test_what_is_no_http_is_a_400(stage, nonsense):
-    assert ask(stage, nonsense)[0] == 400
+    status, head, body = ask(stage, nonsense)
+    assert status == 400
+    assert "content-type: application/problem+json" in head
+    assert json.loads(body)["type"] == "urn:userops:problem:invalid-request"
+
+
+def test_a_body_that_is_no_http_is_a_400_and_what_follows_a_request_never_answers_it(stage):
+    begun = b"POST /x HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n"
+    assert ask(stage, begun, b"zz\r\n")[0] == 400
+    stage.go.clear()
+    try:
+        with stage.connect() as connection:
+            connection.sendall(HEAD + b"\r\n")
+            time.sleep(0.1)
+            connection.sendall(b"\x00\x00\r\n")  # while the first is being answered
+            assert answer(connection) is None
+    finally:
+        stage.go.set()
 
 
 def test_nobody_speaks_websocket(stage):
@@ -301,11 +322,19 @@ def test_there_are_as_many_files_as_connections_and_more(monkeypatch):
     assert told == [(3000, 4096), (2048, 2048), (3000, resource.RLIM_INFINITY)]
 
 
+def test_what_was_never_refused_is_counted_as_none():
+    metrics()
+    text = render().decode()
+    for reason in ("queue", "connections", "rate", "scoring", "console"):
+        assert f'userops_shed_requests_total{{reason="{reason}"}}' in text
+
+
 def test_too_many_connections_are_told_so(stage):
     connections = [stage.connect() for _ in range(Small.most_connections + 5)]
     told = [answer(connection) for connection in connections[-3:]]
     assert [one[0] for one in told] == [503] * 3
     assert "retry-after: 1" in told[0][1]
+    assert json.loads(told[0][2])["type"] == "urn:userops:problem:overloaded"
     for connection in connections:
         connection.close()
     end = time.monotonic() + 5
