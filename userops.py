@@ -109,9 +109,10 @@ def mirrored(verb: Callable[..., None]) -> Callable[..., None]:
     def beside(*values: object, **named: object) -> None:
         import subprocess
 
+        from configs.beside import environment
         from training.gate.mirror import command
 
-        process = subprocess.Popen(command())  # ends with this process, or with the service that it becomes
+        process = subprocess.Popen(command(), env=environment())  # ends with this process, or with the service that it becomes
         try:
             verb(*values, **named)
         finally:
