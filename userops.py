@@ -112,7 +112,8 @@ def mirrored(verb: Callable[..., None]) -> Callable[..., None]:
         from configs.beside import environment
         from training.gate.mirror import command
 
-        process = subprocess.Popen(command(), env=environment())  # ends with this process, or with the service that it becomes
+        # Ends with this process, or with the service that it becomes.
+        process = subprocess.Popen(command(), env=environment())
         try:
             verb(*values, **named)
         finally:
