@@ -80,8 +80,9 @@ def dependence(content: Content, feature: str, partner: str | None, said: Featur
     if partner is not None:
         theirs = [plain(said.value(partner, one)) for one in content["values"][partner]]
         texts = [f"{own}<br>{other}" for own, other in zip(texts, theirs, strict=True)]
-    span = float(np.ptp(values[known])) if len(known) else 1.0
-    beside = (float(values[known].min()) if len(known) else 0.0) - 0.08 * (span or 1.0)
+    low, high = (float(values[known].min()), float(values[known].max())) if len(known) else (0.0, 0.0)
+    span = high - low or 1.0
+    beside = low - 0.08 * span
     xs = [beside if np.isnan(one) else float(one) for one in values]
     ys = phi.round(4).tolist()
     scale = {} if partner is None else SCALE
@@ -98,10 +99,14 @@ def dependence(content: Content, feature: str, partner: str | None, said: Featur
         note = {"x": beside, "y": 0.02, "yref": "paper", "text": t("learned.absent"), "showarrow": False}
         beneath = {"textangle": -90, "xanchor": "center", "yanchor": "bottom"}
         notes.append({**note, **beneath, "font": {"size": 11, "color": SOFT}, "bgcolor": "rgba(255,255,255,0.8)"})
+    across: dict[str, Any] = {"title": titled(said.axis(feature))}
+    across["tickformat"] = ".0%" if said.unit(feature) == "share" else ""
+    if len(absent):  # no further: no tick stands for a value that nobody has
+        across["range"] = [beside - 0.04 * span, high + 0.04 * span]
     return figure(
         traces,
         _by_value(values, phi, feature, said, t),
-        xaxis={"title": titled(said.axis(feature)), "tickformat": ".0%" if said.unit(feature) == "share" else ""},
+        xaxis=across,
         yaxis={"title": titled(t("learned.axis_" + content["unit"])), "zeroline": True},
         annotations=notes,
         margin={"l": 10, "r": 10, "t": 18, "b": 44},

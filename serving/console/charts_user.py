@@ -100,6 +100,8 @@ def shares(t: Words, one: Waterfall, beside: bool = False) -> Figure:
             "xanchor": "left",
             "align": "left",
             "font": {"size": 12.5, "color": _INK},
+            "bgcolor": "rgba(255,255,255,0.85)",  # the line of zero may pass below
+            "borderpad": 0,
         }
         for place, label in enumerate(labels)
     ]

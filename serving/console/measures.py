@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from serving.console.words import Words
+from serving.reasons import closed_up
 
 __all__ = ["MEASURES", "Measure", "against", "best", "in_words", "listed", "measure", "ready", "shown"]
 
@@ -126,4 +127,4 @@ def ready(t: Words, readiness: Mapping[str, Any] | None) -> str:
     if not readiness:
         return ""
     said, code = t.of(readiness.get("text")), readiness.get("baseline")
-    return said.replace(code, t.or_code("measure.baseline", code)) if code else said
+    return closed_up(said.replace(code, t.or_code("measure.baseline", code))) if code else said

@@ -34,6 +34,20 @@ def test_what_it_is_for_and_whom(console):
         assert said in chinese.words
 
 
+@pytest.mark.parametrize(("lang", "said"), [("en", "nobody ordered"), ("zh", "无人下单")])
+def test_what_is_left_out_is_said_in_the_readers_language_and_as_older_versions_said_it(
+    console, desk_files, card, lang, said
+):
+    left_out = {"first_order": {"en": "nobody ordered", "zh": "无人下单"}, "p_inactive_60d": "too few rows"}
+    desk_files.write(console.home, "3", {"card.json": {**card, "left_out": left_out}})
+    try:
+        page = console.read("/models/churn/3", lang)
+    finally:
+        desk_files.write(console.home, "3", {"card.json": card})
+    assert f"first_order: {said}" in page.words
+    assert f"{card['heads']['p_inactive_60d']['meaning'][lang]}: too few rows" in page.words
+
+
 def test_numbers_stand_beside_the_baselines_and_the_best_is_said(console):
     words = console.read("/models/churn/3").words
     assert "log loss lower is better 0.4400 best 0.4200 – 0.4600 0.4700 0.4630" in words
