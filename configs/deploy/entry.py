@@ -1,13 +1,15 @@
 """What a container runs: ``python -m configs.deploy.entry COMMAND [WORD ...]``.
 
-``serve`` is the service on every address of the container, refused as long as no key was issued; ``follow`` is the
-follower that brings live events online; anything else is run as it stands. A variable ``NAME_FILE`` first becomes
+``serve [--host HOST] [--port PORT]`` is the service, where ``serving`` of project.yaml says unless told otherwise, and
+beyond loopback not before a key was issued; ``follow`` is the follower that brings live events online; anything else is
+run as it stands. A variable ``NAME_FILE`` first becomes
 ``NAME`` with what that file holds, for those in `SECRETS`: so no secret stands in an image, a manifest or a list of
 processes. The command takes this process over, so signals reach it.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from collections.abc import MutableMapping, Sequence
@@ -15,9 +17,8 @@ from pathlib import Path
 
 from configs.errors import ConfigError, UseropsError
 
-__all__ = ["HOST", "PORT", "SECRETS", "command", "read_secrets"]
+__all__ = ["SECRETS", "command", "read_secrets"]
 
-HOST, PORT = "0.0.0.0", 3000
 SECRETS = (
     *("USEROPS_DECISIONS", "USEROPS_AUDIT", "USEROPS_REGISTRY", "USEROPS_TRACKING", "USEROPS_ONLINE", "USEROPS_KEY"),
     *("PGPASSWORD", "OTEL_EXPORTER_OTLP_HEADERS"),
@@ -61,20 +62,32 @@ def command(words: Sequence[str]) -> list[str]:
         case []:
             raise ConfigError("nothing to run", expected="serve, follow, or a command")
         case ["serve", *more]:
-            from configs import load
-            from configs.access import check_host
-
-            check_host(load(), HOST)
-            serve = ["-m", "bentoml", "serve", "serving.service:UserOps", "--host", HOST, "--port", str(PORT)]
-            return [sys.executable, *serve, *more]
+            return _serve(more)
         case ["follow"]:
             return [sys.executable, "-m", "serving.follow"]
         case own:
             return own
 
 
+def _serve(words: Sequence[str]) -> list[str]:
+    from configs import load
+    from configs.access import check_host
+
+    config = load()
+    asked = argparse.ArgumentParser("python -m configs.deploy.entry serve")
+    asked.add_argument("--host", default=config.serving.host, help="address to listen on (%(default)s)")
+    asked.add_argument("--port", type=int, default=config.serving.port, help="port to listen on (%(default)s)")
+    where = asked.parse_args(words)
+    check_host(config, where.host)
+    serve = ["-m", "bentoml", "serve", "serving.service:UserOps", "--host", where.host, "--port", str(where.port)]
+    return [sys.executable, *serve]
+
+
 def main() -> None:
     """Become the command that the arguments name."""
+    if sys.argv[1:] in (["-h"], ["--help"]):
+        sys.stdout.write(__doc__ or "")
+        return
     try:
         read_secrets(os.environ)
         words = command(sys.argv[1:])

@@ -32,6 +32,7 @@ MANIFESTS = [
     one for file in sorted((FOLDER / "k8s").glob("*.yaml")) for one in yaml.safe_load_all(file.read_text("utf-8"))
 ]
 README = (FOLDER / "README.md").read_text(encoding="utf-8")
+PORT = 3000
 OURS = {"service", "follower", "batch", "mlflow"}
 
 
@@ -90,7 +91,7 @@ def test_images_run_without_root_and_are_asked_whether_they_are_ready():
         assert re.search(r"^USER 10001:10001$", stage, re.MULTILINE)
     assert stages[-1].split("\n")[0].endswith(" AS serving")
     assert "/readyz" in stages[-1]
-    assert f"EXPOSE {entry.PORT}" in stages[-1]
+    assert f"EXPOSE {PORT}" in stages[-1]
 
 
 def test_every_file_that_is_copied_is_there():
@@ -137,7 +138,7 @@ def test_compose_says_nothing_that_compose_does_not_know():
 
 def test_only_loopback_reaches_it_and_only_what_people_need():
     ports = {name: one["ports"] for name, one in COMPOSE["services"].items() if one.get("ports")}
-    assert ports == {"service": [f"127.0.0.1:{entry.PORT}:{entry.PORT}"], "mlflow": ["127.0.0.1:5000:5000"]}
+    assert ports == {"service": [f"127.0.0.1:{PORT}:{PORT}"], "mlflow": ["127.0.0.1:5000:5000"]}
     assert COMPOSE["networks"]["inside"] == {"internal": True}
 
 
@@ -281,8 +282,8 @@ def test_what_refers_to_something_finds_it():
             assert claim is None or claim in claims or claim in README
     (serving,) = deployment["spec"]["template"]["spec"]["containers"]
     ports = {port["name"]: port["containerPort"] for port in serving["ports"]}
-    assert ports == {"http": entry.PORT}
-    assert named("NetworkPolicy", "userops")["spec"]["ingress"][0]["ports"][0]["port"] == entry.PORT
+    assert ports == {"http": PORT}
+    assert named("NetworkPolicy", "userops")["spec"]["ingress"][0]["ports"][0]["port"] == PORT
 
 
 def test_a_pod_that_ends_has_time_for_all_that_the_service_may_still_answer():
@@ -383,7 +384,17 @@ def test_the_service_is_not_opened_to_everybody_without_a_key(tmp_path, monkeypa
     monkeypatch.setenv("USEROPS_HOME", str(tmp_path))
     monkeypatch.delenv("USEROPS_KEYS", raising=False)
     with pytest.raises(KeysError, match="ask nobody for a key"):
-        entry.command(["serve"])
+        entry.command(["serve", "--host", "0.0.0.0"])
+    # On a host without containers it listens where project.yaml says.
+    assert entry.command(["serve"])[-4:] == ["--host", "127.0.0.1", "--port", str(PORT)]
+    assert entry.command(["serve", "--port", "3100"])[-1] == "3100"
+
+
+def test_containers_listen_on_every_address_of_theirs():
+    words = ["serve", "--host", "0.0.0.0", "--port", str(PORT)]
+    assert json.loads(re.findall(r"^CMD (.*)$", DOCKERFILE, re.MULTILINE)[-1]) == words
+    assert dict(containers())["userops-serving/serving"]["args"] == words
+    assert "command" not in COMPOSE["services"]["service"]
 
 
 def test_the_entry_becomes_the_command(tmp_path):
@@ -406,5 +417,5 @@ def test_the_entry_becomes_the_command(tmp_path):
 
 def test_project_configuration_is_the_one_the_manifests_assume():
     project = read_yaml(ROOT / "configs" / "project.yaml")
-    assert project["serving"]["port"] == entry.PORT
+    assert project["serving"]["port"] == PORT
     assert project["serving"]["workers"] == 2  # what the memory of a pod is measured for
