@@ -1,12 +1,13 @@
 """A home in which the whole way has been walked once, by the commands a user would type; PostgreSQL and Redis."""
 
-import dataclasses
+import fcntl
 import gc
+import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from configs import Config
+from configs import Config, load
 from features.redis_server import RedisServer, is_installed, redis_server
 from features.spark.cluster import cluster, missing
 from serving.log.postgres_server import postgres_server, why_not
@@ -29,27 +30,35 @@ for name in ("USEROPS_ONLINE", "USEROPS_DECISIONS", "USEROPS_AUDIT", "USEROPS_RE
 
 ROOT = Path(__file__).parents[1]
 END = "2026-06-01"
-#: What takes longest comes first: a long file that one process begins last is what the other processes wait for.
+#: What takes longest comes first: a long file that one process begins last is what the other processes wait for. What
+#: needs the compiled core of interests comes after some minutes: the walk has compiled it by then.
 LONG = (
     "tests/test_whole_way.py",
+    "tests/features/spark/test_spark_build.py",
+    "tests/features/test_fresh.py",
+    "tests/features/test_build.py",
     "tests/serving/nbo/test_nbo_server.py",
-    "tests/test_notebooks.py",
+    "tests/serving/nbo/chaos/test_faults.py",
+    "tests/training/desk/test_card.py",
     "tests/training/test_forecasts.py",
     "tests/training/gate/test_gate.py",
     "tests/training/compare/test_comparison.py",
     "tests/training/test_value_train.py",
+    "tests/serving/access/test_server_access.py",
     "tests/serving/test_server.py",
     "tests/serving/nbo/test_benchmark_serving.py",
     "tests/training/test_interest_train.py",
-    "tests/features/test_fresh.py",
-    "tests/features/test_build.py",
     "tests/features/test_behaviour.py",
     "tests/serving/nbo/test_nbo.py",
-    "tests/test_command_line.py",
     "tests/training/test_models.py",
     "tests/training/test_value.py",
     "tests/serving/test_bento.py",
 )
+#: Files that go to one process for what costs most in them: a Spark cluster, a model that is trained twice.
+BESIDE = {
+    "tests/serving/bulk/test_bulk_spark.py": "tests/features/spark/test_spark_build.py",
+    "tests/training/desk/test_versus.py": "tests/training/desk/test_card.py",
+}
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -65,9 +74,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     class Scheduling(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.partition("::")[0]
-            if file.endswith("test_bulk_spark.py"):
-                return "tests/features/spark/test_spark_build.py"  # one cluster serves both
-            return LONG[0] if file.startswith("tests/browser/") else file
+            return LONG[0] if file.startswith("tests/browser/") else BESIDE.get(file, file)
 
     return Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
 
@@ -94,28 +101,79 @@ def pytest_collection_finish() -> None:
     gc.set_threshold(20_000, 20, 20)
 
 
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """``once(name, make)`` is a folder that ``make`` filled in whichever process of this run asked first."""
+    root = tmp_path_factory.getbasetemp()
+    shared = root.parent if root.name.startswith("popen-") else root
+
+    def made(name: str, make: Callable[[Path], object]) -> Path:
+        folder = shared / name
+        with (shared / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (shared / f"{name}.made").exists():
+                folder.mkdir()
+                make(folder)
+                (shared / f"{name}.made").touch()
+        return folder
+
+    return made
+
+
 @pytest.fixture(scope="session", autouse=True)
-def mlflow_template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def mlflow_template(once: Callable[[str, Callable[[Path], object]], Path]) -> Iterator[None]:
     """A home's first registry copies MLflow's database: making it anew takes all of MLflow's migrations each time.
 
-    Commands in processes of their own (`walked`) still make theirs.
+    The home that is `walked` makes its own.
     """
-    template = tmp_path_factory.mktemp("mlflow")
     opened = Registry.__init__
+
+    def template(folder: Path) -> None:
+        opened(Registry.__new__(Registry), load(folder))
+        assert [file.name for file in folder.iterdir()] == ["mlflow.db"]  # nothing of it lies in a journal
 
     def open_registry(registry: Registry, config: Config) -> None:
         path = config.home / "mlflow.db"
         if config.tracking_uri == f"sqlite:///{path}" and not path.exists():
-            if not (template / path.name).exists():
-                opened(Registry.__new__(Registry), dataclasses.replace(config, home=template))
-                assert [file.name for file in template.iterdir()] == [path.name]  # nothing of it lies in a journal
             config.home.mkdir(parents=True, exist_ok=True)
-            shutil.copy(template / path.name, path)
+            shutil.copy(once("mlflow", template) / path.name, path)
         opened(registry, config)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Registry, "__init__", open_registry)
         yield
+
+
+class CommandLine:
+    """``userops`` as one process for all commands of a session: they are typed in turn, and imports happen once."""
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+        with log.open("w") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, str(ROOT / "tests" / "in_turn.py")],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=output,
+                text=True,
+            )
+
+    def run(self, home: Path, *words: str, now: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
+        """``userops WORDS`` in ``home``, typed in that folder if it is there; the clock stands at ``now``, if given."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        environment = {"USEROPS_HOME": str(home), "USEROPS_NOW": now}
+        folder = home if home.is_dir() else home.parent
+        self._process.stdin.write(f"{json.dumps([words, str(folder), environment])}\n")
+        self._process.stdin.flush()
+        answer = self._process.stdout.readline()
+        assert answer, self._log.read_text()
+        done = subprocess.CompletedProcess(words, *json.loads(answer))
+        assert not check or done.returncode == 0, (words, done.stdout, done.stderr)
+        return done
+
+    def close(self) -> None:
+        self._process.communicate(timeout=60)  # it ends with its input
 
 
 @dataclass(frozen=True)
@@ -124,31 +182,26 @@ class Walked:
 
     home: Path
     shop: Path
+    line: CommandLine
 
     def run(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """``userops WORDS`` in this home, with the clock at the end of the shop."""
-        done = self.python(str(ROOT / "userops.py"), *words)
-        assert not check or done.returncode == 0, (words, done.stdout, done.stderr)
-        return done
-
-    def python(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """``python WORDS`` for this home."""
-        return subprocess.run(
-            [sys.executable, *words],
-            env={**os.environ, "USEROPS_HOME": str(self.home), "USEROPS_NOW": f"{END}T00:00:00+00:00"},
-            cwd=self.home,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=1800,
-        )
+        return self.line.run(self.home, *words, now=f"{END}T00:00:00+00:00", check=check)
 
 
 @pytest.fixture(scope="session")
-def walked(tmp_path_factory: pytest.TempPathFactory) -> Walked:
+def command_line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandLine]:
+    """Runs commands in homes of their own; `tests/test_command_line.py` starts processes of its own."""
+    line = CommandLine(tmp_path_factory.mktemp("command_line") / "log")
+    yield line
+    line.close()
+
+
+@pytest.fixture(scope="session")
+def walked(tmp_path_factory: pytest.TempPathFactory, command_line: CommandLine) -> Walked:
     """Simulate, ingest, train, promote, release, build and publish: 2,000 people over 300 days."""
     home = tmp_path_factory.mktemp("home")
-    walked = Walked(home, home / "shop")
+    walked = Walked(home, home / "shop", command_line)
     walked.run("simulate", str(walked.shop), "--users", "2000", "--days", "300", "--end", END)
     walked.run("ingest", "shop", "--data", str(walked.shop), "--json", str(home / "ingest.json"))
     walked.run("train", "--json", str(home / "train.json"))

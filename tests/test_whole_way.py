@@ -14,17 +14,17 @@ import pytest
 from nbclient import NotebookClient
 
 from configs import load
-from features.catalog import NAMES
+from features.events import span
 from features.periods import as_utc
 from features.simulate import true_probability
 from features.store import Store
 from serving.scoring import Bundle, current
-from training.dataset import assemble
 from training.evaluate import metrics_of
+from training.forecasts import forecasts
 from training.judge import horizons_of
-from training.models import fit, raw_scores
 from training.splits import split_at
-from training.stack import families, stack
+from training.stack import families
+from training.train import train
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -76,23 +76,18 @@ def expected_auroc(truth, score):
 def test_the_model_ranks_almost_as_well_as_the_true_probabilities(walked, name):
     config = load(walked.home, as_utc(NOW))
     model = config.models[name]
-    from features.events import span
-
-    split = split_at(model.origins, horizons_of(model), *span(config))
-    data = assemble(config, (*split.origins, split.known_until))
-    past, present = data.frame[data.frame["as_of"] < split.judge], data.at([split.judge])
+    judge = split_at(model.origins, horizons_of(model), *span(config)).judge
+    said = forecasts(config, model, [judge])
+    assert said.log["origins"][0]["cached"], "training kept what it said on the judged day"
     family = families(model)[0]
-    rows, today = stack(past, family, NAMES, split.judge), stack(present, family, NAMES, None)
-    fitted = fit(rows, today, family, NAMES, data.first_day, config.seed, config.threads)
     for head in family.heads:
-        horizon = model.heads[head]["horizon_days"]
-        judged = stack(present, family, NAMES, split.known_until, [horizon])
-        truth = true_probability(walked.shop, split.judge, family.label, horizon).set_index("user_id")["p"]
-        best = truth.reindex(judged.user).to_numpy()
-        gap = expected_auroc(best, best) - expected_auroc(best, raw_scores(fitted.booster, judged.x))
+        judged = said.of(head)
+        truth = true_probability(walked.shop, judge, family.label, model.heads[head]["horizon_days"])
+        best = truth.set_index("user_id")["p"].reindex(judged["user_id"]).to_numpy()
+        gap = expected_auroc(best, best) - expected_auroc(best, judged["raw"].to_numpy())
         # A third of the users and 300 days of history: 0.01 with the demo's shop, some more room here.
         assert 0 <= gap < 0.02, (head, gap)
-        assert metrics_of(judged.y, best)["auroc"] > 0.7
+        assert metrics_of(judged["y"], best)["auroc"] > 0.7
 
 
 def test_offline_online_and_served_vectors_are_equal(walked):
@@ -162,54 +157,21 @@ def test_an_unknown_model_and_a_broken_command_end_with_one_sentence(walked):
     assert walked.run("train", "--trials", check=False).returncode == 2
 
 
-def test_the_same_data_and_seed_give_the_same_model(walked, tmp_path):
+def test_the_same_data_and_seed_give_the_same_model(walked, tmp_path, monkeypatch):
     bundle = current(walked.home / "releases")
     copy = tmp_path / "home"
     shutil.copytree(walked.home / "events", copy / "events")
-    from training.train import train
-
+    monkeypatch.setattr("training.train.log_training", lambda *told: None)  # what is drawn of it is not compared
     again = train(load(copy, as_utc(NOW)), "churn")
     files = list((copy / "mlartifacts").rglob("inactive.txt"))
     assert again.version == "1"
     assert [file.read_bytes() for file in files] == [(bundle / "churn" / "inactive.txt").read_bytes()]
 
 
-# Runs commands one after another as `userops` would, in one process: each would import the same libraries for seconds.
-IN_TURN = """
-import contextlib, io, json, sys
-sys.path.insert(0, sys.argv[1])
-import userops
-ends = []
-for words in json.loads(sys.argv[2]):
-    sys.argv, said, code = ["userops", *words], io.StringIO(), 0
-    with contextlib.redirect_stdout(said):
-        try:
-            userops.main()
-        except SystemExit as end:
-            code = end.code
-    ends.append((code, said.getvalue()))
-print(json.dumps(ends))
-"""
-
-
-@pytest.fixture(scope="module")
-def readme(walked):
-    """What the commands of the README ended with and said, but for those that the fixture has run."""
-    commands = [command for command in COMMANDS if not command.startswith(DONE_BY_FIXTURE)]
-    words = [[*shlex.split(one)[1:], *(["--help"] if one.startswith(ENDLESS) else [])] for one in commands]
-    done = walked.python("-c", IN_TURN, str(ROOT), json.dumps(words))
-    assert done.returncode == 0, done.stderr
-    return {
-        command: (*end, done.stderr)
-        for command, end in zip(commands, json.loads(done.stdout.splitlines()[-1]), strict=True)
-    }
-
-
 @pytest.mark.parametrize("command", [one for one in COMMANDS if not one.startswith(DONE_BY_FIXTURE)])
-def test_each_command_of_the_readme_runs(readme, command):
-    code, said, errors = readme[command]
-    assert not code, errors
-    assert said
+def test_each_command_of_the_readme_runs(walked, command):
+    done = walked.run(*shlex.split(command)[1:], *(["--help"] if command.startswith(ENDLESS) else []))
+    assert done.stdout
 
 
 def test_the_notebooks_run_on_this_home(walked):

@@ -13,7 +13,6 @@ import shutil
 import socket
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -29,7 +28,6 @@ from configs.keys import SCOPES, Keys
 from serving.access.sessions import COOKIE, opened
 from serving.local import post, running
 
-ROOT = Path(__file__).parents[2]
 END = datetime(2026, 6, 1, tzinfo=UTC)
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 #: What the first customer of a simulated shop may be called; any home of the demo has one.
@@ -46,14 +44,15 @@ class Desk:
     user: str
     decision: str
     key: str  # of all scopes: without one, the service answers nobody
+    line: Any  # the command line, as tests/conftest.py has it
 
     def api(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """The JSON answer of the service to a POST."""
         return post(f"{self.url}{path}", json.dumps(body), self.key)
 
-    def run(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         """``userops WORDS`` in this home at its clock."""
-        return userops(self.home, self.now, *words, check=check)
+        return self.line.run(self.home, *words, now=self.now.isoformat())
 
     def paths(self) -> dict[str, str]:
         """An address of every page, by name."""
@@ -69,20 +68,6 @@ class Desk:
         found["decision"] = f"/console/decision?id={self.decision}"
         found["replay"] = f"/console/decision?id={self.decision}&replay=1"
         return found
-
-
-def userops(home: Path, now: datetime, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "USEROPS_HOME": str(home), "USEROPS_NOW": now.isoformat()}
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "userops.py"), *words],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=1800,
-    )
-    assert not check or done.returncode == 0, (words, done.stdout, done.stderr)
-    return done
 
 
 def copied(source: Path, home: Path) -> Path:
@@ -104,7 +89,9 @@ def copied(source: Path, home: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def home(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, datetime]:
+def home(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, command_line: Any
+) -> tuple[Path, datetime]:
     """A home of which churn has two versions, both with what reviewers read; and its clock."""
     given = os.environ.get("USEROPS_TEST_HOME")
     if given:
@@ -115,9 +102,10 @@ def home(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         home, now = request.getfixturevalue("walked").home, END
     if not (home / "desk" / "churn" / "2" / "card.json").exists():
         # As if it had been trained a week before: a version that says something else.
-        userops(home, now - timedelta(days=7), "train", "churn")
+        command_line.run(home, "train", "churn", now=(now - timedelta(days=7)).isoformat())
     if not (home / "desk" / "churn" / "1" / "checks.json").exists():
-        userops(home, now, "check", "churn", "champion", check=False)  # 4 where a blocker fires
+        # It ends with 4 where a blocker fires.
+        command_line.run(home, "check", "churn", "champion", now=now.isoformat(), check=False)
     return home, now
 
 
@@ -140,7 +128,7 @@ def serve(home: Path, now: datetime, **more: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def desk(home: tuple[Path, datetime]) -> Iterator[Desk]:
+def desk(home: tuple[Path, datetime], command_line: Any) -> Iterator[Desk]:
     """The service, after somebody was made an offer and refused it."""
     folder, now = home
     key = Keys(folder / "keys.json").add("reviewer", SCOPES)[1]
@@ -154,7 +142,7 @@ def desk(home: tuple[Path, datetime]) -> Iterator[Desk]:
             event = {"event_id": f"e-{answer['decision_id']}", "decision_id": answer["decision_id"], "rank": 1}
             event |= {"offer_id": answer["offers"][0]["offer_id"], "type": "dismiss", "ts": answer["decided_at"]}
             post(f"{url}/v1/feedback", json.dumps({"events": [event]}), key)
-        yield Desk(url, folder, now, user, answer["decision_id"], key)
+        yield Desk(url, folder, now, user, answer["decision_id"], key, command_line)
 
 
 @pytest.fixture(scope="session")

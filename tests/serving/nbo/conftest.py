@@ -92,20 +92,21 @@ def shop() -> Histories:
 
 
 @pytest.fixture(scope="session")
-def interest_folder(shop: Histories, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def interest_folder(shop: Histories, once: Callable[..., Path]) -> Path:
     """An interest model as training writes it."""
-    config = dataclasses.replace(configs.load(tmp_path_factory.mktemp("train"), NOW), threads=1)
-    model = config.models["interest"]
-    settings = {"trees": 20, "num_leaves": 7, "min_data_in_leaf": 20}
-    start = AS_OF - timedelta(days=300)
-    learner = Learner(shop, HEADS, 30.0, OriginsConfig(14, 3, 60), start, 1, 1, settings)
-    known_until = AS_OF.replace(hour=0, minute=0, second=0)
-    fitted = learner.fit(known_until)
-    metrics = {head: {"base_rate": {"value": 0.05, "ci": None}} for head in HEADS}
-    meta = describe(model, learner, fitted, metrics, {}, "4", "run4", NOW)
-    folder = tmp_path_factory.mktemp("interest") / "interest"
-    write_fitted(folder, meta, fitted, learner.known(known_until), shop)
-    return folder
+
+    def learn(folder: Path) -> None:
+        model = configs.load(folder, NOW).models["interest"]
+        settings = {"trees": 20, "num_leaves": 7, "min_data_in_leaf": 20}
+        start = AS_OF - timedelta(days=300)
+        learner = Learner(shop, HEADS, 30.0, OriginsConfig(14, 3, 60), start, 1, 1, settings)
+        known_until = AS_OF.replace(hour=0, minute=0, second=0)
+        fitted = learner.fit(known_until)
+        metrics = {head: {"base_rate": {"value": 0.05, "ci": None}} for head in HEADS}
+        meta = describe(model, learner, fitted, metrics, {}, "4", "run4", NOW)
+        write_fitted(folder / "interest", meta, fitted, learner.known(known_until), shop)
+
+    return once("interest-of-nbo", learn) / "interest"
 
 
 @pytest.fixture(scope="session")

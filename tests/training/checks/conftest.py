@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 from copy import deepcopy
 from dataclasses import replace
 
@@ -35,19 +34,17 @@ QUIET = {"objective": "binary", "verbose": -1, "num_leaves": 7, "min_data_in_lea
 
 
 @pytest.fixture(scope="session")
-def shop(tmp_path_factory):
+def shop(once):
     """The configuration of a home with 1,500 people, 220 days and the features of some of them."""
-    root = tmp_path_factory.getbasetemp()
-    shared = (root.parent if root.name.startswith("popen-") else root) / "shop-of-checks"
-    config = replace(load(shared, END), threads=1)
-    shared.mkdir(exist_ok=True)
-    with (shared / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # the first worker makes it, the others find it
-        if not (shared / "made").exists():
-            ingest(config, "shop", simulate(shared / "shop", Shop(users=1500, days=220, end=END)))
-            assemble(config, [*PAST, *ORIGINS, END])
-            (shared / "made").touch()
-    return config
+
+    def configured(home):
+        return replace(load(home, END), threads=1)
+
+    def make(home):
+        ingest(configured(home), "shop", simulate(home / "shop", Shop(users=1500, days=220, end=END)))
+        assemble(configured(home), [*PAST, *ORIGINS, END])
+
+    return configured(once("shop-of-checks", make))
 
 
 @pytest.fixture(scope="session")
