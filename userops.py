@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import sys
 import time
@@ -71,6 +72,8 @@ app.add_typer(configs.verbs_keys.app, name="keys")
 
 def main() -> None:
     """Run the command line; a `UseropsError`, or a full disk, prints a sentence and ends with 1, Ctrl-C with 130."""
+    # A query is compiled from hundreds of thousands of objects, none of them garbage.
+    gc.set_threshold(20_000, 20, 20)
     try:
         app()
     except Exception as error:
