@@ -72,8 +72,7 @@ app.add_typer(configs.verbs_keys.app, name="keys")
 
 def main() -> None:
     """Run the command line; a `UseropsError`, or a full disk, prints a sentence and ends with 1, Ctrl-C with 130."""
-    # A query is compiled from hundreds of thousands of objects, none of them garbage.
-    gc.set_threshold(20_000, 20, 20)
+    gc.set_threshold(20_000, 20, 20)  # a query is compiled from hundreds of thousands of objects, none of them garbage
     try:
         app()
     except Exception as error:
