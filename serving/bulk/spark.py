@@ -83,6 +83,14 @@ class Cluster(run.Run):
             spark.sparkContext.cancelAllJobs()
             worker.join()
             raise
+        unseen = [part.number for part in todo if self.folder.rows(job.model, part.number) is None]
+        if unseen and not failed:
+            raise UseropsError(
+                f"the cluster wrote parts of {job.model} that are not in {self.folder.path}",
+                got=f"{len(unseen)} of {len(todo)} parts missing",
+                because="the folder is not the same one on every machine",
+                run="the same command with --out on a folder that all of them share",
+            )
         if failed:
             raise UseropsError(
                 f"the cluster failed on {job.model}",

@@ -79,6 +79,16 @@ def test_what_fails_on_a_worker_is_said_and_nothing_half_is_left(config, spark, 
     assert not files(tmp_path / "out")
 
 
+def test_a_folder_that_workers_do_not_share_is_said(config, spark, tmp_path, monkeypatch):
+    monkeypatch.setattr(by_workers, "_writer", elsewhere)
+    with pytest.raises(UseropsError, match="the folder is not the same one on every machine"):
+        by_spark(config, tmp_path / "out")
+
+
+def elsewhere(config, out, job, todo):
+    return lambda batches: iter(list(batches)[:0])
+
+
 def failing(config, out, job, todo):
     def write(batches):
         from configs.errors import BundleError
