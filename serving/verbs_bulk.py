@@ -105,4 +105,9 @@ def audience(
         markup=False,
         highlight=False,
     )
+    if about["users_unwilling"]:
+        wanted = f" or gave no consent, which the policy asks for on {channel}" if about["needs_consent"] else ""
+        console.print(
+            f"{about['users_unwilling']:,} who scored well enough do not want it{wanted}", markup=False, highlight=False
+        )
     write_json(json_file, about)

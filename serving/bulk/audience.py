@@ -79,7 +79,7 @@ def audience(config: Config, scores: Path, aim: Aim) -> tuple[pa.Table, dict[str
         raise UseropsError(
             f"{scores} holds no finished scores of {aim.model}",
             got=sorted(manifest["models"]) if manifest else "no manifest.json",
-            run=f"userops score {aim.model} --out {scores}",
+            run=f"the command that wrote {scores}, which goes on; or userops score {aim.model} --out FOLDER",
         )
     head = _head(aim, pq.read_schema(folder.part(aim.model, 0)), scores)
     policy = _policy(config) if aim.channel is not None else None
@@ -87,7 +87,7 @@ def audience(config: Config, scores: Path, aim: Aim) -> tuple[pa.Table, dict[str
         known = sorted(policy.channels) if policy else "a release with a policy"
         raise UseropsError("the policy in force has no such channel", got=aim.channel, expected=known)
     best: list[tuple[float, _Reversed, dict[str, Any]]] = []
-    log, gone, found = log_of(config), listed(config), 0
+    log, gone, found, unwilling = log_of(config), listed(config), 0, 0
     for number in range(len(parts)):
         for batch in _scored(folder.part(aim.model, number), aim, head):
             found += batch.num_rows
@@ -97,7 +97,10 @@ def audience(config: Config, scores: Path, aim: Aim) -> tuple[pa.Table, dict[str
             rows = table.to_pylist()
             asked = wishes_of(log, [row["user_id"] for row in rows])
             for row in rows:
-                if row["user_id"] in gone or not _willing(row["user_id"], asked, aim, policy):
+                if row["user_id"] in gone:
+                    continue
+                if not _willing(row["user_id"], asked, aim, policy):
+                    unwilling += 1
                     continue
                 item = (row["score"], _Reversed(row["user_id"]), row)
                 if len(best) < aim.top:
@@ -119,6 +122,8 @@ def audience(config: Config, scores: Path, aim: Aim) -> tuple[pa.Table, dict[str
         "as_of": manifest["snapshot"]["as_of"],
         "users_scored": found,
         "users_found": len(told),
+        "users_unwilling": unwilling,
+        "needs_consent": bool(aim.channel and policy and policy.channels[aim.channel].needs_consent),
     }
     return pa.Table.from_pylist(told, SCHEMA), about
 

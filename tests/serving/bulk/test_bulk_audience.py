@@ -101,6 +101,10 @@ def test_wishes_of_now_are_kept(config, scores, log):
     assert chosen(config, scores, top=3) == everybody[2:5]
     assert chosen(config, scores, channel="app") == everybody[4:]
     assert chosen(config, scores, channel="sms") == [everybody[9]]  # the policy asks for consent there
+    _, about = audience(config, scores, Aim("churn", channel="sms"))
+    assert (about["users_unwilling"], about["needs_consent"]) == (len(everybody) - 1, True)
+    _, about = audience(config, scores, Aim("churn", channel="app"))
+    assert (about["users_unwilling"], about["needs_consent"]) == (4, False)
 
 
 def test_who_was_forgotten_since_is_in_no_audience(config, scores):
