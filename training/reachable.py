@@ -1,21 +1,18 @@
-"""Whether MLflow's database or server answers, asked before MLflow does: it tries for minutes, and tells addresses."""
+"""Whether MLflow can keep its records at an address, asked first: itself it tells passwords, or ends in a traceback."""
 
 from __future__ import annotations
 
-from urllib.error import HTTPError, URLError
-from urllib.parse import urlsplit
-from urllib.request import urlopen
-
-from configs.databases import is_postgres, shown
+from configs.answering import why_silent
+from configs.databases import begun, is_postgres, shown
 from configs.errors import RegistryError
 
 __all__ = ["check_reachable"]
 
-SECONDS = 10
+OURS, OTHERS = "experiments", "alembic_version"  # of MLflow; of whoever migrates by Alembic, as MLflow does
 
 
 def check_reachable(uri: str) -> None:
-    """Ask a PostgreSQL for a connection, a server for its health; a file is always there.
+    """Ask for an answer, and whether another program keeps its tables there.
 
     Raises
     ------
@@ -30,26 +27,25 @@ def check_reachable(uri: str) -> None:
       got: <urlopen error [Errno 111] Connection refused>
       run: it again, once USEROPS_TRACKING names what is there
     """
-    failed: Exception | None = None
-    if is_postgres(uri):
-        import psycopg
-
-        try:
-            psycopg.connect("postgresql://" + uri.partition("://")[2], connect_timeout=SECONDS).close()
-        except psycopg.Error as error:
-            failed = error
-    elif uri.startswith(("http://", "https://")):
-        parts = urlsplit(uri)
-        bare = parts._replace(netloc=parts.netloc.rpartition("@")[2], path=f"{parts.path.rstrip('/')}/health")
-        try:
-            urlopen(bare.geturl(), timeout=SECONDS).close()
-        except HTTPError:
-            pass  # somebody answers: what is wrong, MLflow will say
-        except (URLError, OSError, ValueError) as error:
-            failed = error
-    if failed is not None:
+    if silent := why_silent(uri):
         raise RegistryError(
             f"MLflow at {shown(uri)} cannot be reached",
-            got=str(failed).strip(),
+            got=silent,
             run="it again, once USEROPS_TRACKING names what is there",
         )
+    if not uri.startswith(("http://", "https://")) and begun(uri) and _anothers(uri):
+        raise RegistryError(
+            f"{shown(uri)} holds the tables of another program, and MLflow cannot lie beside them",
+            expected="an empty database, or MLflow's",
+            run="set USEROPS_TRACKING to a database of its own"
+            + (", or to a schema: ...?options=-csearch_path%3DNAME" if is_postgres(uri) else ""),
+        )
+
+
+def _anothers(uri: str) -> bool:
+    # SQLAlchemy comes with MLflow, which is about to be imported.
+    from sqlalchemy import create_engine, inspect
+    from sqlalchemy.pool import NullPool
+
+    tables = inspect(create_engine(uri, poolclass=NullPool)).get_table_names()
+    return OTHERS in tables and OURS not in tables
