@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import socket
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from pydantic import ValidationError
 
 from configs import Config
 from configs.beside import environment
+from configs.counters import own_counters
 from configs.errors import UseropsError
 from configs.keys import own_key
 
@@ -60,7 +62,8 @@ def running(config: Config, show: Callable[[str, float], None]) -> Iterator[str]
     log = config.home / "service.log"
     prepare(config)
     with log.open("w", encoding="utf-8") as output:
-        process = subprocess.Popen(command(config, port=address_port), stdout=output, stderr=subprocess.STDOUT)
+        words, counting = command(config, port=address_port), {**os.environ, **own_counters(config.home)}
+        process = subprocess.Popen(words, env=counting, stdout=output, stderr=subprocess.STDOUT)
         beside = subprocess.Popen(follower(), env=environment(), stdout=output, stderr=subprocess.STDOUT)
         try:
             _wait(process, address, log, show)

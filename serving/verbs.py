@@ -49,11 +49,13 @@ def serve(
     """
     from configs.access import check_host
     from configs.beside import environment
+    from configs.counters import own_counters
     from serving.local import command, follower, prepare
 
     config = load()
     check_host(config, host or config.serving.host)
     prepare(config)
+    os.environ.update(own_counters(config.home))
     subprocess.Popen(follower(), env=environment())  # ends with this process, which becomes the service
     os.execvp(sys.executable, command(config, host, port))
 

@@ -91,6 +91,11 @@ def main() -> None:
     try:
         read_secrets(os.environ)
         words = command(sys.argv[1:])
+        if sys.argv[1:2] == ["serve"]:
+            from configs import load
+            from configs.counters import own_counters
+
+            os.environ.update(own_counters(load().home))
         try:
             os.execvp(words[0], words)
         except OSError as error:
