@@ -8,7 +8,6 @@ Each build runs in a process of its own, so that its peak memory is its own.
 from __future__ import annotations
 
 import json
-import resource
 import statistics
 import sys
 import time
@@ -22,7 +21,7 @@ import duckdb
 from configs import Config, load
 from features import engine
 from features.benchmark_frames import TWENTY, frames
-from features.benchmark_report import Progress, alone, report, scratch
+from features.benchmark_report import Progress, alone, peak_mb, report, scratch
 from features.build import build
 from features.catalog import NAMES
 
@@ -214,7 +213,7 @@ def _build_once(asked: dict[str, Any]) -> dict[str, Any]:
     return {
         "seconds": report.seconds,
         "rows": report.tables["user"]["rows"] // len(as_ofs),
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_mb": peak_mb(),
     }
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -26,7 +25,7 @@ from configs import Config, load
 from configs.errors import FeatureError
 from features import engine
 from features.behaviour.user import user_features
-from features.benchmark_report import alone
+from features.benchmark_report import alone, peak_mb
 from features.periods import as_utc
 from features.tiles import PASSIVE_KINDS
 
@@ -222,7 +221,7 @@ def _run(asked: dict[str, Any]) -> dict[str, Any]:
         began = time.perf_counter()
         answer = WAYS[asked["way"]](config, files, as_ofs)
         taken.append(time.perf_counter() - began)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_mb()
     pq.write_table(answer, asked["answer"])
     return {"seconds": taken, "peak_mb": peak}
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import resource
 import sys
 import tempfile
 import time
@@ -26,7 +25,7 @@ import redis
 from configs import Config, load
 from features import online
 from features.benchmark_features import measure_build, write_events
-from features.benchmark_report import Progress, alone, report, scratch
+from features.benchmark_report import Progress, alone, peak_mb, report, scratch
 from features.catalog import NAMES, digest
 from features.publish import write_vectors
 from features.redis_server import is_installed, redis_server
@@ -151,7 +150,7 @@ def _publish(asked: Mapping[str, Any]) -> dict[str, float]:
         _write_snapshot(path, asked["users"], asked["seed"])
         config = load(home=folder, now=_AS_OF + timedelta(hours=1))
         found["publish_sqlite_seconds"] = _into(config, f"sqlite:///{folder / 'online.db'}", path)
-        found["publish_peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        found["publish_peak_mb"] = peak_mb()
         found["publish_sqlite_mb"] = (folder / "online.db").stat().st_size / 1e6
         if is_installed():
             with redis_server() as server:

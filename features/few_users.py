@@ -31,6 +31,8 @@ from features.tiles import clock_of, cut, in_tiles
 
 __all__ = ["FewUsers", "Rows"]
 
+CLEAN_EVERY = 20
+
 
 @ibis.udf.scalar.builtin(name="getvariable", signature=(("string",), "int64"))  # type: ignore[untyped-decorator]
 def _variable(variable: str) -> int:  # type: ignore[empty-body]
@@ -52,6 +54,7 @@ class FewUsers:
 
     def __init__(self, config: Config) -> None:
         self.backend, self.threads = connect(config), config.threads
+        self._merged = 0
         self.sql = self.backend.con
         for name, content in _empty().items():
             _arrow(self.sql, name, content)
@@ -83,6 +86,9 @@ class FewUsers:
         columns = [row[0] for row in self.sql.execute("DESCRIBE shop_parts").fetchall()]
         merged = ", ".join(f"{'min' if c == 'first_at' else 'max'}({c}) AS {c}" for c in columns)
         self.sql.execute(f"CREATE OR REPLACE TABLE shop_parts AS SELECT {merged} FROM ({both})")
+        self._merged += 1
+        if self._merged % CLEAN_EVERY == 0:
+            self.sql.execute("CHECKPOINT")  # in memory, too, DuckDB keeps deleted rows until then: .5 MB a call
 
     @property
     def newest_us(self) -> int:
