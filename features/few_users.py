@@ -88,7 +88,7 @@ class FewUsers:
         self.sql.execute(f"CREATE OR REPLACE TABLE shop_parts AS SELECT {merged} FROM ({both})")
         self._merged += 1
         if self._merged % CLEAN_EVERY == 0:
-            self.sql.execute("CHECKPOINT")  # in memory, too, DuckDB keeps deleted rows until then: .5 MB a call
+            self.sql.execute("CHECKPOINT")  # in memory, too, DuckDB keeps what was replaced until then: .5 MB a call
 
     @property
     def newest_us(self) -> int:
