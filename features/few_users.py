@@ -31,7 +31,7 @@ from features.tiles import clock_of, cut, in_tiles
 
 __all__ = ["FewUsers", "Rows"]
 
-CLEAN_EVERY = 20
+CLEAN_EVERY = 20  # merges; no refresh was seen to take longer for it
 
 
 @ibis.udf.scalar.builtin(name="getvariable", signature=(("string",), "int64"))  # type: ignore[untyped-decorator]

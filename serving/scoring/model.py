@@ -9,8 +9,7 @@ Layout of a model folder, written by ``write_model`` and read by ``Model.load``:
 ``boosters.<name>.horizon_column``: the booster's last column is the horizon in days: one booster answers every
 horizon. ``boosters.<name>.monotone`` (``increasing`` or ``decreasing``) promises the direction of the raw score along
 it; the calibrators of its heads must keep that promise. ``timing.head_grid`` names the booster, the horizons and one
-calibrator for all or each, from which the waiting time until the next order is read; ``timing.cohort`` names for whom
-(default: the cohort that all heads of that booster share).
+calibrator for all or each, from which the waiting time until the next order is read; ``timing.cohort`` for whom.
 """
 
 from __future__ import annotations
